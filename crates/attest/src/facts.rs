@@ -1,0 +1,112 @@
+//! What has been learnt about keys and endorsements; plain data, believed only inside a [`crate::VerifiedBinding`].
+
+use crate::ek::EkTemplate;
+
+/// Seconds since 1970-01-01T00:00:00Z, without leap seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub i64);
+
+/// How much stands behind an identity, in the words of the certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Assurance {
+    /// EK certificate of a hardware vendor.
+    HardwareVerified,
+    /// EK key named by an administrator, hardware by his word.
+    HardwareAllowlisted,
+    /// A virtual TPM.
+    Virtual,
+    /// A software TPM or a test root: demonstrations only.
+    Software,
+}
+
+impl Assurance {
+    /// The word used in policy, in the record and on the screen.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HardwareVerified => "hardware-verified",
+            Self::HardwareAllowlisted => "hardware-allowlisted",
+            Self::Virtual => "virtual",
+            Self::Software => "software",
+        }
+    }
+}
+
+/// What kind of TPM an anchor speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnchorKind {
+    /// Discrete or firmware TPM of a hardware vendor.
+    Hardware,
+    /// Virtual TPM of a hypervisor operator.
+    Virtual,
+    /// Test root; refused in production at start-up.
+    Software,
+}
+
+/// Key algorithms an AK or identity key may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyAlgorithm {
+    /// RSA with a 2048-bit modulus.
+    Rsa2048,
+    /// RSA with a 3072-bit modulus.
+    Rsa3072,
+    /// NIST P-256.
+    P256,
+    /// NIST P-384.
+    P384,
+}
+
+impl KeyAlgorithm {
+    /// The word used in policy and on the screen.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa3072 => "rsa-3072",
+            Self::P256 => "p-256",
+            Self::P384 => "p-384",
+        }
+    }
+}
+
+/// An endorsement that chained to an anchor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EkFacts {
+    /// SHA-256 of the EK certificate as received.
+    pub certificate_sha256: [u8; 32],
+    /// SHA-256 of the EK's SubjectPublicKeyInfo (DER; RSA always as rsaEncryption with NULL): the device's hardware key.
+    pub spki_sha256: [u8; 32],
+    /// Which TCG template the EK follows.
+    pub template: EkTemplate,
+    /// `id:` and 8 upper-case hex digits (2.23.133.2.1); printable ASCII only.
+    pub manufacturer: String,
+    /// 2.23.133.2.2; printable ASCII only.
+    pub model: String,
+    /// 2.23.133.2.3, `id:` and hex digits.
+    pub version: String,
+    /// keyIdentifier of the EK certificate's AKI, lower-case hex; empty when absent.
+    pub authority_key_id: String,
+    /// Serial of the EK certificate, lower-case hex of the DER content octets.
+    pub serial: String,
+    /// Name of the anchor it chains to.
+    pub anchor: String,
+    /// SHA-256 of the anchor certificate.
+    pub anchor_sha256: [u8; 32],
+    /// What follows from the anchor's kind.
+    pub assurance: Assurance,
+}
+
+/// A key whose public area was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// TPM Name, computed here: nameAlg || digest.
+    pub name: Vec<u8>,
+    /// `TPMT_PUBLIC` as received.
+    pub public: Vec<u8>,
+    /// SubjectPublicKeyInfo, DER (RSA as rsaEncryption with NULL; EC named curve, uncompressed).
+    pub spki: Vec<u8>,
+    /// Algorithm.
+    pub algorithm: KeyAlgorithm,
+    /// `TPMA_OBJECT` bits.
+    pub attributes: u32,
+}

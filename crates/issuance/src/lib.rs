@@ -1,0 +1,21 @@
+//! The corridor: Grant -> [`Draft`] -> [`Linted`] -> [`Recorded`] -> [`Signed`] -> [`Issued`].
+//!
+//! Each arrow consumes its left side. What is linted is what is recorded is what is signed, byte for byte.
+//!
+//! Pure: time, randomness, key and storage are arguments.
+
+mod corridor;
+mod issuer;
+mod key;
+pub mod lint;
+mod record;
+mod serial;
+
+pub use corridor::{Draft, DraftError, Issued, Linted, Recorded, SignFailure, Signed, issue, record};
+pub use issuer::{Issuer, IssuerError, IssuerUrls};
+pub use key::{CaKey, KeyError, SignatureAlgorithm, ToSign, probe};
+pub use record::{AuditRecord, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
+pub use serial::Serial;
+
+// The words below this room that every neighbour above it needs.
+pub use policies::{Decision, GrantKind, KeyRole, Validity};

@@ -1,0 +1,123 @@
+//! What people say to the server over its administration socket.
+
+use crate::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Body of `POST /v1/devices`: put a device into the inventory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowDevice {
+    /// Name of the device, for example its product serial number.
+    pub name: String,
+    /// SHA-256 of the EK's SubjectPublicKeyInfo (DER), lower-case hex. Absent: the first genuine TPM that claims
+    /// the name before [`AllowDevice::first_contact_until`] is bound to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ek_spki_sha256: Option<String>,
+    /// End of the first-contact window, seconds since 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_contact_until: Option<i64>,
+    /// DNS names a `service` certificate of this device carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_names: Vec<String>,
+    /// SPIFFE id a `service` certificate of this device carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spiffe_id: Option<String>,
+    /// Lot the device belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// Why, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One device of the inventory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Name.
+    pub name: String,
+    /// `expected` (no TPM yet), `allowed` (a TPM is named, no identity yet), `active`, or `held`.
+    pub state: String,
+    /// SHA-256 of the EK's SubjectPublicKeyInfo, lower-case hex.
+    pub ek_spki_sha256: Option<String>,
+    /// Lot.
+    pub batch: Option<String>,
+    /// DNS entitlements.
+    pub dns_names: Vec<String>,
+    /// SPIFFE entitlement.
+    pub spiffe_id: Option<String>,
+    /// What was proven about its TPM, once it enrolled.
+    pub tpm: Option<DeviceTpm>,
+    /// Its certificates, newest first.
+    pub certificates: Vec<DeviceCertificate>,
+    /// When it was put in the inventory.
+    pub created_at: i64,
+    /// Last successful enrollment.
+    pub last_seen_at: Option<i64>,
+}
+
+/// Facts about a device's TPM as proven at enrollment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceTpm {
+    /// `id:` and 8 hex digits, from the EK certificate.
+    pub manufacturer: String,
+    /// From the EK certificate.
+    pub model: String,
+    /// `id:` and hex digits, from the EK certificate.
+    pub version: String,
+    /// Assurance level in words.
+    pub assurance: String,
+    /// Anchor that the EK certificate chains to.
+    pub anchor: String,
+    /// SHA-256 of the EK certificate, lower-case hex.
+    pub ek_certificate_sha256: String,
+}
+
+/// One certificate of a device.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceCertificate {
+    /// Serial number, lower-case hex.
+    pub serial: String,
+    /// Profile.
+    pub profile: String,
+    /// `intent`, `issued` or `orphan`.
+    pub state: String,
+    /// First second of validity.
+    pub not_before: i64,
+    /// Last second of validity.
+    pub not_after: i64,
+    /// The certificate, when there is one.
+    pub certificate: Option<Bytes>,
+}
+
+/// A page of devices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevicePage {
+    /// The devices.
+    pub items: Vec<Device>,
+    /// Give this as `cursor` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One entry of the audit record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditEntry {
+    /// When, seconds since 1970-01-01T00:00:00Z.
+    pub at: i64,
+    /// What, for example `enrollment.refused`.
+    pub action: String,
+    /// Who: a device, a uid, or the server.
+    pub actor: String,
+    /// Incident or enrollment id.
+    pub subject: String,
+    /// Reason code in capitals, or rule ids.
+    pub reason: String,
+    /// More, for people.
+    #[serde(default)]
+    pub detail: String,
+}

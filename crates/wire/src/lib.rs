@@ -1,0 +1,12 @@
+//! The words both ends of the Holdfast wire speak: REST bodies and problem codes.
+//!
+//! Nothing here judges anything. Bytes travel as standard base64 with padding ([`Bytes`]); every body refuses
+//! unknown and duplicate fields, so that the two ends never disagree about what was said.
+
+pub mod admin;
+mod bytes;
+pub mod enrollment;
+pub mod problem;
+
+pub use bytes::Bytes;
+pub use enrollment::EnrollmentId;

@@ -1,0 +1,188 @@
+//! What comes out of the store.
+
+use issuance::KeyRole;
+
+/// A device to put into the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowDevice {
+    /// Name; UNIQUE, compared byte for byte.
+    pub name: String,
+    /// SHA-256 of its EK SubjectPublicKeyInfo; UNIQUE when present.
+    pub ek_spki_sha256: Option<[u8; 32]>,
+    /// End of the first-contact window, unix seconds.
+    pub first_contact_until: Option<i64>,
+    /// DNS entitlements.
+    pub dns_names: Vec<String>,
+    /// SPIFFE entitlement.
+    pub spiffe_id: Option<String>,
+    /// Lot.
+    pub batch: Option<String>,
+}
+
+/// Why a device was not put into the inventory.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NewDeviceError {
+    /// The name is taken, with other content.
+    #[error("device `{0}` exists with other content")]
+    NameTaken(String),
+    /// The EK belongs to another device.
+    #[error("this EK belongs to device `{0}`")]
+    EkTaken(String),
+    /// Storage.
+    #[error(transparent)]
+    Store(#[from] crate::StoreError),
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRow {
+    /// Row id, increasing: the cursor of lists.
+    pub id: i64,
+    /// Name.
+    pub name: String,
+    /// EK it is bound to.
+    pub ek_spki_sha256: Option<[u8; 32]>,
+    /// End of the first-contact window.
+    pub first_contact_until: Option<i64>,
+    /// Whether an administrator holds it.
+    pub held: bool,
+    /// Lot.
+    pub batch: Option<String>,
+    /// DNS entitlements.
+    pub dns_names: Vec<String>,
+    /// SPIFFE entitlement.
+    pub spiffe_id: Option<String>,
+    /// What was proven about its TPM.
+    pub tpm: Option<DeviceTpm>,
+    /// When it was put in.
+    pub created_at: i64,
+    /// Last successful enrollment.
+    pub last_seen_at: Option<i64>,
+}
+
+/// Proven facts about a device's TPM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceTpm {
+    /// SHA-256 of the EK certificate.
+    pub ek_certificate_sha256: [u8; 32],
+    /// Manufacturer id.
+    pub manufacturer: String,
+    /// Model.
+    pub model: String,
+    /// Version.
+    pub version: String,
+    /// Assurance in words.
+    pub assurance: String,
+    /// Anchor name.
+    pub anchor: String,
+}
+
+/// Where a certificate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateState {
+    /// About to be signed.
+    Intent,
+    /// Signed and recorded.
+    Issued,
+    /// The outcome of the signature is unknown: counts as issued.
+    Orphan,
+}
+
+/// A certificate, or the intent of one.
+#[derive(Clone, Debug)]
+pub struct CertificateRow {
+    /// Row id, increasing.
+    pub id: i64,
+    /// Serial, DER content octets.
+    pub serial: Vec<u8>,
+    /// subjectKeyIdentifier of the issuer.
+    pub issuer_key_id: Vec<u8>,
+    /// Enrollment it belongs to.
+    pub enrollment_id: [u8; 16],
+    /// Device name, if any.
+    pub device: Option<String>,
+    /// Profile.
+    pub profile: String,
+    /// Which key.
+    pub key_role: KeyRole,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub spki_sha256: [u8; 32],
+    /// State.
+    pub state: CertificateState,
+    /// TBSCertificate as recorded.
+    pub tbs: Vec<u8>,
+    /// The certificate, when issued.
+    pub certificate: Option<Vec<u8>>,
+    /// Validity.
+    pub not_before: i64,
+    /// Validity.
+    pub not_after: i64,
+    /// When recorded.
+    pub created_at: i64,
+}
+
+/// An enrollment whose challenge was used.
+#[derive(Clone, Debug)]
+pub struct EnrollmentRow {
+    /// Id.
+    pub id: [u8; 16],
+    /// SHA-256 of the activation request.
+    pub request_sha256: [u8; 32],
+    /// Device.
+    pub device: Option<String>,
+    /// Its certificates in the order of their intents.
+    pub certificates: Vec<CertificateRow>,
+    /// When.
+    pub created_at: i64,
+}
+
+/// Stored evidence.
+#[derive(Clone, Debug)]
+pub struct EvidenceRow {
+    /// SHA-256 of `bytes`.
+    pub digest: [u8; 32],
+    /// See `attest::EvidenceRecord`.
+    pub bytes: Vec<u8>,
+}
+
+/// A serial whose signature may exist without a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// Serial.
+    pub serial: Vec<u8>,
+    /// Enrollment.
+    pub enrollment_id: [u8; 16],
+    /// Device.
+    pub device: Option<String>,
+    /// Profile.
+    pub profile: String,
+}
+
+/// Which devices to list.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceFilter {
+    /// Name contains.
+    pub name_contains: Option<String>,
+    /// Lot.
+    pub batch: Option<String>,
+    /// Manufacturer id.
+    pub manufacturer: Option<String>,
+    /// A certificate of it ends before (unix seconds).
+    pub expires_before: Option<i64>,
+}
+
+/// Which audit entries to list.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Incident or enrollment id.
+    pub subject: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// Items.
+    pub items: Vec<T>,
+    /// Cursor of the next page.
+    pub next: Option<i64>,
+}
