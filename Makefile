@@ -1,0 +1,43 @@
+# Holdfast: the verbs. `make` lists them.
+
+SHELL := /bin/bash
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: help demo test bench lint fmt build fuzz clean
+
+help: ## list the verbs
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: ## from a bare machine to a certificate bound to a TPM, told step by step
+	@scripts/setup.sh demo
+	@scripts/demo.sh
+
+test: ## install what the tests need, then run every test
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+bench: ## measure, with baselines in the same run
+	@scripts/setup.sh test
+	@scripts/bench.sh
+
+lint: ## fmt and clippy, warnings denied
+	@scripts/setup.sh build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p ca-cli --no-default-features --locked -- -D warnings
+
+build: ## build every binary (debug)
+	@scripts/setup.sh build
+	cargo build --workspace --locked
+
+fmt: ## format
+	cargo fmt --all
+
+fuzz: ## run each fuzz target for a minute (needs cargo-fuzz)
+	@for target in $$(cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+		(cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=60 -max_len=8192) || exit 1; \
+	done
+
+clean: ## remove what was built and what the demo left
+	cargo clean
+	rm -rf .run

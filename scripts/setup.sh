@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Install what a build, the demo or the tests need and this machine lacks. Debian 12 or newer; root or sudo.
+# usage: scripts/setup.sh build|demo|test
+set -euo pipefail
+
+want=${1:-test}
+packages=(build-essential pkg-config libssl-dev libpq-dev libtss2-dev)
+case $want in
+    build) ;;
+    demo | test)
+        packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd dbus openssl
+            libtss2-tcti-swtpm0 libtss2-tcti-device0 libtss2-tcti-tabrmd0)
+        ;;&
+    test) packages+=(postgresql opensc gnutls-bin) ;;
+    demo) ;;
+    *)
+        echo "usage: $0 build|demo|test" >&2
+        exit 2
+        ;;
+esac
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+
+if ((${#missing[@]})); then
+    as_root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || {
+            echo "setup: these packages are missing and neither root nor sudo is at hand: ${missing[*]}" >&2
+            exit 1
+        }
+        as_root=(sudo)
+    fi
+    echo "setup: installing ${missing[*]}"
+    apt() {
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=500 -qq "$@" >/dev/null
+    }
+    # A service that a package would start has no place on a build machine; everything we need we start ourselves.
+    # Two apt runs that met may leave packages half configured; a repaired second try is the cure.
+    apt update
+    apt install -y --no-install-recommends "${missing[@]}" || {
+        apt -y --fix-broken install
+        apt install -y --no-install-recommends "${missing[@]}"
+    }
+fi
+
+if ! command -v cargo >/dev/null; then
+    [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+fi
+if ! command -v cargo >/dev/null; then
+    echo "setup: no cargo here. Install Rust with rustup (https://rustup.rs, or Debian's package rustup from release 13)," >&2
+    echo "       open a new shell, and run the same command again." >&2
+    exit 1
+fi

@@ -1,0 +1,299 @@
+//! The walls of the house, held by `cargo metadata`: who may import whom, where foreign state may enter, which licences.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "cargo {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Packages as this platform resolves them: others' platforms bring crates that are never built here.
+fn metadata() -> Value {
+    let versions = Command::new("rustc").arg("-vV").output().expect("rustc runs").stdout;
+    let versions = String::from_utf8(versions).expect("UTF-8");
+    let host = versions
+        .lines()
+        .find_map(|l| l.strip_prefix("host: "))
+        .expect("a host triple");
+    let text = cargo(&[
+        "metadata",
+        "--format-version",
+        "1",
+        "--locked",
+        "--filter-platform",
+        host,
+    ]);
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn str_of<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// Workspace crates and their normal dependencies by name.
+fn rooms(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let members: BTreeSet<&str> = metadata["workspace_members"]
+        .as_array()
+        .expect("members")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    metadata["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .filter(|p| members.contains(str_of(p, "id")))
+        .map(|p| {
+            let normal = p["dependencies"]
+                .as_array()
+                .expect("dependencies")
+                .iter()
+                .filter(|d| d["kind"].is_null())
+                .map(|d| str_of(d, "name").to_owned())
+                .collect();
+            (str_of(p, "name").to_owned(), normal)
+        })
+        .collect()
+}
+
+#[test]
+fn rooms_import_only_downwards() {
+    let may: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("wire", &[] as &[&str]),
+        ("attest", &["wire"]),
+        ("policies", &["wire", "attest"]),
+        ("issuance", &["wire", "attest", "policies"]),
+        ("hsm", &["wire", "attest", "policies", "issuance"]),
+        ("schema", &["wire", "attest", "issuance"]),
+        (
+            "ca-server",
+            &["wire", "attest", "policies", "issuance", "hsm", "schema"],
+        ),
+        ("ca-cli", &["wire", "attest", "policies", "issuance", "hsm", "schema"]),
+        ("ca-agent", &["wire", "attest"]),
+        ("tests", &["wire", "attest", "policies", "issuance", "hsm", "schema"]),
+    ]);
+    let rooms = rooms(&metadata());
+    let ours: BTreeSet<&String> = rooms.keys().collect();
+    assert_eq!(
+        ours,
+        may.keys()
+            .map(|k| (*k).to_owned())
+            .collect::<BTreeSet<_>>()
+            .iter()
+            .collect()
+    );
+    for (room, imports) in &rooms {
+        for import in imports.iter().filter(|i| ours.contains(i)) {
+            assert!(
+                may[room.as_str()].contains(&import.as_str()),
+                "`{room}` may not import `{import}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn foreign_state_enters_by_one_door() {
+    let doors: [(&str, &[&str]); 6] = [
+        ("actix-web", &["ca-server"]),
+        ("diesel", &["schema"]),
+        ("cryptoki", &["hsm"]),
+        ("cedar-policy", &["policies"]),
+        ("tss-esapi", &["ca-agent", "tests"]),
+        ("rcgen", &["ca-agent", "tests"]),
+    ];
+    for (room, imports) in rooms(&metadata()) {
+        for (library, allowed) in doors {
+            assert!(
+                !imports.contains(library) || allowed.contains(&room.as_str()),
+                "`{room}` may not import `{library}`: its place is {allowed:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_core_is_synchronous_and_pure() {
+    // Time, randomness and anchors are arguments there: no runtime, no clock crate, no network, no logging.
+    let outside = [
+        "tokio",
+        "actix-web",
+        "jiff",
+        "chrono",
+        "ureq",
+        "rustix",
+        "tracing",
+        "rand",
+        "getrandom",
+    ];
+    let rooms = rooms(&metadata());
+    for room in ["wire", "attest", "policies", "issuance"] {
+        for library in outside {
+            assert!(!rooms[room].contains(library), "`{room}` may not import `{library}`");
+        }
+    }
+    for room in ["attest", "policies", "issuance"] {
+        let folder = if room == "policies" {
+            "policies/src".into()
+        } else {
+            format!("crates/{room}/src")
+        };
+        for (file, text) in sources(&folder) {
+            let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in [
+                "SystemTime",
+                "Instant::now",
+                "std::env::",
+                "std::net",
+                "std::fs",
+                "std::thread",
+            ] {
+                assert!(!product.contains(word), "{file}: `{word}` has no place in a pure room");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_forbidden_everywhere() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).expect("Cargo.toml");
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+    for package in rooms(&metadata()).keys() {
+        let folder = match package.as_str() {
+            "wire" | "attest" | "issuance" | "hsm" => format!("crates/{package}"),
+            other => other.to_owned(),
+        };
+        let path = format!("{}/../{folder}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).expect("manifest");
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{folder} does not take the workspace's lints"
+        );
+    }
+}
+
+#[test]
+fn one_generation_of_asn1_in_the_server() {
+    let tree = cargo(&[
+        "tree",
+        "-p",
+        "ca-server",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--locked",
+    ]);
+    for name in ["der", "spki", "const-oid", "x509-cert"] {
+        let versions: BTreeSet<&str> = tree
+            .lines()
+            .filter_map(|l| l.strip_prefix(name)?.strip_prefix(" v")?.split(' ').next())
+            .collect();
+        assert_eq!(versions.len(), 1, "`{name}` in ca-server: {versions:?}");
+    }
+}
+
+#[test]
+fn the_ceremony_flavour_has_no_network_async_or_database() {
+    let tree = cargo(&[
+        "tree",
+        "-p",
+        "ca-cli",
+        "--no-default-features",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--locked",
+        "--format",
+        "{lib}",
+    ]);
+    let crates: BTreeSet<&str> = tree.lines().map(str::trim).collect();
+    for foreign in [
+        "tokio",
+        "hyper",
+        "actix_web",
+        "diesel",
+        "ureq",
+        "native_tls",
+        "reqwest",
+        "libsqlite3_sys",
+        "schema",
+    ] {
+        assert!(
+            !crates.contains(foreign),
+            "the ceremony flavour of ca-cli links `{foreign}`"
+        );
+    }
+}
+
+#[test]
+fn no_licence_binds_the_project() {
+    let allowed: Vec<spdx::Licensee> = [
+        "MIT",
+        "MIT-0",
+        "Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "0BSD",
+        "Unicode-3.0",
+        "Unlicense",
+        "Zlib",
+        "BSL-1.0",
+        "CC0-1.0",
+        "CDLA-Permissive-2.0",
+    ]
+    .iter()
+    .map(|l| spdx::Licensee::parse(l).expect("a licence"))
+    .collect();
+    let mut binding = Vec::new();
+    for package in metadata()["packages"].as_array().expect("packages") {
+        let text = str_of(package, "license");
+        let expression = spdx::Expression::parse_mode(text, spdx::ParseMode::LAX);
+        let fits = expression.is_ok_and(|e| e.evaluate(|need| allowed.iter().any(|have| have.satisfies(need))));
+        if !fits {
+            binding.push(format!(
+                "{} {}: `{text}`",
+                str_of(package, "name"),
+                str_of(package, "version")
+            ));
+        }
+    }
+    assert!(binding.is_empty(), "licences to look at: {binding:#?}");
+}
+
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![std::path::PathBuf::from(format!(
+        "{}/../{folder}",
+        env!("CARGO_MANIFEST_DIR")
+    ))];
+    while let Some(path) = open.pop() {
+        for entry in std::fs::read_dir(path).expect("folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&path).expect("source");
+                found.push((path.display().to_string(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
