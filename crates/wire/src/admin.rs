@@ -1,6 +1,6 @@
 //! What people say to the server over its administration socket.
 
-use crate::Bytes;
+use crate::{Bytes, EnrollmentId};
 use serde::{Deserialize, Serialize};
 
 /// Body of `POST /v1/devices`: put a device into the inventory.
@@ -120,4 +120,65 @@ pub struct AuditEntry {
     /// More, for people.
     #[serde(default)]
     pub detail: String,
+}
+
+/// Answer to `GET /v1/devices/{name}/tree`: what is needed to draw, and to check again, how an identity hangs
+/// between our chain and the vendor's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceTree {
+    /// The device.
+    pub device: Device,
+    /// Our chain, DER: issuing CA first, root last.
+    pub issuers: Vec<Bytes>,
+    /// Evidence of its enrollments, newest first.
+    pub evidence: Vec<EnrollmentEvidence>,
+}
+
+/// Stored evidence of one enrollment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollmentEvidence {
+    /// Which enrollment.
+    pub enrollment: EnrollmentId,
+    /// Serials of the certificates that stand on it, lower-case hex.
+    pub serials: Vec<String>,
+    /// SHA-256 of `bytes`, lower-case hex; the value in the RoT-binding extension.
+    pub sha256: String,
+    /// The deterministic evidence encoding.
+    pub bytes: Bytes,
+}
+
+/// Answer to `GET /v1/audit`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditPage {
+    /// Newest first.
+    pub items: Vec<AuditEntry>,
+}
+
+/// One serial whose signature may exist without a record; counts as issued.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Orphan {
+    /// Serial number, lower-case hex.
+    pub serial: String,
+    /// subjectKeyIdentifier of the issuer, lower-case hex.
+    pub issuer_key_id: String,
+    /// Enrollment it was for.
+    pub enrollment: EnrollmentId,
+    /// Device it was for.
+    pub device: Option<String>,
+    /// Profile.
+    pub profile: String,
+    /// When its intent was recorded, seconds since 1970-01-01T00:00:00Z.
+    pub created_at: i64,
+}
+
+/// Answer to `GET /v1/orphans`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrphanPage {
+    /// Oldest first.
+    pub items: Vec<Orphan>,
 }

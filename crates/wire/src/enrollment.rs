@@ -224,3 +224,62 @@ pub struct Issuers {
     /// Issuing CA first, root last, DER.
     pub chain: Vec<Bytes>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ids_have_one_spelling() {
+        let id: EnrollmentId = "enr_000102030405060708090a0b0c0d0e0f".parse().unwrap();
+        assert_eq!(id.0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        for text in [
+            "",
+            "enr_",
+            "000102030405060708090a0b0c0d0e0f",
+            "enr_000102030405060708090A0B0C0D0E0F",
+            "ENR_000102030405060708090a0b0c0d0e0f",
+            "enr_000102030405060708090a0b0c0d0e0",
+            "enr_000102030405060708090a0b0c0d0e0f0",
+            "enr_000102030405060708090a0b0c0d0e0f00",
+            " enr_000102030405060708090a0b0c0d0e0f",
+            "enr_000102030405060708090a0b0c0d0e0f\n",
+            "enr_000102030405060708090a0b0c0d0e0g",
+            "enr_../../../../../../../../../../../etc",
+            "enr_%30%30",
+            "enr_0001020304050607\u{ff10}8090a0b0c0d0e0f",
+        ] {
+            assert_eq!(text.parse::<EnrollmentId>(), Err(NotAnEnrollmentId), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_of_an_activation_shows_no_secret() {
+        let request = ActivationRequest {
+            ticket: vec![0xaa; 4].into(),
+            secret: b"CANARY".to_vec().into(),
+            key_public: vec![].into(),
+            key_certify: KeyCertify {
+                attest: vec![].into(),
+                signature: vec![].into(),
+            },
+            csr: vec![].into(),
+        };
+        let text = format!("{request:?}");
+        assert!(!text.contains("CANARY") && !text.contains("67, 65"));
+        assert!(text.contains("Bytes(6 bytes)"));
+    }
+
+    proptest! {
+        #[test]
+        fn ids_round_trip(id: [u8; 16]) {
+            prop_assert_eq!(EnrollmentId(id).to_string().parse(), Ok(EnrollmentId(id)));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,80}") {
+            let _ = text.parse::<EnrollmentId>();
+        }
+    }
+}

@@ -6,7 +6,9 @@
 pub mod admin;
 mod bytes;
 pub mod enrollment;
+mod parse;
 pub mod problem;
 
 pub use bytes::Bytes;
 pub use enrollment::EnrollmentId;
+pub use parse::{Malformed, parse};
