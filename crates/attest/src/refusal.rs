@@ -84,4 +84,10 @@ impl Refusal {
             detail: detail.into(),
         }
     }
+
+    /// The same finding under another reason: who asks knows whose key it is.
+    #[must_use]
+    pub fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
 }
