@@ -28,6 +28,15 @@ pub struct PolicySet {
     _todo: (),
 }
 
+/// Whether software roots of trust may be recognised at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Below a ceremony's root.
+    Production,
+    /// Below a rehearsal's root: demonstrations, whose certificates our verifier refuses elsewhere.
+    Rehearsal,
+}
+
 /// Rules that do not load.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("policy: {0}")]
@@ -80,14 +89,14 @@ impl PolicySet {
     ///
     /// # Errors
     /// [`PolicyError`]; a test shows there is none.
-    pub fn builtin() -> Result<Self, PolicyError> {
+    pub fn builtin(_mode: Mode) -> Result<Self, PolicyError> {
         todo!()
     }
     /// From a schema and `(file name, Cedar text)` pairs. Strict validation: any error or warning refuses.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub fn from_sources(_schema: &str, _rules: &[(String, String)]) -> Result<Self, PolicyError> {
+    pub fn from_sources(_mode: Mode, _schema: &str, _rules: &[(String, String)]) -> Result<Self, PolicyError> {
         todo!()
     }
     /// SHA-256 over schema and rules.

@@ -3,11 +3,14 @@
 mod ceremony;
 mod decide;
 mod grant;
+mod key;
 pub mod name;
+pub mod place;
 mod profile;
 pub mod trust;
 
-pub use ceremony::{CaPlan, CeremonyError, CeremonyPlan, Quorum, ServerTlsPlan};
-pub use decide::{Denial, DenialCode, InventoryEntry, Permit, PolicyError, PolicySet, decide};
+pub use ceremony::{CaPlan, CeremonyError, CeremonyPlan, Quorum, REHEARSAL_PREFIX, ServerTlsPlan};
+pub use decide::{Denial, DenialCode, InventoryEntry, Mode, Permit, PolicyError, PolicySet, decide};
 pub use grant::{Decision, Grant, GrantKind, KeyRole, Rdn, RdnKind, SanEntry, Subject, Validity};
+pub use key::ProfileKey;
 pub use profile::{Profile, ProfileError, ProfileKind, Profiles};
