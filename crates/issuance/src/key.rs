@@ -1,5 +1,8 @@
 //! A signing key that lives elsewhere.
 
+use crate::SignFailure;
+use crate::verify::Verifier;
+
 /// Signature algorithms of CA keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureAlgorithm {
@@ -15,6 +18,42 @@ pub enum SignatureAlgorithm {
     Rsa3072PssSha256,
     /// RSASSA-PSS with SHA-256, MGF1-SHA-256, salt 32, 4096 bits.
     Rsa4096PssSha256,
+}
+
+/// `{ ecdsa-with-SHA256 }`, parameters absent (RFC 5758 §3.2).
+const ECDSA_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+/// `{ ecdsa-with-SHA384 }`, parameters absent (RFC 5758 §3.2).
+const ECDSA_SHA384: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03";
+/// `{ sha256WithRSAEncryption, NULL }` (RFC 4055 §5).
+const RSA_PKCS1_SHA256: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00";
+/// `{ id-RSASSA-PSS, { sha256, mgf1 { sha256 }, 32 } }`, all three fields explicit (RFC 4055 §3.1).
+const RSA_PSS_SHA256: &[u8] = b"\x30\x41\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\
+\xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
+\xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\
+\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
+\xa2\x03\x02\x01\x20";
+
+impl SignatureAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::EcdsaP256Sha256,
+        Self::EcdsaP384Sha384,
+        Self::Rsa3072Pkcs1Sha256,
+        Self::Rsa4096Pkcs1Sha256,
+        Self::Rsa3072PssSha256,
+        Self::Rsa4096PssSha256,
+    ];
+
+    /// `AlgorithmIdentifier`, DER: the same bytes inside and outside the signed part (RFC 5280 §4.1.1.2).
+    #[must_use]
+    pub fn identifier(self) -> &'static [u8] {
+        match self {
+            Self::EcdsaP256Sha256 => ECDSA_SHA256,
+            Self::EcdsaP384Sha384 => ECDSA_SHA384,
+            Self::Rsa3072Pkcs1Sha256 | Self::Rsa4096Pkcs1Sha256 => RSA_PKCS1_SHA256,
+            Self::Rsa3072PssSha256 | Self::Rsa4096PssSha256 => RSA_PSS_SHA256,
+        }
+    }
 }
 
 /// Bytes cleared for signature. Made only in this crate, so that holding a key is not enough to sign anything else.
@@ -53,10 +92,15 @@ pub trait CaKey: Send + Sync {
     fn sign(&self, what: ToSign<'_>) -> Result<Vec<u8>, KeyError>;
 }
 
+/// What [`probe`] signs. It does not start with a SEQUENCE tag, so no certificate, CRL or OCSP response has these bytes.
+const PROBE: &[u8] = b"holdfast signer probe v1: these bytes are not a certificate\n";
+
 /// Sign and verify a domain-separated probe text that can never be a certificate; for start-up and readiness.
 ///
 /// # Errors
-/// [`crate::SignFailure`].
-pub fn probe(_key: &dyn CaKey) -> Result<(), crate::SignFailure> {
-    todo!()
+/// [`SignFailure`]; [`SignFailure::WrongKey`] when the key's SPKI does not parse or does not fit its algorithm.
+pub fn probe(key: &dyn CaKey) -> Result<(), SignFailure> {
+    let verifier = Verifier::new(key.algorithm(), key.spki()).map_err(|e| SignFailure::WrongKey(e.to_string()))?;
+    let signature = key.sign(ToSign(PROBE))?;
+    verifier.verify(PROBE, &signature).map_err(|_| SignFailure::Corrupt)
 }

@@ -5,11 +5,19 @@
 //! Pure: time, randomness, key and storage are arguments.
 
 mod corridor;
+mod encode;
+#[cfg(test)]
+mod fixture;
 mod issuer;
 mod key;
 pub mod lint;
 mod record;
 mod serial;
+mod tbs;
+#[cfg(test)]
+mod testkey;
+mod verify;
+mod view;
 
 pub use corridor::{Draft, DraftError, Issued, Linted, Recorded, SignFailure, Signed, issue, record};
 pub use issuer::{Issuer, IssuerError, IssuerUrls};

@@ -1,0 +1,9 @@
+//! The five states and the arrows between them.
+
+mod draft;
+mod recorded;
+#[cfg(test)]
+mod tests;
+
+pub use draft::{Draft, DraftError, Linted};
+pub use recorded::{Issued, Recorded, SignFailure, Signed, issue, record};

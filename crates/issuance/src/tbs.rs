@@ -1,0 +1,265 @@
+//! `TBSCertificate`, written (RFC 5280 §4.1).
+
+use attest::rot::{ID_ON_HARDWARE_MODULE_NAME, ID_ON_PERMANENT_IDENTIFIER, ID_REHEARSAL, ID_ROT_BINDING, RotBinding};
+use const_oid::ObjectIdentifier;
+use const_oid::db::{rfc4519, rfc5280};
+use der::Encode;
+use openssl::sha::sha256;
+use policies::{Decision, Grant, KeyRole, Profile, ProfileKind, RdnKind, SanEntry, Subject, Validity};
+
+use crate::encode::{
+    BIT_STRING, BOOLEAN, INTEGER, NULL, OCTET_STRING, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING, context,
+    context_constructed, is_printable, oid, time, tlv,
+};
+use crate::issuer::IssuerFacts;
+use crate::view::{Malformed, Reader, only};
+use crate::{DraftError, Serial};
+
+/// What a grant says, in a form the tests of this crate can make.
+#[derive(Debug, Clone)]
+pub(crate) struct TbsSpec {
+    pub(crate) profile: String,
+    pub(crate) profile_sha256: [u8; 32],
+    pub(crate) kind: ProfileKind,
+    /// Seconds; `None` means never expires.
+    pub(crate) lifetime: Option<i64>,
+    pub(crate) extended_key_usage: Vec<ObjectIdentifier>,
+    pub(crate) key_role: KeyRole,
+    pub(crate) subject: Subject,
+    pub(crate) san: Vec<SanEntry>,
+    pub(crate) spki: Vec<u8>,
+    pub(crate) validity: Validity,
+    pub(crate) policies: Vec<ObjectIdentifier>,
+    pub(crate) rot: Option<RotBinding>,
+    pub(crate) rehearsal: bool,
+    pub(crate) decision: Decision,
+}
+
+impl TbsSpec {
+    /// `key_role` is what the grant's kind says; CA keys count as identities.
+    pub(crate) fn new(grant: &Grant, key_role: KeyRole) -> Self {
+        let profile: &Profile = grant.profile();
+        Self {
+            profile: profile.name().to_owned(),
+            profile_sha256: profile.sha256(),
+            kind: profile.kind(),
+            lifetime: profile.lifetime(),
+            extended_key_usage: profile.extended_key_usage().to_vec(),
+            key_role,
+            subject: grant.subject().clone(),
+            san: grant.san().to_vec(),
+            spki: grant.spki().to_vec(),
+            validity: grant.validity(),
+            policies: grant.policies().to_vec(),
+            rot: grant.rot().cloned(),
+            rehearsal: grant.rehearsal(),
+            decision: grant.decision().clone(),
+        }
+    }
+
+    /// The bytes to be signed.
+    pub(crate) fn encode(&self, issuer: &IssuerFacts, serial: Serial) -> Result<Vec<u8>, DraftError> {
+        let not_before = time(self.validity.not_before);
+        let not_after = time(self.validity.not_after);
+        let (Some(not_before), Some(not_after)) = (not_before, not_after) else {
+            return Err(DraftError::Encoding("a date outside 1970..=9999".into()));
+        };
+        Ok(tlv(
+            SEQUENCE,
+            &[
+                &tlv(context_constructed(0), &[&tlv(INTEGER, &[&[2]])]),
+                &tlv(INTEGER, &[serial.octets()]),
+                issuer.algorithm.identifier(),
+                &issuer.name,
+                &tlv(SEQUENCE, &[&not_before, &not_after]),
+                &name(&self.subject)?,
+                &self.spki,
+                &tlv(context_constructed(3), &[&tlv(SEQUENCE, &[&self.extensions(issuer)?])]),
+            ],
+        ))
+    }
+
+    fn is_ca(&self) -> bool {
+        matches!(self.kind, ProfileKind::Root | ProfileKind::Issuing)
+    }
+
+    fn extensions(&self, issuer: &IssuerFacts) -> Result<Vec<u8>, DraftError> {
+        let mut out = Vec::with_capacity(512);
+        if self.kind != ProfileKind::Root {
+            let key_id = tlv(context(0), &[&issuer.key_id]);
+            out.extend(extension(
+                &rfc5280::ID_CE_AUTHORITY_KEY_IDENTIFIER,
+                false,
+                &tlv(SEQUENCE, &[&key_id]),
+            ));
+        }
+        if self.is_ca() {
+            let key_id = key_id(&self.spki).map_err(|e| DraftError::Encoding(e.to_string()))?;
+            out.extend(extension(
+                &rfc5280::ID_CE_SUBJECT_KEY_IDENTIFIER,
+                false,
+                &tlv(OCTET_STRING, &[&key_id]),
+            ));
+        }
+        out.extend(extension(&rfc5280::ID_CE_KEY_USAGE, true, key_usage(self.kind)));
+        if let Some(constraints) = basic_constraints(self.kind) {
+            out.extend(extension(&rfc5280::ID_CE_BASIC_CONSTRAINTS, true, constraints));
+        }
+        if !self.extended_key_usage.is_empty() {
+            let purposes: Vec<u8> = self.extended_key_usage.iter().flat_map(oid).collect();
+            out.extend(extension(
+                &rfc5280::ID_CE_EXT_KEY_USAGE,
+                false,
+                &tlv(SEQUENCE, &[&purposes]),
+            ));
+        }
+        if !self.san.is_empty() {
+            let names: Vec<u8> = self.san.iter().flat_map(general_name).collect();
+            // RFC 5280 §4.2.1.6: critical if and only if it is the only name.
+            let critical = self.subject.0.is_empty();
+            out.extend(extension(
+                &rfc5280::ID_CE_SUBJECT_ALT_NAME,
+                critical,
+                &tlv(SEQUENCE, &[&names]),
+            ));
+        }
+        if !self.policies.is_empty() {
+            let policies: Vec<u8> = self.policies.iter().flat_map(|p| tlv(SEQUENCE, &[&oid(p)])).collect();
+            out.extend(extension(
+                &rfc5280::ID_CE_CERTIFICATE_POLICIES,
+                false,
+                &tlv(SEQUENCE, &[&policies]),
+            ));
+        }
+        // A root has no issuer to fetch and no CRL above it.
+        if self.kind != ProfileKind::Root {
+            if let Some(url) = &issuer.urls.crl {
+                out.extend(extension(
+                    &rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS,
+                    false,
+                    &distribution_point(url),
+                ));
+            }
+            if let Some(url) = &issuer.urls.ca_issuers {
+                out.extend(extension(
+                    &rfc5280::ID_PE_AUTHORITY_INFO_ACCESS,
+                    false,
+                    &ca_issuers(url),
+                ));
+            }
+        }
+        if let Some(rot) = &self.rot {
+            let rot = rot
+                .to_der()
+                .map_err(|e| DraftError::Encoding(format!("RoT binding: {e}")))?;
+            out.extend(extension(&ID_ROT_BINDING, false, &rot));
+        }
+        if self.rehearsal {
+            out.extend(extension(&ID_REHEARSAL, false, &tlv(NULL, &[])));
+        }
+        Ok(out)
+    }
+}
+
+/// `FALSE` is the default of `critical` and therefore not written (X.690 §11.5).
+fn extension(id: &ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
+    let critical = if critical { tlv(BOOLEAN, &[&[0xff]]) } else { Vec::new() };
+    tlv(SEQUENCE, &[&oid(id), &critical, &tlv(OCTET_STRING, &[value])])
+}
+
+/// The one keyUsage of each kind, in the fewest bits (RFC 5280 §4.2.1.3, X.690 §11.2.2).
+pub(crate) fn key_usage(kind: ProfileKind) -> &'static [u8] {
+    match kind {
+        // keyCertSign (5), cRLSign (6)
+        ProfileKind::Root | ProfileKind::Issuing => b"\x03\x02\x01\x06",
+        // digitalSignature (0)
+        ProfileKind::DeviceIak
+        | ProfileKind::DeviceIdevid
+        | ProfileKind::DeviceLdevid
+        | ProfileKind::Service
+        | ProfileKind::ServerTls => b"\x03\x02\x07\x80",
+    }
+}
+
+/// The one basicConstraints of each kind; leaves have none (RFC 5280 §4.2.1.9).
+pub(crate) fn basic_constraints(kind: ProfileKind) -> Option<&'static [u8]> {
+    match kind {
+        ProfileKind::Root => Some(b"\x30\x03\x01\x01\xff"),
+        ProfileKind::Issuing => Some(b"\x30\x06\x01\x01\xff\x02\x01\x00"),
+        ProfileKind::DeviceIak
+        | ProfileKind::DeviceIdevid
+        | ProfileKind::DeviceLdevid
+        | ProfileKind::Service
+        | ProfileKind::ServerTls => None,
+    }
+}
+
+/// RFC 7093 §2 method 1: leftmost 160 bits of SHA-256 over the BIT STRING's content (tag, length, unused bits left out).
+pub(crate) fn key_id(spki: &[u8]) -> Result<[u8; 20], Malformed> {
+    let mut fields = Reader(only(spki, SEQUENCE, "SubjectPublicKeyInfo")?.value);
+    fields.expect(SEQUENCE, "algorithm")?;
+    let bits = fields.expect(BIT_STRING, "subjectPublicKey")?.value;
+    fields.end("SubjectPublicKeyInfo")?;
+    let (_, key) = bits.split_first().ok_or(Malformed("subjectPublicKey"))?;
+    let digest = sha256(key);
+    digest.first_chunk().copied().ok_or(Malformed("subjectPublicKey"))
+}
+
+/// `Name`: one attribute per RDN, in wire order.
+pub(crate) fn name(subject: &Subject) -> Result<Vec<u8>, DraftError> {
+    let mut rdns = Vec::new();
+    for rdn in &subject.0 {
+        let (id, tag) = match rdn.kind {
+            RdnKind::Country => (rfc4519::C, PRINTABLE_STRING),
+            RdnKind::Organization => (rfc4519::O, UTF8_STRING),
+            RdnKind::CommonName => (rfc4519::CN, UTF8_STRING),
+            RdnKind::SerialNumber => (rfc4519::SERIAL_NUMBER, PRINTABLE_STRING),
+        };
+        if tag == PRINTABLE_STRING && !is_printable(&rdn.value) {
+            return Err(DraftError::Encoding(format!(
+                "{:?} is not a PrintableString: {:?}",
+                rdn.kind, rdn.value
+            )));
+        }
+        let value = tlv(tag, &[rdn.value.as_bytes()]);
+        rdns.extend(tlv(SET, &[&tlv(SEQUENCE, &[&oid(&id), &value])]));
+    }
+    Ok(tlv(SEQUENCE, &[&rdns]))
+}
+
+fn general_name(entry: &SanEntry) -> Vec<u8> {
+    match entry {
+        SanEntry::Dns(name) => tlv(context(2), &[name.as_bytes()]),
+        SanEntry::Uri(uri) => tlv(context(6), &[uri.as_bytes()]),
+        SanEntry::Ip(octets) => tlv(context(7), &[octets]),
+        SanEntry::HardwareModuleName(hw_type, serial) => {
+            let value = tlv(SEQUENCE, &[&oid(hw_type), &tlv(OCTET_STRING, &[serial])]);
+            other_name(&ID_ON_HARDWARE_MODULE_NAME, &value)
+        }
+        SanEntry::PermanentIdentifier(value, assigner) => {
+            let value = tlv(SEQUENCE, &[&tlv(UTF8_STRING, &[value.as_bytes()]), &oid(assigner)]);
+            other_name(&ID_ON_PERMANENT_IDENTIFIER, &value)
+        }
+    }
+}
+
+/// `otherName [0] IMPLICIT SEQUENCE { type-id, value [0] EXPLICIT }`.
+fn other_name(id: &ObjectIdentifier, value: &[u8]) -> Vec<u8> {
+    tlv(
+        context_constructed(0),
+        &[&oid(id), &tlv(context_constructed(0), &[value])],
+    )
+}
+
+/// RFC 5280 §4.2.1.13: one point, one URI, no reasons, no indirect CRL.
+pub(crate) fn distribution_point(url: &str) -> Vec<u8> {
+    let uri = tlv(context(6), &[url.as_bytes()]);
+    let name = tlv(context_constructed(0), &[&tlv(context_constructed(0), &[&uri])]);
+    tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&name])])
+}
+
+/// RFC 5280 §4.2.2.1: one caIssuers URI.
+pub(crate) fn ca_issuers(url: &str) -> Vec<u8> {
+    let uri = tlv(context(6), &[url.as_bytes()]);
+    tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&oid(&rfc5280::ID_AD_CA_ISSUERS), &uri])])
+}
