@@ -7,20 +7,23 @@
 //!
 //! Pure: time, randomness and anchors are arguments; no clock, socket, file, environment or global.
 
+mod binding;
 pub mod csr;
 pub mod ek;
 mod entropy;
+mod evidence;
 mod facts;
 mod pending;
 mod refusal;
 pub mod rot;
+mod ticket;
 pub mod tpm;
 pub mod trust;
 
-pub use entropy::{Entropy, EntropyError};
+pub use binding::{EvidenceFields, EvidenceRecord, VerifiedBinding};
+pub use entropy::{Entropy, EntropyError, Watched};
+pub use evidence::{Challenge, ChallengeContext, ChallengeError, Endorsed, Evidence, EvidenceBytes};
 pub use facts::{AnchorKind, Assurance, EkFacts, KeyAlgorithm, KeyFacts, UnixTime};
-pub use pending::{
-    Answer, Challenge, ChallengeContext, ChallengeError, Endorsed, Evidence, EvidenceBytes, EvidenceRecord, Pending,
-    SealKey, TicketError, VerifiedBinding,
-};
+pub use pending::{Answer, Pending};
 pub use refusal::{Reason, Refusal};
+pub use ticket::{SealKey, TicketError};

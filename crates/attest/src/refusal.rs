@@ -16,7 +16,7 @@ pub enum Reason {
     EkVendor,
     /// The AK lacks an attribute that makes it an attestation key.
     AkAttr,
-    /// The AK's algorithm, scheme, hash or size is not on the allow-list.
+    /// The AK's algorithm, scheme, hash or size is not on the allow-list, or a signature uses another than the AK's.
     AkAlg,
     /// The activation secret is wrong.
     ActSecret,
@@ -34,6 +34,8 @@ pub enum Reason {
     KeyAttr,
     /// The identity key's algorithm or size is not on the allow-list.
     KeyAlg,
+    /// One key in two roles: EK, AK and identity key must differ.
+    KeyReuse,
     /// The CSR carries another key than the certified one.
     CsrKey,
     /// The CSR's signature (proof of possession) is wrong.
@@ -60,6 +62,7 @@ impl Reason {
             Self::CertSig => "CERT_SIG",
             Self::KeyAttr => "KEY_ATTR",
             Self::KeyAlg => "KEY_ALG",
+            Self::KeyReuse => "KEY_REUSE",
             Self::CsrKey => "CSR_KEY",
             Self::CsrSig => "CSR_SIG",
         }

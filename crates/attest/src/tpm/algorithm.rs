@@ -1,5 +1,6 @@
 //! Algorithm and curve identifiers (TPM 2.0 Part 2, 6.3 and 6.4).
 
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 
 /// `TPM_ALG_ID`: any value; the rules decide which are taken.
@@ -132,6 +133,16 @@ impl HashAlgorithm {
         }
     }
 
+    /// Its TPM algorithm id.
+    #[must_use]
+    pub fn id(self) -> TpmAlgId {
+        match self {
+            Self::Sha256 => TpmAlgId::SHA256,
+            Self::Sha384 => TpmAlgId::SHA384,
+            Self::Sha512 => TpmAlgId::SHA512,
+        }
+    }
+
     /// Digest length in bytes.
     #[must_use]
     pub fn digest_len(self) -> usize {
@@ -139,6 +150,24 @@ impl HashAlgorithm {
             Self::Sha256 => 32,
             Self::Sha384 => 48,
             Self::Sha512 => 64,
+        }
+    }
+
+    /// Digest length in bits.
+    #[must_use]
+    pub fn digest_bits(self) -> u16 {
+        match self {
+            Self::Sha256 => 256,
+            Self::Sha384 => 384,
+            Self::Sha512 => 512,
+        }
+    }
+
+    pub(super) fn message_digest(self) -> MessageDigest {
+        match self {
+            Self::Sha256 => MessageDigest::sha256(),
+            Self::Sha384 => MessageDigest::sha384(),
+            Self::Sha512 => MessageDigest::sha512(),
         }
     }
 

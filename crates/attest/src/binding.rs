@@ -1,0 +1,181 @@
+//! The proof, and what it was made from.
+
+use crate::csr::CsrRequest;
+use crate::evidence::ChallengeContext;
+use crate::{EkFacts, KeyFacts};
+
+/// First bytes of [`EvidenceRecord::bytes`].
+const EVIDENCE_V1: &[u8] = b"holdfast-evidence-v1\0";
+
+/// Everything that was checked, as bytes, so that it can be checked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceRecord {
+    /// SHA-256 of `bytes`: goes into the RoT-binding extension.
+    pub digest: [u8; 32],
+    /// Deterministic encoding: "holdfast-evidence-v1" || 00, then each field as u32 big-endian length || bytes, in the
+    /// order enrollment id, EK certificate, EK public, AK public, IK public, nonce, TPMS_ATTEST, TPMT_SIGNATURE, CSR.
+    pub bytes: Vec<u8>,
+}
+
+/// The fields of [`EvidenceRecord::bytes`], read in place. Bytes of the past: nothing in them is proven by reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvidenceFields<'a> {
+    /// Enrollment id.
+    pub id: &'a [u8],
+    /// EK certificate, DER.
+    pub ek_certificate: &'a [u8],
+    /// EK `TPMT_PUBLIC`.
+    pub ek_public: &'a [u8],
+    /// AK `TPMT_PUBLIC`.
+    pub ak_public: &'a [u8],
+    /// Identity key `TPMT_PUBLIC`.
+    pub key_public: &'a [u8],
+    /// Nonce of the challenge.
+    pub nonce: &'a [u8],
+    /// `TPMS_ATTEST`.
+    pub attest: &'a [u8],
+    /// `TPMT_SIGNATURE`.
+    pub signature: &'a [u8],
+    /// CSR, DER.
+    pub csr: &'a [u8],
+}
+
+/// A key, proven to live in a root of trust we recognise. Made only by [`crate::Pending::answer`].
+///
+/// Nobody asserts a binding: the fields are private, and there is no other constructor.
+///
+/// ```compile_fail
+/// # fn forge(context: attest::ChallengeContext, ek: attest::EkFacts, key: attest::KeyFacts, evidence: attest::EvidenceRecord) {
+/// let forged = attest::VerifiedBinding {
+///     context,
+///     ek,
+///     ak: key.clone(),
+///     identity: key,
+///     requested: attest::csr::CsrRequest::default(),
+///     evidence,
+/// };
+/// # }
+/// ```
+///
+/// Nor does anyone change one, keep a copy for later, or conjure one up:
+///
+/// ```compile_fail
+/// fn redirect(mut binding: attest::VerifiedBinding, other: attest::KeyFacts) {
+///     binding.identity = other;
+/// }
+/// ```
+/// ```compile_fail
+/// fn keep(binding: &attest::VerifiedBinding) -> attest::VerifiedBinding {
+///     binding.clone()
+/// }
+/// ```
+/// ```compile_fail
+/// fn conjure() -> attest::VerifiedBinding {
+///     attest::VerifiedBinding::default()
+/// }
+/// ```
+///
+/// Reading is for everyone:
+///
+/// ```
+/// fn name(binding: &attest::VerifiedBinding) -> &[u8] {
+///     &binding.identity().name
+/// }
+/// ```
+#[derive(Debug)]
+pub struct VerifiedBinding {
+    pub(crate) context: ChallengeContext,
+    pub(crate) ek: EkFacts,
+    pub(crate) ak: KeyFacts,
+    pub(crate) identity: KeyFacts,
+    pub(crate) requested: CsrRequest,
+    pub(crate) evidence: EvidenceRecord,
+}
+
+impl EvidenceRecord {
+    pub(crate) fn assemble(fields: [&[u8]; 9]) -> Self {
+        let len = EVIDENCE_V1.len() + fields.iter().map(|field| 4 + field.len()).sum::<usize>();
+        let mut bytes = Vec::with_capacity(len);
+        bytes.extend_from_slice(EVIDENCE_V1);
+        for field in fields {
+            put(&mut bytes, field);
+        }
+        Self {
+            digest: openssl::sha::sha256(&bytes),
+            bytes,
+        }
+    }
+}
+
+impl<'a> EvidenceFields<'a> {
+    /// Read the fields of `bytes` (as [`EvidenceRecord::bytes`]); `None` unless every byte belongs to them.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = bytes.strip_prefix(EVIDENCE_V1)?;
+        let fields = Self {
+            id: get(&mut rest)?,
+            ek_certificate: get(&mut rest)?,
+            ek_public: get(&mut rest)?,
+            ak_public: get(&mut rest)?,
+            key_public: get(&mut rest)?,
+            nonce: get(&mut rest)?,
+            attest: get(&mut rest)?,
+            signature: get(&mut rest)?,
+            csr: get(&mut rest)?,
+        };
+        rest.is_empty().then_some(fields)
+    }
+}
+
+/// Append a field: u32 big-endian length, then the bytes.
+pub(crate) fn put(out: &mut Vec<u8>, field: &[u8]) {
+    // Fields come from bodies of some kilobytes; four gigabytes cannot get here, and would not decode.
+    out.extend(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(field);
+}
+
+/// Take a field that [`put`] wrote.
+pub(crate) fn get<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, after) = rest.split_first_chunk()?;
+    let (field, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+    *rest = after;
+    Some(field)
+}
+
+impl VerifiedBinding {
+    /// What the challenge was for.
+    #[must_use]
+    pub fn context(&self) -> &ChallengeContext {
+        &self.context
+    }
+
+    /// The endorsement.
+    #[must_use]
+    pub fn ek(&self) -> &EkFacts {
+        &self.ek
+    }
+
+    /// The activated attestation key.
+    #[must_use]
+    pub fn ak(&self) -> &KeyFacts {
+        &self.ak
+    }
+
+    /// The certified identity key.
+    #[must_use]
+    pub fn identity(&self) -> &KeyFacts {
+        &self.identity
+    }
+
+    /// What the CSR asks for.
+    #[must_use]
+    pub fn requested(&self) -> &CsrRequest {
+        &self.requested
+    }
+
+    /// The evidence.
+    #[must_use]
+    pub fn evidence(&self) -> &EvidenceRecord {
+        &self.evidence
+    }
+}

@@ -1,0 +1,158 @@
+//! From bytes to an endorsed device and the challenge it must answer.
+
+use crate::pending::Pending;
+use crate::tpm::{self, AttestationKey, TpmtPublic};
+use crate::trust::Anchors;
+use crate::{EkFacts, Entropy, EntropyError, KeyFacts, Reason, Refusal, UnixTime, Watched};
+use zeroize::Zeroizing;
+
+/// Evidence as received. Nothing is believed.
+#[derive(Clone, Debug)]
+pub struct EvidenceBytes {
+    /// EK certificate, DER.
+    pub ek_certificate: Vec<u8>,
+    /// Issuing CA certificates the device offers, DER.
+    pub ek_chain: Vec<Vec<u8>>,
+    /// EK `TPMT_PUBLIC`.
+    pub ek_public: Vec<u8>,
+    /// AK `TPMT_PUBLIC`.
+    pub ak_public: Vec<u8>,
+}
+
+/// Decoded, structurally sound, worth nothing yet.
+#[derive(Debug)]
+pub struct Evidence {
+    ek_certificate: Vec<u8>,
+    ek_chain: Vec<Vec<u8>>,
+    ek_public: TpmtPublic,
+    ak_public: TpmtPublic,
+}
+
+/// The EK is endorsed and the AK has the right shape. Whether they live together is not yet known.
+#[derive(Debug)]
+pub struct Endorsed {
+    pub(crate) ek_certificate: Vec<u8>,
+    pub(crate) ek_public: TpmtPublic,
+    pub(crate) ek: EkFacts,
+    pub(crate) ak: AttestationKey,
+}
+
+/// What one challenge is for. Sealed into the ticket, so it cannot be exchanged between question and answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeContext {
+    /// Enrollment id.
+    pub id: [u8; 16],
+    /// Profile wanted for the identity key.
+    pub profile: String,
+    /// Profile wanted for the attestation key.
+    pub attestation_profile: Option<String>,
+    /// Name claimed by the device.
+    pub device: Option<String>,
+    /// When the challenge was made.
+    pub issued_at: UnixTime,
+    /// Last second at which an answer is taken.
+    pub expires_at: UnixTime,
+}
+
+/// What the device is asked.
+#[derive(Debug)]
+pub struct Challenge {
+    /// `TPM2B_ID_OBJECT`.
+    pub credential_blob: Vec<u8>,
+    /// `TPM2B_ENCRYPTED_SECRET`.
+    pub encrypted_secret: Vec<u8>,
+    /// Goes into [`crate::tpm::qualifying_data`].
+    pub nonce: [u8; 32],
+}
+
+/// Making a challenge failed; not the device's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ChallengeError {
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// OpenSSL refused; never expected for keys that passed [`Evidence::verify`].
+    #[error("making the credential failed: {0}")]
+    Crypto(String),
+}
+
+impl Evidence {
+    /// Parse; never judge.
+    ///
+    /// # Errors
+    /// [`crate::Reason::Malformed`].
+    pub fn decode(bytes: EvidenceBytes) -> Result<Self, Refusal> {
+        let role = |name: &'static str| {
+            move |refusal: Refusal| Refusal::new(refusal.reason, format!("{name}: {}", refusal.detail))
+        };
+        Ok(Self {
+            ek_public: TpmtPublic::parse(&bytes.ek_public).map_err(role("EK"))?,
+            ak_public: TpmtPublic::parse(&bytes.ak_public).map_err(role("AK"))?,
+            ek_certificate: bytes.ek_certificate,
+            ek_chain: bytes.ek_chain,
+        })
+    }
+
+    /// Judge the endorsement and the AK's shape.
+    ///
+    /// # Errors
+    /// EK_* and AK_* reasons; KEY_REUSE when the AK has the EK's key.
+    pub fn verify(self, anchors: &Anchors, now: UnixTime) -> Result<Endorsed, Refusal> {
+        // The attributes cost nothing to judge, the chain does.
+        let ak = AttestationKey::judge(self.ak_public)?;
+        let ek = crate::ek::verify(&self.ek_certificate, &self.ek_chain, &self.ek_public, anchors, now)?;
+        distinct("AK", ak.facts(), &ek)?;
+        Ok(Endorsed {
+            ek_certificate: self.ek_certificate,
+            ek_public: self.ek_public,
+            ek,
+            ak,
+        })
+    }
+}
+
+impl Endorsed {
+    /// The endorsement.
+    #[must_use]
+    pub fn ek(&self) -> &EkFacts {
+        &self.ek
+    }
+
+    /// The attestation key, not yet proven.
+    #[must_use]
+    pub fn ak(&self) -> &KeyFacts {
+        self.ak.facts()
+    }
+
+    /// Begin credential activation. The evidence moves into [`Pending`].
+    ///
+    /// # Errors
+    /// [`ChallengeError`].
+    pub fn challenge(
+        self,
+        context: ChallengeContext,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Challenge, Pending), ChallengeError> {
+        let mut entropy = Watched::new(entropy);
+        let mut secret = Zeroizing::new([0; 32]);
+        entropy.fill(secret.as_mut())?;
+        let mut nonce = [0; 32];
+        entropy.fill(&mut nonce)?;
+        let credential = tpm::make_credential(&self.ek_public, &self.ak.facts().name, secret.as_ref(), &mut entropy)?;
+        let challenge = Challenge {
+            credential_blob: credential.credential_blob,
+            encrypted_secret: credential.encrypted_secret,
+            nonce,
+        };
+        let secret_sha256 = openssl::sha::sha256(secret.as_ref());
+        Ok((challenge, Pending::new(self, context, nonce, secret_sha256)))
+    }
+}
+
+/// No key in two roles: the EK only ever decrypts.
+pub(crate) fn distinct(role: &'static str, key: &KeyFacts, ek: &EkFacts) -> Result<(), Refusal> {
+    if openssl::sha::sha256(&key.spki) == ek.spki_sha256 {
+        return Err(Refusal::new(Reason::KeyReuse, format!("{role} has the key of the EK")));
+    }
+    Ok(())
+}

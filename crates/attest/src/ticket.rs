@@ -1,0 +1,251 @@
+//! A [`Pending`] that travels: the server keeps nothing between question and answer.
+//!
+//! ```text
+//! ticket  = version (01) || key id (4) || nonce (12) || AES-256-GCM(fields) || tag (16)
+//! AAD     = "holdfast-ticket-v1" || 00 || key id || enrollment id
+//! fields  = each as u32 big-endian length || bytes, in the order of `encode`
+//! ```
+
+use crate::binding::{get, put};
+use crate::ek::EkTemplate;
+use crate::evidence::ChallengeContext;
+use crate::tpm::{AttestationKey, TpmtPublic};
+use crate::{Assurance, ChallengeError, EkFacts, Entropy, Pending, UnixTime};
+use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+use zeroize::Zeroizing;
+
+const VERSION: u8 = 1;
+const CONTEXT: &[u8] = b"holdfast-ticket-v1\0";
+
+/// AES-256-GCM keys that seal a [`Pending`] into a ticket; the first seals, all open. Shared by all replicas.
+///
+/// Nonces are random: change the key before 2^32 tickets (SP 800-38D, 8.3).
+pub struct SealKey {
+    current: Key,
+    previous: Vec<Key>,
+}
+
+struct Key {
+    id: [u8; 4],
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+/// A ticket that does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// Not a ticket, or not one of ours, or altered, or of another enrollment.
+    #[error("the ticket was not made here for this enrollment")]
+    Forged,
+    /// Older than its last second.
+    #[error("the challenge has expired")]
+    Expired,
+}
+
+impl Key {
+    fn new(bytes: [u8; 32]) -> Self {
+        let mut hash = openssl::sha::Sha256::new();
+        hash.update(b"holdfast-ticket-key-id\0");
+        hash.update(&bytes);
+        let [a, b, c, d, ..] = hash.finish();
+        Self {
+            id: [a, b, c, d],
+            bytes: Zeroizing::new(bytes),
+        }
+    }
+
+    fn aad(&self, enrollment: &[u8; 16]) -> Vec<u8> {
+        [CONTEXT, &self.id, enrollment].concat()
+    }
+}
+
+impl SealKey {
+    /// The first key seals; all open (rotation).
+    #[must_use]
+    pub fn new(current: [u8; 32], previous: Vec<[u8; 32]>) -> Self {
+        Self {
+            current: Key::new(current),
+            previous: Zeroizing::new(previous).iter().copied().map(Key::new).collect(),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        core::iter::once(&self.current).chain(&self.previous)
+    }
+}
+
+impl core::fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list()
+            .entries(self.keys().map(|key| hex::encode(key.id)))
+            .finish()
+    }
+}
+
+impl Pending {
+    /// Seal into an opaque ticket. Holds only a hash of the activation secret.
+    ///
+    /// # Errors
+    /// [`ChallengeError`].
+    pub fn seal(self, key: &SealKey, entropy: &mut dyn Entropy) -> Result<Vec<u8>, ChallengeError> {
+        let key = &key.current;
+        let mut nonce = [0; 12];
+        entropy.fill(&mut nonce)?;
+        let mut tag = [0; 16];
+        let sealed = encrypt_aead(
+            Cipher::aes_256_gcm(),
+            &*key.bytes,
+            Some(&nonce),
+            &key.aad(&self.context.id),
+            &encode(&self),
+            &mut tag,
+        )?;
+        Ok([&[VERSION], &key.id[..], &nonce, &sealed, &tag].concat())
+    }
+
+    /// Open a ticket made by [`Pending::seal`] for enrollment `id`.
+    ///
+    /// # Errors
+    /// [`TicketError`].
+    pub fn open(key: &SealKey, id: &[u8; 16], ticket: &[u8], now: UnixTime) -> Result<Self, TicketError> {
+        let pending = unseal(key, id, ticket)
+            .and_then(|fields| decode(&fields))
+            .filter(|pending| pending.context.id == *id)
+            .ok_or(TicketError::Forged)?;
+        if now > pending.context.expires_at {
+            return Err(TicketError::Expired);
+        }
+        Ok(pending)
+    }
+}
+
+fn unseal(key: &SealKey, id: &[u8; 16], ticket: &[u8]) -> Option<Vec<u8>> {
+    let (&[VERSION], rest) = ticket.split_first_chunk()? else {
+        return None;
+    };
+    let (key_id, rest) = rest.split_first_chunk::<4>()?;
+    let (nonce, rest) = rest.split_first_chunk::<12>()?;
+    let (sealed, tag) = rest.split_last_chunk::<16>()?;
+    // Two keys may share an id once in 2^32: try each that has it.
+    key.keys().filter(|key| key.id == *key_id).find_map(|key| {
+        decrypt_aead(
+            Cipher::aes_256_gcm(),
+            &*key.bytes,
+            Some(nonce),
+            &key.aad(id),
+            sealed,
+            tag,
+        )
+        .ok()
+    })
+}
+
+fn encode(pending: &Pending) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
+    let context = &pending.context;
+    put(&mut out, &context.id);
+    put(&mut out, context.profile.as_bytes());
+    put_option(&mut out, context.attestation_profile.as_deref());
+    put_option(&mut out, context.device.as_deref());
+    put(&mut out, &context.issued_at.0.to_be_bytes());
+    put(&mut out, &context.expires_at.0.to_be_bytes());
+    put(&mut out, &pending.nonce);
+    put(&mut out, &pending.secret_sha256);
+    put(&mut out, &pending.ek_certificate);
+    put(&mut out, &pending.ek_public);
+    put(&mut out, &pending.ak.facts().public);
+    let ek = &pending.ek;
+    put(&mut out, &ek.certificate_sha256);
+    put(&mut out, &ek.spki_sha256);
+    put(&mut out, ek.template.as_str().as_bytes());
+    for text in [
+        &ek.manufacturer,
+        &ek.model,
+        &ek.version,
+        &ek.authority_key_id,
+        &ek.serial,
+        &ek.anchor,
+    ] {
+        put(&mut out, text.as_bytes());
+    }
+    put(&mut out, &ek.anchor_sha256);
+    put(&mut out, ek.assurance.as_str().as_bytes());
+    out
+}
+
+fn decode(fields: &[u8]) -> Option<Pending> {
+    let rest = &mut &*fields;
+    let context = ChallengeContext {
+        id: get_array(rest)?,
+        profile: get_text(rest)?,
+        attestation_profile: get_option(rest)?,
+        device: get_option(rest)?,
+        issued_at: UnixTime(i64::from_be_bytes(get_array(rest)?)),
+        expires_at: UnixTime(i64::from_be_bytes(get_array(rest)?)),
+    };
+    let nonce = get_array(rest)?;
+    let secret_sha256 = get_array(rest)?;
+    let ek_certificate = get(rest)?.to_vec();
+    let ek_public = get(rest)?.to_vec();
+    let ak_public = get(rest)?;
+    let ek = EkFacts {
+        certificate_sha256: get_array(rest)?,
+        spki_sha256: get_array(rest)?,
+        template: template(get(rest)?)?,
+        manufacturer: get_text(rest)?,
+        model: get_text(rest)?,
+        version: get_text(rest)?,
+        authority_key_id: get_text(rest)?,
+        serial: get_text(rest)?,
+        anchor: get_text(rest)?,
+        anchor_sha256: get_array(rest)?,
+        assurance: assurance(get(rest)?)?,
+    };
+    rest.is_empty().then_some(())?;
+    let ak = AttestationKey::judge(TpmtPublic::parse(ak_public).ok()?).ok()?;
+    Some(Pending {
+        context,
+        ek_certificate,
+        ek_public,
+        ek,
+        ak,
+        nonce,
+        secret_sha256,
+    })
+}
+
+fn put_option(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => put(out, &[&[1], text.as_bytes()].concat()),
+        None => put(out, &[]),
+    }
+}
+
+fn get_option(rest: &mut &[u8]) -> Option<Option<String>> {
+    match get(rest)?.split_first() {
+        None => Some(None),
+        Some((1, text)) => Some(Some(String::from_utf8(text.to_vec()).ok()?)),
+        Some(_) => None,
+    }
+}
+
+fn get_text(rest: &mut &[u8]) -> Option<String> {
+    String::from_utf8(get(rest)?.to_vec()).ok()
+}
+
+fn get_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    get(rest)?.try_into().ok()
+}
+
+fn template(word: &[u8]) -> Option<EkTemplate> {
+    use EkTemplate::{H1, H2, H3, H4, H6, H7, L1, L2};
+    [L1, L2, H1, H2, H3, H4, H6, H7]
+        .into_iter()
+        .find(|template| template.as_str().as_bytes() == word)
+}
+
+fn assurance(word: &[u8]) -> Option<Assurance> {
+    use Assurance::{HardwareAllowlisted, HardwareVerified, Software, Virtual};
+    [HardwareVerified, HardwareAllowlisted, Virtual, Software]
+        .into_iter()
+        .find(|assurance| assurance.as_str().as_bytes() == word)
+}

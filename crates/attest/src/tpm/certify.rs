@@ -1,0 +1,59 @@
+//! `TPM2_Certify` (TPM 2.0 Part 3, 18.2): an attestation key vouches that an object is loaded beside it.
+
+use super::{AttestationKey, TpmsAttest, TpmtSignature};
+use crate::{Reason, Refusal};
+
+/// Qualifying data (extraData) of the `TPM2_Certify` that vouches for an identity key:
+/// SHA-256("holdfast-certify-v1" || 00 || enrollment id || nonce || SHA-256(CSR DER)).
+///
+/// So a certification belongs to one challenge and one request, and cannot be moved to another.
+#[must_use]
+pub fn qualifying_data(enrollment_id: &[u8; 16], nonce: &[u8; 32], csr: &[u8]) -> [u8; 32] {
+    let mut hash = openssl::sha::Sha256::new();
+    hash.update(b"holdfast-certify-v1\0");
+    hash.update(enrollment_id);
+    hash.update(nonce);
+    hash.update(&openssl::sha::sha256(csr));
+    hash.finish()
+}
+
+/// Check that `ak` certified the object named `name`, and said `extra_data` with it.
+///
+/// `attest` is a `TPMS_ATTEST` without the TPM2B size, `signature` a `TPMT_SIGNATURE`. Parsed first, believed last:
+/// magic, type, extraData, Name, and then the signature over the received bytes. What the Name stands for is for the
+/// caller to judge: a genuine AK certifies imported keys too.
+///
+/// # Errors
+/// [`Reason::CertMagic`], [`Reason::CertType`], [`Reason::CertNonce`], [`Reason::CertName`], [`Reason::AkAlg`] for a
+/// signature of another scheme than the key's, [`Reason::CertSig`], [`Reason::Malformed`].
+pub fn verify_certify(
+    ak: &AttestationKey,
+    attest: &[u8],
+    signature: &[u8],
+    extra_data: &[u8; 32],
+    name: &[u8],
+) -> Result<(), Refusal> {
+    let attest = TpmsAttest::parse(attest)?;
+    let signature = TpmtSignature::parse(signature)?;
+    if attest.extra_data.len() != extra_data.len() || !openssl::memcmp::eq(attest.extra_data, extra_data) {
+        return Err(Refusal::new(
+            Reason::CertNonce,
+            format!(
+                "extraData of {} bytes is not that of this challenge and request",
+                attest.extra_data.len()
+            ),
+        ));
+    }
+    // An object with nameAlg NULL has an empty Name: two of them would be equal.
+    if name.is_empty() || attest.attested.name != name {
+        return Err(Refusal::new(
+            Reason::CertName,
+            format!(
+                "certified {}, submitted {}",
+                hex::encode(attest.attested.name),
+                hex::encode(name)
+            ),
+        ));
+    }
+    ak.verify(attest.raw, &signature)
+}
