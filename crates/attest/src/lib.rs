@@ -19,6 +19,7 @@ pub mod rot;
 mod ticket;
 pub mod tpm;
 pub mod trust;
+mod x509;
 
 pub use binding::{EvidenceFields, EvidenceRecord, VerifiedBinding};
 pub use entropy::{Entropy, EntropyError, Watched};

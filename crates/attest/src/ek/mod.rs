@@ -1,57 +1,70 @@
-//! Endorsement keys: certificate profile and templates (`standards`: TCG EK Credential Profile).
+//! Endorsement keys: certificate profile and templates (TCG EK Credential Profile).
+
+mod name;
+mod profile;
+mod template;
+
+pub use template::EkTemplate;
+
+pub(crate) use name::manufacturer_id;
 
 use crate::tpm::TpmtPublic;
 use crate::trust::Anchors;
-use crate::{EkFacts, Refusal, UnixTime};
-
-/// TCG EK templates that are accepted (EK Credential Profile, "L" low range and "H" high range).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EkTemplate {
-    /// RSA 2048, SHA-256, AES-128, PolicyA.
-    L1,
-    /// P-256, SHA-256, AES-128, PolicyA.
-    L2,
-    /// RSA 2048, SHA-256, AES-128, PolicyB.
-    H1,
-    /// P-256, SHA-256, AES-128, PolicyB.
-    H2,
-    /// P-384, SHA-384, AES-256, PolicyB.
-    H3,
-    /// P-521, SHA-512, AES-256, PolicyB.
-    H4,
-    /// RSA 3072, SHA-384, AES-256, PolicyB.
-    H6,
-    /// RSA 4096, SHA-384, AES-256, PolicyB.
-    H7,
-}
-
-impl EkTemplate {
-    /// `L-1` and so on.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::L1 => "L-1",
-            Self::L2 => "L-2",
-            Self::H1 => "H-1",
-            Self::H2 => "H-2",
-            Self::H3 => "H-3",
-            Self::H4 => "H-4",
-            Self::H6 => "H-6",
-            Self::H7 => "H-7",
-        }
-    }
-}
+use crate::x509::{Certificate, Leniencies};
+use crate::{AnchorKind, Assurance, EkFacts, Reason, Refusal, UnixTime};
+use profile::Profile;
 
 /// Verify an endorsement: chain to an anchor, EK profile, certified key equal to `public`, `public` of a template.
+///
+/// What costs little is refused first; the path, which costs signature checks, comes last but for what depends on it.
 ///
 /// # Errors
 /// EK_CHAIN, EK_PROFILE, EK_KEY, EK_VENDOR or MALFORMED.
 pub(crate) fn verify(
-    _certificate: &[u8],
-    _offered: &[Vec<u8>],
-    _public: &TpmtPublic,
-    _anchors: &Anchors,
-    _now: UnixTime,
+    certificate: &[u8],
+    offered: &[Vec<u8>],
+    public: &TpmtPublic,
+    anchors: &Anchors,
+    now: UnixTime,
 ) -> Result<EkFacts, Refusal> {
-    todo!()
+    let frame = Certificate::parse(certificate, Leniencies::VENDOR)
+        .map_err(|error| Refusal::new(Reason::Malformed, format!("EK certificate: {error}")))?;
+    let profile = Profile::read(&frame)?;
+    let template = EkTemplate::of(public)?;
+    let spki = public.spki().map_err(|refusal| refusal.because(Reason::EkKey))?;
+    // Both sides are canonical: equal bytes are equal numbers, or equal points.
+    if profile.key.to_spki() != spki {
+        return Err(Refusal::new(
+            Reason::EkKey,
+            "the EK public area is not the certified key",
+        ));
+    }
+    let path = anchors.verify(&frame, offered, now)?;
+    let name = profile.named_below(path.kind, path.manufacturers)?;
+    if !path.manufacturers.contains(&name.manufacturer) {
+        return Err(Refusal::new(
+            Reason::EkVendor,
+            format!(
+                "anchor `{}` may not speak for manufacturer {}",
+                path.anchor, name.manufacturer
+            ),
+        ));
+    }
+    Ok(EkFacts {
+        certificate_sha256: openssl::sha::sha256(certificate),
+        spki_sha256: openssl::sha::sha256(&spki),
+        template,
+        manufacturer: name.manufacturer,
+        model: name.model,
+        version: name.version,
+        authority_key_id: profile.authority_key_id.map(hex::encode).unwrap_or_default(),
+        serial: hex::encode(frame.serial),
+        anchor: path.anchor.to_owned(),
+        anchor_sha256: path.anchor_sha256,
+        assurance: match path.kind {
+            AnchorKind::Hardware => Assurance::HardwareVerified,
+            AnchorKind::Virtual => Assurance::Virtual,
+            AnchorKind::Software => Assurance::Software,
+        },
+    })
 }

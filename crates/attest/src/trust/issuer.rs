@@ -1,0 +1,87 @@
+//! What makes a certificate an issuer of EK certificates (RFC 5280 §6.1.4).
+
+use crate::UnixTime;
+use crate::x509::{Certificate, Extensions, KeyUsage, Leniencies, PublicKey, name_is_empty, oid};
+use openssl::pkey::{PKey, Public};
+
+/// Smallest RSA modulus of an issuer.
+const MIN_RSA_BITS: usize = 2048;
+
+/// Critical extensions of a CA that are processed, here or, for policies, by having no policy to require.
+const PROCESSED: [&[u8]; 4] = [
+    oid::BASIC_CONSTRAINTS,
+    oid::KEY_USAGE,
+    oid::EXTENDED_KEY_USAGE,
+    oid::CERTIFICATE_POLICIES,
+];
+
+/// A CA certificate that may issue EK certificates, if something proves it.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    pub(super) subject: Vec<u8>,
+    pub(super) self_issued: bool,
+    pub(super) kind: PublicKey,
+    pub(super) key: PKey<Public>,
+    pub(super) path_len: Option<u32>,
+    pub(super) not_before: UnixTime,
+    pub(super) not_after: UnixTime,
+    pub(super) sha256: [u8; 32],
+}
+
+impl Issuer {
+    /// Everything but signature and time.
+    pub(super) fn new(certificate: &Certificate<'_>) -> Result<Self, &'static str> {
+        let path_len = constraints(&certificate.extensions)?;
+        if name_is_empty(certificate.subject) {
+            return Err("it is a CA without a name");
+        }
+        let kind = PublicKey::parse(certificate.spki, Leniencies::NONE).map_err(|error| error.0)?;
+        if matches!(kind, PublicKey::Rsa { .. }) && kind.bits() < MIN_RSA_BITS {
+            return Err("its RSA key is below 2048 bits");
+        }
+        let key = kind.to_pkey().map_err(|_| "its key is refused by OpenSSL")?;
+        Ok(Self {
+            subject: certificate.subject.to_vec(),
+            self_issued: certificate.subject == certificate.issuer,
+            kind,
+            key,
+            path_len,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            sha256: openssl::sha::sha256(certificate.der),
+        })
+    }
+}
+
+/// The extensions of a CA; what remains of them is pathLenConstraint.
+fn constraints(extensions: &Extensions<'_>) -> Result<Option<u32>, &'static str> {
+    if extensions.unprocessed_critical(&PROCESSED).is_some() {
+        return Err("it has a critical extension that is not processed");
+    }
+    // Should be critical, and is a limit on what the CA may say: never passed over.
+    if extensions.find(oid::NAME_CONSTRAINTS).is_some() {
+        return Err("it has name constraints, which are not processed");
+    }
+    let basic = extensions
+        .basic_constraints()
+        .map_err(|error| error.0)?
+        .ok_or("it is not a CA")?;
+    if !basic.ca {
+        return Err("it is not a CA");
+    }
+    if !basic.critical {
+        return Err("its basicConstraints is not critical");
+    }
+    let usage = extensions.key_usage().map_err(|error| error.0)?;
+    if !usage.is_some_and(|usage| usage.has(KeyUsage::KEY_CERT_SIGN)) {
+        return Err("its keyUsage lacks keyCertSign");
+    }
+    if let Some(purposes) = extensions.extended_key_usage().map_err(|error| error.0)?
+        && !purposes
+            .iter()
+            .any(|purpose| [oid::EK_CERTIFICATE, oid::ANY_EXTENDED_KEY_USAGE].contains(purpose))
+    {
+        return Err("its extKeyUsage is not for EK certificates");
+    }
+    Ok(basic.path_len)
+}
