@@ -1,8 +1,21 @@
 //! From proof to permission by Cedar rules.
 
+mod build;
+#[cfg(test)]
+mod cases;
+mod csr;
+mod facts;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
 use attest::{EvidenceRecord, UnixTime, VerifiedBinding};
 
-use crate::{Grant, Profiles};
+use crate::{Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles};
+use facts::Facts;
+pub use rules::{Mode, PolicyError, PolicySet};
 
 /// What the inventory says about the device this proof is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,26 +36,7 @@ pub struct InventoryEntry {
     pub spiffe_id: Option<String>,
 }
 
-/// The rules and their schema, parsed and validated once.
-pub struct PolicySet {
-    _todo: (),
-}
-
-/// Whether software roots of trust may be recognised at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Below a ceremony's root.
-    Production,
-    /// Below a rehearsal's root: demonstrations, whose certificates our verifier refuses elsewhere.
-    Rehearsal,
-}
-
-/// Rules that do not load.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("policy: {0}")]
-pub struct PolicyError(pub String);
-
-/// What [`decide`] needs to know beside the proof.
+/// What [`decide`] permits.
 #[derive(Debug)]
 pub struct Permit {
     /// One grant per certificate of the conversation; the attestation key's first.
@@ -80,42 +74,183 @@ pub struct Denial {
     pub code: DenialCode,
     /// Ids of the rules that forbade; empty when none permitted.
     pub rules: Vec<String>,
-    /// For the operator.
+    /// For the operator. Names the profile it is about.
     pub detail: String,
 }
 
-impl PolicySet {
-    /// The rules shipped in `policies/rules/`.
-    ///
-    /// # Errors
-    /// [`PolicyError`]; a test shows there is none.
-    pub fn builtin(_mode: Mode) -> Result<Self, PolicyError> {
-        todo!()
-    }
-    /// From a schema and `(file name, Cedar text)` pairs. Strict validation: any error or warning refuses.
-    ///
-    /// # Errors
-    /// [`PolicyError`].
-    pub fn from_sources(_mode: Mode, _schema: &str, _rules: &[(String, String)]) -> Result<Self, PolicyError> {
-        todo!()
-    }
-    /// SHA-256 over schema and rules.
-    #[must_use]
-    pub fn sha256(&self) -> [u8; 32] {
-        todo!()
+impl Denial {
+    fn new(code: DenialCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            rules: Vec::new(),
+            detail: detail.into(),
+        }
     }
 }
 
 /// Decide. Consumes the proof; every certificate of the conversation is granted, or none.
 ///
+/// The order of the questions: are these profiles for devices; is this EK that device; are the keys acceptable in
+/// their roles; does the CSR ask for nothing else; do the rules permit.
+///
 /// # Errors
-/// [`Denial`].
+/// [`Denial`] for the first answer that is no.
 pub fn decide(
-    _policy: &PolicySet,
-    _profiles: &Profiles,
-    _binding: VerifiedBinding,
-    _entry: Option<InventoryEntry>,
-    _now: UnixTime,
+    policy: &PolicySet,
+    profiles: &Profiles,
+    binding: VerifiedBinding,
+    entry: Option<InventoryEntry>,
+    now: UnixTime,
 ) -> Result<Permit, Denial> {
-    todo!()
+    let facts = Facts::of(&binding);
+    let (device, grants) = judge(policy, profiles, &facts, entry.as_ref(), now)?;
+    Ok(Permit {
+        grants,
+        evidence: binding.evidence().clone(),
+        ek: facts.ek,
+        device,
+    })
+}
+
+/// One certificate of the conversation.
+struct Item<'a> {
+    role: KeyRole,
+    profile: &'a Arc<Profile>,
+    key: &'a attest::KeyFacts,
+}
+
+/// [`decide`] on plain facts. Private: only a [`VerifiedBinding`] gets grants out of this crate.
+fn judge(
+    policy: &PolicySet,
+    profiles: &Profiles,
+    facts: &Facts,
+    entry: Option<&InventoryEntry>,
+    now: UnixTime,
+) -> Result<(String, Vec<Grant>), Denial> {
+    let items = items(profiles, facts)?;
+    let entry = inventory(facts, entry)?;
+    for item in &items {
+        key(item, facts)?;
+    }
+    let mut grants = Vec::with_capacity(items.len());
+    for item in &items {
+        let of_item = |mut denial: Denial| {
+            denial.detail = format!("`{}`: {}", item.profile.name, denial.detail);
+            denial
+        };
+        let subject = build::subject(item.profile, entry).map_err(of_item)?;
+        let san = build::san(item.profile.kind, &facts.ek, entry).map_err(of_item)?;
+        if item.role == KeyRole::Identity {
+            csr::check(&facts.requested, &subject, &san)
+                .map_err(|detail| of_item(Denial::new(DenialCode::Csr, detail)))?;
+        }
+        let decision = policy.ask(&facts.question(item, &items, entry)).map_err(of_item)?;
+        if subject.0.is_empty() && san.is_empty() {
+            // Behind the rules, which say it better; a subject or a name there must be (RFC 5280 §4.1.2.6).
+            let detail = "the certificate would carry no name";
+            return Err(of_item(Denial::new(DenialCode::Policy, detail)));
+        }
+        let validity = item.profile.validity(now).ok_or_else(|| {
+            of_item(Denial::new(
+                DenialCode::Profile,
+                "the clock is outside of what a certificate can say",
+            ))
+        })?;
+        grants.push(Grant {
+            profile: Arc::clone(item.profile),
+            kind: GrantKind::EndEntity(item.role),
+            subject,
+            san,
+            spki: item.key.spki.clone(),
+            validity,
+            policies: build::policies(item.role, facts.ek.assurance),
+            rot: Some(build::rot(facts, item.key).map_err(of_item)?),
+            rehearsal: false,
+            decision,
+        });
+    }
+    Ok((entry.name.clone(), grants))
+}
+
+/// The profiles asked for, each for the key it certifies; the attestation key's first.
+fn items<'a>(profiles: &'a Profiles, facts: &'a Facts) -> Result<Vec<Item<'a>>, Denial> {
+    let find = |name: &str, role: KeyRole| {
+        let fits = |profile: &&Arc<Profile>| match role {
+            KeyRole::Attestation => profile.kind.for_attestation_key(),
+            KeyRole::Identity => profile.kind.for_identity_key(),
+        };
+        profiles.get(name).filter(fits).ok_or_else(|| {
+            let key = match role {
+                KeyRole::Attestation => "attestation",
+                KeyRole::Identity => "identity",
+            };
+            // The name came over the wire: shown escaped.
+            Denial::new(
+                DenialCode::Profile,
+                format!("`{}`: no such profile for an {key} key", name.escape_default()),
+            )
+        })
+    };
+    let mut items = Vec::with_capacity(2);
+    if let Some(name) = &facts.attestation_profile {
+        items.push(Item {
+            role: KeyRole::Attestation,
+            profile: find(name, KeyRole::Attestation)?,
+            key: &facts.ak,
+        });
+    }
+    items.push(Item {
+        role: KeyRole::Identity,
+        profile: find(&facts.profile, KeyRole::Identity)?,
+        key: &facts.identity,
+    });
+    Ok(items)
+}
+
+/// The entry, if it is this EK's. Names are compared byte for byte.
+fn inventory<'a>(facts: &Facts, entry: Option<&'a InventoryEntry>) -> Result<&'a InventoryEntry, Denial> {
+    let entry = entry.ok_or_else(|| {
+        let detail = "this endorsement key has no inventory entry";
+        Denial::new(DenialCode::NotInInventory, detail)
+    })?;
+    let bound = |detail: &str| {
+        Err(Denial::new(
+            DenialCode::IdBound,
+            format!("device `{}`: {detail}", entry.name.escape_default()),
+        ))
+    };
+    if facts.claimed.as_ref().is_some_and(|claimed| *claimed != entry.name) {
+        return bound("the device claims another name than the entry of its endorsement key");
+    }
+    match entry.ek_spki_sha256 {
+        Some(ek) if ek != facts.ek.spki_sha256 => bound("bound to another endorsement key"),
+        Some(_) => Ok(entry),
+        None if !entry.first_contact_open => bound("not bound yet, and its first-contact window is closed"),
+        // Nothing but the claim connects this EK with this entry.
+        None if facts.claimed.is_none() => bound("first contact needs the name the device claims"),
+        None => Ok(entry),
+    }
+}
+
+fn key(item: &Item<'_>, facts: &Facts) -> Result<(), Denial> {
+    let refuse = |detail: String| {
+        Err(Denial::new(
+            DenialCode::Key,
+            format!("`{}`: {detail}", item.profile.name),
+        ))
+    };
+    if openssl::sha::sha256(&item.key.spki) == facts.ek.spki_sha256 {
+        return refuse("the key is the endorsement key".to_owned());
+    }
+    if item.role == KeyRole::Identity && item.key.spki == facts.ak.spki {
+        return refuse("the identity key is the attestation key".to_owned());
+    }
+    if !item
+        .profile
+        .key_algorithms
+        .contains(&ProfileKey::from(item.key.algorithm))
+    {
+        return refuse(format!("a {} key is not allowed", item.key.algorithm.as_str()));
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod ceremony;
 mod decide;
+mod encode;
 mod grant;
 mod key;
 pub mod name;
