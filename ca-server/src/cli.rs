@@ -1,0 +1,129 @@
+//! `ca-server --config FILE [--check]`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::flow::recover::{Which, recover};
+use crate::house::{House, StartError, open_key};
+use crate::http::{Addresses, Manners, Serving, acceptor};
+use crate::jobs::Jobs;
+use crate::process;
+
+/// The online certificate authority of Holdfast.
+///
+/// Exit codes: 0 done, 1 other failure, 2 usage or configuration, 7 try again, 78 refuses to start.
+#[derive(Debug, clap::Parser)]
+#[command(version)]
+pub struct Cli {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "CA_SERVER_CONFIG")]
+    config: PathBuf,
+    /// Read the configuration and every file it names, log in to the token, find the key, and stop.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Run. Standard output gets one line when the server listens, or the findings of `--check`; standard error the log.
+#[must_use]
+pub fn run(cli: &Cli) -> ExitCode {
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "ca-server: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<(), StartError> {
+    process::harden().map_err(StartError::Refused)?;
+    let config = Config::load(&cli.config)?;
+    process::log(config.log);
+    if cli.check {
+        return check(&config);
+    }
+    serve(config)
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let mut out = std::io::stdout().lock();
+    let mut say = |what: String| {
+        let _ = writeln!(out, "ok  {what}");
+    };
+    say(format!("configuration of \"{}\"", config.server.name));
+    acceptor(&config.tls).map_err(|e| StartError::Other(format!("TLS: {e}")))?;
+    say("TLS certificate and key belong together".to_owned());
+    say(format!(
+        "issuing CA: {} certificates to the root",
+        config.issuer.chain().len()
+    ));
+    say("anchors".to_owned());
+    let profiles: Vec<&str> = config.profiles.iter().map(|profile| profile.name()).collect();
+    say(format!("profiles: {}", profiles.join(", ")));
+    say(format!("policy sha256 {}", hex::encode(config.policy.sha256())));
+    crate::house::AuditFile::new(config.audit.clone())
+        .check()
+        .map_err(|e| StartError::Refused(format!("the audit file cannot be written: {e}")))?;
+    say("audit file".to_owned());
+    let key = open_key(config)?;
+    issuance::probe(key.as_ref()).map_err(|e| StartError::Refused(e.to_string()))?;
+    say("the token's key is the issuing CA's, and signs".to_owned());
+    Ok(())
+}
+
+fn serve(config: Config) -> Result<(), StartError> {
+    let other = |e: &dyn core::fmt::Display| StartError::Other(e.to_string());
+    let server = config.server.clone();
+    let probe_interval = config.hsm.probe_interval;
+    let embedded = config.database.embedded;
+    let manners = Manners {
+        limits: config.limits,
+        base_url: config.server.base_url.clone().unwrap_or_default(),
+        signer_stale: probe_interval * 3,
+    };
+    let tls = acceptor(&config.tls).map_err(|e| other(&e))?;
+    let house = Arc::new(House::open(config)?);
+    let which = if embedded { Which::All } else { Which::Overdue };
+    recover(&house, which).map_err(|e| StartError::NotNow(e.to_string()))?;
+    let jobs = Jobs::start(&house, probe_interval).map_err(|e| other(&e))?;
+
+    let system = actix_web::rt::System::new();
+    let served = system.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let serving = Serving::start(house, manners, &server, tls)?;
+        announce(&serving.addresses);
+        process::notify(sd_notify::NotifyState::Ready);
+        serving
+            .until(async move {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                process::notify(sd_notify::NotifyState::Stopping);
+            })
+            .await
+    });
+    drop(jobs);
+    served.map_err(|e: std::io::Error| other(&e))
+}
+
+/// One line on standard output, for whoever started us on port 0.
+fn announce(addresses: &Addresses) {
+    let mut line = format!("ready public={}", addresses.public);
+    if let Some(metrics) = addresses.metrics {
+        line.push_str(&format!(" metrics={metrics}"));
+    }
+    if let Some(admin) = &addresses.admin {
+        line.push_str(&format!(" admin={}", admin.display()));
+    }
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+    tracing::info!(public = %addresses.public, "{line}");
+}

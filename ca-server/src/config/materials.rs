@@ -1,0 +1,273 @@
+//! What the named files hold: certificates, keys, anchors, policies.
+
+use std::ops::Range;
+use std::path::Path;
+
+use attest::SealKey;
+use attest::trust::Anchors;
+use issuance::{Issuer, IssuerUrls, SignatureAlgorithm};
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::x509::X509;
+use policies::{Mode, PolicySet, Profiles};
+use toml::Spanned;
+use zeroize::Zeroizing;
+
+use super::error::Source;
+use super::files::{self, Base};
+use super::{ConfigError, Tls, raw};
+
+/// Names of the algorithms, as `[issuer] algorithm` takes them.
+const ALGORITHMS: [(&str, SignatureAlgorithm); 6] = [
+    ("ecdsa-p256-sha256", SignatureAlgorithm::EcdsaP256Sha256),
+    ("ecdsa-p384-sha384", SignatureAlgorithm::EcdsaP384Sha384),
+    ("rsa3072-pkcs1-sha256", SignatureAlgorithm::Rsa3072Pkcs1Sha256),
+    ("rsa4096-pkcs1-sha256", SignatureAlgorithm::Rsa4096Pkcs1Sha256),
+    ("rsa3072-pss-sha256", SignatureAlgorithm::Rsa3072PssSha256),
+    ("rsa4096-pss-sha256", SignatureAlgorithm::Rsa4096PssSha256),
+];
+
+/// The key belongs to the first certificate, and the chain hangs together.
+pub(super) fn tls(source: &Source, base: &Base, raw: &raw::RawTls) -> Result<Tls, ConfigError> {
+    let certificate = base.resolve(raw.certificate.get_ref());
+    let key = base.resolve(raw.key.get_ref());
+    let chain = pem_chain(source, &raw.certificate.span(), &certificate)?;
+    let pem = files::read_secret(source, &raw.key.span(), &key)?;
+    let private: PKey<Private> = PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| {
+        source.error(
+            &raw.key.span(),
+            format!("{}: no unencrypted PEM private key", key.display()),
+        )
+    })?;
+    let leaf = chain.first().and_then(|leaf| leaf.public_key().ok()).ok_or_else(|| {
+        source.error(
+            &raw.certificate.span(),
+            format!("{}: no usable key", certificate.display()),
+        )
+    })?;
+    if !leaf.public_eq(&private) {
+        return Err(source.error(&raw.key.span(), "the TLS key is not the key of the TLS certificate"));
+    }
+    for pair in chain.windows(2) {
+        if let [below, above] = pair
+            && above.issued(below) != openssl::x509::X509VerifyResult::OK
+        {
+            return Err(source
+                .error(
+                    &raw.certificate.span(),
+                    format!("{}: not a chain", certificate.display()),
+                )
+                .help("put the server's certificate first, then the one that issued it, and so on"));
+        }
+    }
+    Ok(Tls { certificate, key })
+}
+
+pub(super) fn issuer(
+    source: &Source,
+    base: &Base,
+    raw: &raw::RawIssuer,
+    rehearsal: bool,
+) -> Result<Issuer, ConfigError> {
+    let span = raw.certificate.span();
+    let path = base.resolve(raw.certificate.get_ref());
+    let chain = pem_chain(source, &span, &path)?;
+    let Some(first) = chain.first() else {
+        return Err(source.error(&span, format!("{}: no certificate in it", path.display())));
+    };
+    let algorithm = match &raw.algorithm {
+        Some(name) => ALGORITHMS
+            .iter()
+            .find(|(known, _)| known == name.get_ref())
+            .map(|(_, algorithm)| *algorithm)
+            .ok_or_else(|| {
+                let known: Vec<&str> = ALGORITHMS.iter().map(|(name, _)| *name).collect();
+                source
+                    .error(&name.span(), "there is no such algorithm")
+                    .help(format!("algorithms: {}", known.join(", ")))
+            })?,
+        None => algorithm_of(first)
+            .ok_or_else(|| source.error(&span, format!("{}: not a key a CA may have here", path.display())))?,
+    };
+    for url in [&raw.ca_issuers_url, &raw.crl_url].into_iter().flatten() {
+        let text = url.get_ref();
+        let plain = text.starts_with("http://") && text.len() > 7 && text.bytes().all(|b| b.is_ascii_graphic());
+        if !plain {
+            return Err(source.error(&url.span(), "this URL is plain http (RFC 5280 §4.2.1.13, §4.2.2.1)"));
+        }
+    }
+    let urls = IssuerUrls {
+        ca_issuers: raw.ca_issuers_url.as_ref().map(|u| u.get_ref().clone()),
+        crl: raw.crl_url.as_ref().map(|u| u.get_ref().clone()),
+    };
+    let der = chain
+        .iter()
+        .map(|certificate| certificate.to_der())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| source.error(&span, format!("{}: {e}", path.display())))?;
+    if !rehearsal && der.iter().any(|certificate| is_rehearsal(certificate)) {
+        return Err(source
+            .error(
+                &span,
+                format!("{}: a CA of a rehearsal does not run in production", path.display()),
+            )
+            .help("use the chain of a ceremony, or say [server] mode = \"rehearsal\"")
+            .refusal());
+    }
+    Issuer::from_chain(&der, algorithm, urls).map_err(|e| source.error(&span, format!("{}: {e}", path.display())))
+}
+
+pub(super) fn anchors(
+    source: &Source,
+    base: &Base,
+    raw: &raw::RawTrust,
+    rehearsal: bool,
+) -> Result<Anchors, ConfigError> {
+    let span = raw.files.span();
+    let mut roots = Vec::new();
+    for (span, path) in files::expand(source, base, raw.files.get_ref(), &["toml"])? {
+        let text = files::read_text(source, &span, &path)?;
+        let found =
+            policies::trust::parse(&files::file_name(&path), &text).map_err(|e| source.error(&span, format!("{e}")))?;
+        roots.extend(found);
+    }
+    if roots.is_empty() {
+        return Err(source.error(&span, "no anchor: no TPM could ever be believed"));
+    }
+    let mut intermediates = Vec::new();
+    for (span, path) in files::expand(source, base, &raw.intermediates, &["pem", "cer", "crt", "der"])? {
+        let bytes = files::read(source, &span, &path)?;
+        if bytes.starts_with(b"-----") || bytes.windows(11).any(|w| w == b"-----BEGIN ") {
+            for certificate in pem_chain(source, &span, &path)? {
+                let der = certificate
+                    .to_der()
+                    .map_err(|e| source.error(&span, format!("{}: {e}", path.display())))?;
+                intermediates.push(der);
+            }
+        } else {
+            intermediates.push(bytes);
+        }
+    }
+    let anchors = Anchors::new(roots, intermediates).map_err(|e| source.error(&span, format!("{e}")))?;
+    let software = anchors.software_anchors();
+    if !rehearsal && !software.is_empty() {
+        return Err(source
+            .error(
+                &span,
+                format!(
+                    "anchors of software TPMs are refused in production: {}",
+                    software.join(", ")
+                ),
+            )
+            .help("take them out, or say [server] mode = \"rehearsal\"")
+            .refusal());
+    }
+    Ok(anchors)
+}
+
+pub(super) fn policy(
+    source: &Source,
+    base: &Base,
+    raw: &raw::RawPolicy,
+    rehearsal: bool,
+) -> Result<(Profiles, PolicySet), ConfigError> {
+    let mode = if rehearsal { Mode::Rehearsal } else { Mode::Production };
+    let whole = |e: &dyn core::fmt::Display| ConfigError::of_file(&source.path, format!("built-in: {e}"));
+    let profiles = match &raw.profiles {
+        None => Profiles::builtin().map_err(|e| whole(&e))?,
+        Some(path) => {
+            let sources = texts(source, base, path, "toml")?;
+            Profiles::from_sources(&sources).map_err(|e| source.error(&path.span(), format!("{e}")))?
+        }
+    };
+    let rules = match &raw.rules {
+        None => PolicySet::builtin(mode).map_err(|e| whole(&e))?,
+        Some(path) => {
+            let schemas = texts(source, base, path, "cedarschema")?;
+            let [(_, schema)] = schemas.as_slice() else {
+                return Err(source.error(&path.span(), "exactly one *.cedarschema belongs to the rules"));
+            };
+            let rules = texts(source, base, path, "cedar")?;
+            PolicySet::from_sources(mode, schema, &rules).map_err(|e| source.error(&path.span(), format!("{e}")))?
+        }
+    };
+    Ok((profiles, rules))
+}
+
+pub(super) fn seal(source: &Source, base: &Base, raw: &raw::RawEnrollment) -> Result<SealKey, ConfigError> {
+    let current = seal_key(source, base, &raw.seal_key_file)?;
+    let mut previous = Vec::new();
+    for path in &raw.previous {
+        previous.push(*seal_key(source, base, path)?);
+    }
+    Ok(SealKey::new(*current, previous))
+}
+
+fn seal_key(
+    source: &Source,
+    base: &Base,
+    path: &Spanned<std::path::PathBuf>,
+) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+    let span = path.span();
+    let full = base.resolve(path.get_ref());
+    let wrong = |message: String| {
+        source.error(&span, message).help(format!(
+            "make one: (umask 077; openssl rand -hex 32 > {})",
+            full.display()
+        ))
+    };
+    if !full.exists() {
+        return Err(wrong(format!("{}: no such file", full.display())));
+    }
+    let bytes = files::read_secret(source, &span, &full)?;
+    let mut key = Zeroizing::new([0; 32]);
+    let digits = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    hex::decode_to_slice(digits, key.as_mut()).map_err(|_| wrong(format!("{}: not 64 hex digits", full.display())))?;
+    Ok(key)
+}
+
+fn texts(
+    source: &Source,
+    base: &Base,
+    path: &Spanned<std::path::PathBuf>,
+    ending: &str,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let span = path.span();
+    files::directory(source, &span, &base.resolve(path.get_ref()), &[ending])?
+        .into_iter()
+        .map(|file| Ok((files::file_name(&file), files::read_text(source, &span, &file)?)))
+        .collect()
+}
+
+fn pem_chain(source: &Source, span: &Range<usize>, path: &Path) -> Result<Vec<X509>, ConfigError> {
+    let bytes = files::read(source, span, path)?;
+    match X509::stack_from_pem(&bytes) {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(source.error(span, format!("{}: no PEM certificate in it", path.display()))),
+    }
+}
+
+fn algorithm_of(certificate: &X509) -> Option<SignatureAlgorithm> {
+    let key = certificate.public_key().ok()?;
+    match (key.id(), key.bits()) {
+        (Id::RSA, 3072) => Some(SignatureAlgorithm::Rsa3072Pkcs1Sha256),
+        (Id::RSA, 4096) => Some(SignatureAlgorithm::Rsa4096Pkcs1Sha256),
+        (Id::EC, _) => match key.ec_key().ok()?.group().curve_name()? {
+            Nid::X9_62_PRIME256V1 => Some(SignatureAlgorithm::EcdsaP256Sha256),
+            Nid::SECP384R1 => Some(SignatureAlgorithm::EcdsaP384Sha384),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a CA certificate carries the mark of a rehearsal.
+fn is_rehearsal(der: &[u8]) -> bool {
+    use der::Decode as _;
+    x509_cert::Certificate::from_der(der).is_ok_and(|certificate| {
+        certificate
+            .tbs_certificate()
+            .extensions()
+            .is_some_and(|all| all.iter().any(|e| e.extn_id == attest::rot::ID_REHEARSAL))
+    })
+}

@@ -1,0 +1,399 @@
+//! `server.toml`: [`raw`] is the file as written, [`Config`] is what may be run.
+
+mod error;
+mod files;
+mod materials;
+mod raw;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use attest::SealKey;
+use attest::trust::Anchors;
+use hsm::{PinSource, TokenConfig};
+use issuance::Issuer;
+use policies::{PolicySet, Profiles};
+use schema::StoreOptions;
+use serde::Deserialize;
+use toml::Spanned;
+use zeroize::Zeroizing;
+
+pub use error::ConfigError;
+use error::Source;
+pub use values::{Rate, SecretSource, Span};
+
+/// A configuration whose files were read, parsed and found to fit each other.
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[tls]`.
+    pub tls: Tls,
+    /// `[database]`.
+    pub database: Database,
+    /// `[hsm]`.
+    pub hsm: Hsm,
+    /// `[issuer]`: the CA certificate with its chain.
+    pub issuer: Issuer,
+    /// `[trust]`.
+    pub anchors: Anchors,
+    /// `[policy]` profiles.
+    pub profiles: Profiles,
+    /// `[policy]` rules.
+    pub policy: PolicySet,
+    /// `[enrollment]`.
+    pub enrollment: Enrollment,
+    /// Key that seals challenges.
+    pub seal: SealKey,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[audit]` file.
+    pub audit: PathBuf,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// Where the server listens, and its manners.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Name of the CA.
+    pub name: String,
+    /// Takes anchors of software TPMs.
+    pub rehearsal: bool,
+    /// Devices.
+    pub public: SocketAddr,
+    /// Prometheus.
+    pub metrics: Option<SocketAddr>,
+    /// People.
+    pub admin: Option<PathBuf>,
+    /// How devices reach the server; without a slash at its end.
+    pub base_url: Option<String>,
+    /// Time for requests under way at the end.
+    pub shutdown_grace: Duration,
+    /// Threads that read and write sockets.
+    pub workers: Option<usize>,
+    /// How far the clock may stand behind the newest record.
+    pub clock_tolerance: Duration,
+}
+
+/// The server's own certificate.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Chain, PEM.
+    pub certificate: PathBuf,
+    /// Key, PEM.
+    pub key: PathBuf,
+}
+
+/// How to reach the database.
+#[derive(Clone)]
+pub struct Database {
+    /// URL, password inside.
+    pub url: Zeroizing<String>,
+    /// SQLite: nobody else writes it, so every open intent at the start is an orphan.
+    pub embedded: bool,
+    /// Options.
+    pub options: StoreOptions,
+}
+
+/// How to reach the CA key.
+#[derive(Clone, Debug)]
+pub struct Hsm {
+    /// Token.
+    pub token: TokenConfig,
+    /// PIN.
+    pub pin: PinSource,
+    /// CKA_ID of the issuing key.
+    pub key_id: Vec<u8>,
+    /// Time between probes.
+    pub probe_interval: Duration,
+}
+
+/// Terms of an enrollment.
+#[derive(Clone, Copy, Debug)]
+pub struct Enrollment {
+    /// Time to answer.
+    pub challenge_ttl: Duration,
+    /// Wrong answers one challenge takes.
+    pub max_attempts: u32,
+    /// Age at which an open intent is an orphan.
+    pub sign_deadline: Duration,
+}
+
+/// Limits that hold before expensive work.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest body, bytes.
+    pub body: usize,
+    /// Requests worked on at once.
+    pub concurrency: usize,
+    /// Requests that wait.
+    pub queue: usize,
+    /// How long they wait.
+    pub queue_deadline: Duration,
+    /// Per source address.
+    pub rate_per_source: Rate,
+    /// From all.
+    pub rate_total: Rate,
+    /// Open connections.
+    pub connections: usize,
+    /// TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Request head.
+    pub header_timeout: Duration,
+    /// Request body.
+    pub body_timeout: Duration,
+    /// Idle connections.
+    pub keep_alive: Duration,
+}
+
+/// Logs.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// Format.
+    pub format: LogFormat,
+    /// Level.
+    pub level: LogLevel,
+}
+
+/// Format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For eyes.
+    Text,
+}
+
+/// Least level that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Config {
+    /// Read `path` and every file it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`], the first that is found.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|e| ConfigError::of_file(path, format!("cannot be read: {e}")))?;
+        let source = Source {
+            path: path.to_owned(),
+            text,
+        };
+        let raw: raw::RawConfig = toml::from_str(&source.text).map_err(|e| source.toml_error(&e))?;
+        Self::build(&source, raw)
+    }
+
+    fn build(source: &Source, raw: raw::RawConfig) -> Result<Self, ConfigError> {
+        let base = files::Base::of(&source.path);
+        let server = server(source, &base, raw.server)?;
+        let limits = limits(source, &raw.limits)?;
+        let enrollment = Enrollment {
+            challenge_ttl: span(raw.enrollment.challenge_ttl, 120),
+            max_attempts: at_least_one(source, raw.enrollment.max_attempts.as_ref(), 3)?,
+            sign_deadline: span(raw.enrollment.sign_deadline, 30),
+        };
+        let tls = materials::tls(source, &base, &raw.tls)?;
+        let database = database(source, &base, &raw.database)?;
+        let seal = materials::seal(source, &base, &raw.enrollment)?;
+        let issuer = materials::issuer(source, &base, &raw.issuer, server.rehearsal)?;
+        let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal)?;
+        let (profiles, policy) = materials::policy(source, &base, &raw.policy, server.rehearsal)?;
+        let hsm = hsm(source, &base, &raw.hsm, raw.issuer.key_id.as_ref())?;
+        Ok(Self {
+            audit: base.resolve(&raw.audit.file),
+            log: Log {
+                format: raw.log.format.unwrap_or(LogFormat::Json),
+                level: raw.log.level.unwrap_or(LogLevel::Info),
+            },
+            server,
+            tls,
+            database,
+            hsm,
+            issuer,
+            anchors,
+            profiles,
+            policy,
+            enrollment,
+            seal,
+            limits,
+        })
+    }
+}
+
+fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Server, ConfigError> {
+    if let Err(error) = policies::name::directory_string(raw.name.get_ref()) {
+        return Err(source.error(&raw.name.span(), format!("name: {error}")));
+    }
+    if let Some(url) = &raw.base_url
+        && (!(url.get_ref().starts_with("https://")) || url.get_ref().ends_with('/'))
+    {
+        return Err(source.error(
+            &url.span(),
+            "base_url starts with https:// and does not end with a slash",
+        ));
+    }
+    let workers = match &raw.workers {
+        Some(workers) => Some(at_least_one(source, Some(workers), 1)?),
+        None => None,
+    };
+    Ok(Server {
+        name: raw.name.into_inner(),
+        rehearsal: raw.mode == raw::RawMode::Rehearsal,
+        public: raw.public,
+        metrics: raw.metrics,
+        admin: raw.admin.map(|path| base.resolve(&path)),
+        base_url: raw.base_url.map(Spanned::into_inner),
+        shutdown_grace: span(raw.shutdown_grace, 20),
+        workers,
+        clock_tolerance: span(raw.clock_tolerance, 300),
+    })
+}
+
+fn database(source: &Source, base: &files::Base, raw: &raw::RawDatabase) -> Result<Database, ConfigError> {
+    let defaults = StoreOptions::default();
+    let options = StoreOptions {
+        readers: at_least_one(source, raw.readers.as_ref(), defaults.readers)?,
+        group: at_least_one(source, raw.group.as_ref(), defaults.group)?,
+        connect_timeout: raw.connect_timeout.map_or(defaults.connect_timeout, |s| s.0),
+    };
+    let url = raw.url.get_ref();
+    if let Some(path) = url.strip_prefix("sqlite://") {
+        if let Some(password) = &raw.password {
+            return Err(source.error(&password.span(), "SQLite takes no password"));
+        }
+        if path.is_empty() || path.contains(['?', '#']) {
+            return Err(source.error(&raw.url.span(), "an SQLite URL is sqlite:// and a path, nothing else"));
+        }
+        let path = base.resolve(Path::new(path));
+        let path = std::path::absolute(&path)
+            .map_err(|e| source.error(&raw.url.span(), format!("{}: {e}", path.display())))?;
+        return Ok(Database {
+            url: Zeroizing::new(format!("sqlite://{}", path.display())),
+            embedded: true,
+            options,
+        });
+    }
+    let Some(rest) = ["postgres://", "postgresql://"]
+        .iter()
+        .find_map(|s| url.strip_prefix(s))
+    else {
+        return Err(source.error(
+            &raw.url.span(),
+            "the URL of a database starts with sqlite:// or postgres://",
+        ));
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if user.contains(':') || url.contains("password=") {
+        return Err(source
+            .error(&raw.url.span(), "the URL carries a password")
+            .help("take it out, and say password = { file = \"…\" } or { credential = \"…\" }"));
+    }
+    let url = match &raw.password {
+        None => Zeroizing::new(url.clone()),
+        Some(_) if user.is_empty() => {
+            return Err(source.error(&raw.url.span(), "a password needs a user: postgres://user@host/name"));
+        }
+        Some(password) => {
+            let secret = files::secret(source, base, password)?;
+            let tail = rest.get(authority.len()..).unwrap_or_default();
+            Zeroizing::new(format!(
+                "postgres://{user}:{}@{host}{tail}",
+                files::percent_encoded(&secret).as_str()
+            ))
+        }
+    };
+    Ok(Database {
+        url,
+        embedded: false,
+        options,
+    })
+}
+
+fn hsm(
+    source: &Source,
+    base: &files::Base,
+    raw: &raw::RawHsm,
+    key_id: Option<&Spanned<String>>,
+) -> Result<Hsm, ConfigError> {
+    let uri: hsm::Pkcs11Uri = raw
+        .uri
+        .get_ref()
+        .parse()
+        .map_err(|e| source.error(&raw.uri.span(), format!("{e}")))?;
+    let id = match key_id {
+        Some(text) => hex::decode(text.get_ref())
+            .ok()
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| source.error(&text.span(), "key_id is the CKA_ID in hex, for example \"01\""))?,
+        None => uri.id.clone().ok_or_else(|| {
+            source
+                .error(&raw.uri.span(), "which key signs is not said")
+                .help("say [issuer] key_id = \"01\", or put id=%01 into the URI")
+        })?,
+    };
+    let pin = match &raw.pin {
+        SecretSource::File(path) => PinSource::File(base.resolve(path)),
+        SecretSource::Credential(name) => PinSource::Credential(name.clone()),
+        SecretSource::Fd(fd) => PinSource::Fd(*fd),
+        SecretSource::Prompt => PinSource::Prompt,
+    };
+    Ok(Hsm {
+        token: TokenConfig {
+            uri,
+            sessions: at_least_one(source, raw.sessions.as_ref(), 8)?,
+            queue_deadline: span(raw.queue_deadline, 2),
+            login_backoff: span(raw.login_backoff, 10),
+        },
+        pin,
+        key_id: id,
+        probe_interval: span(raw.probe_interval, 30),
+    })
+}
+
+fn limits(source: &Source, raw: &raw::RawLimits) -> Result<Limits, ConfigError> {
+    Ok(Limits {
+        body: at_least_one(source, raw.body.as_ref(), 65_536)?,
+        concurrency: at_least_one(source, raw.concurrency.as_ref(), 64)?,
+        queue: raw.queue.unwrap_or(256),
+        queue_deadline: span(raw.queue_deadline, 5),
+        rate_per_source: raw.rate_per_source.unwrap_or(Rate::Per(
+            core::num::NonZeroU32::MIN.saturating_add(599),
+            Duration::from_secs(60),
+        )),
+        rate_total: raw.rate_total.unwrap_or(Rate::Off),
+        connections: at_least_one(source, raw.connections.as_ref(), 4096)?,
+        handshake_timeout: span(raw.handshake_timeout, 5),
+        header_timeout: span(raw.header_timeout, 5),
+        body_timeout: span(raw.body_timeout, 10),
+        keep_alive: span(raw.keep_alive, 30),
+    })
+}
+
+fn span(given: Option<Span>, default_seconds: u64) -> Duration {
+    given.map_or(Duration::from_secs(default_seconds), |s| s.0)
+}
+
+fn at_least_one<T: Copy + PartialEq + From<u8>>(
+    source: &Source,
+    given: Option<&Spanned<T>>,
+    default: T,
+) -> Result<T, ConfigError> {
+    match given {
+        None => Ok(default),
+        Some(value) if *value.get_ref() == T::from(0) => Err(source.error(&value.span(), "this must be at least 1")),
+        Some(value) => Ok(*value.get_ref()),
+    }
+}

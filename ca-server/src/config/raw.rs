@@ -1,0 +1,142 @@
+//! The shape of `server.toml`, as written.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::values::{Rate, SecretSource, Span};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub server: RawServer,
+    pub tls: RawTls,
+    pub database: RawDatabase,
+    pub hsm: RawHsm,
+    pub issuer: RawIssuer,
+    pub trust: RawTrust,
+    #[serde(default)]
+    pub policy: RawPolicy,
+    pub enrollment: RawEnrollment,
+    #[serde(default)]
+    pub limits: RawLimits,
+    pub audit: RawAudit,
+    #[serde(default)]
+    pub log: RawLog,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawMode {
+    Production,
+    Rehearsal,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub name: Spanned<String>,
+    pub mode: RawMode,
+    pub public: SocketAddr,
+    pub metrics: Option<SocketAddr>,
+    pub admin: Option<PathBuf>,
+    pub base_url: Option<Spanned<String>>,
+    pub shutdown_grace: Option<Span>,
+    pub workers: Option<Spanned<usize>>,
+    pub clock_tolerance: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub certificate: Spanned<PathBuf>,
+    pub key: Spanned<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDatabase {
+    pub url: Spanned<String>,
+    pub password: Option<Spanned<SecretSource>>,
+    pub readers: Option<Spanned<u32>>,
+    pub group: Option<Spanned<usize>>,
+    pub connect_timeout: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHsm {
+    pub uri: Spanned<String>,
+    pub pin: SecretSource,
+    pub sessions: Option<Spanned<usize>>,
+    pub queue_deadline: Option<Span>,
+    pub login_backoff: Option<Span>,
+    pub probe_interval: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIssuer {
+    pub certificate: Spanned<PathBuf>,
+    pub key_id: Option<Spanned<String>>,
+    pub algorithm: Option<Spanned<String>>,
+    pub ca_issuers_url: Option<Spanned<String>>,
+    pub crl_url: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTrust {
+    pub files: Spanned<Vec<Spanned<PathBuf>>>,
+    #[serde(default)]
+    pub intermediates: Vec<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPolicy {
+    pub profiles: Option<Spanned<PathBuf>>,
+    pub rules: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEnrollment {
+    pub seal_key_file: Spanned<PathBuf>,
+    #[serde(default)]
+    pub previous: Vec<Spanned<PathBuf>>,
+    pub challenge_ttl: Option<Span>,
+    pub max_attempts: Option<Spanned<u32>>,
+    pub sign_deadline: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub body: Option<Spanned<usize>>,
+    pub concurrency: Option<Spanned<usize>>,
+    pub queue: Option<usize>,
+    pub queue_deadline: Option<Span>,
+    pub rate_per_source: Option<Rate>,
+    pub rate_total: Option<Rate>,
+    pub connections: Option<Spanned<usize>>,
+    pub handshake_timeout: Option<Span>,
+    pub header_timeout: Option<Span>,
+    pub body_timeout: Option<Span>,
+    pub keep_alive: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAudit {
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub format: Option<super::LogFormat>,
+    pub level: Option<super::LogLevel>,
+}

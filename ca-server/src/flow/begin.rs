@@ -1,0 +1,151 @@
+//! `POST /v1/enrollments`: evidence in, challenge out. Leaves nothing behind.
+
+use attest::{ChallengeContext, Entropy as _, Evidence, EvidenceBytes, Reason, Refusal, UnixTime};
+use wire::EnrollmentId;
+use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, EnrollmentState, RotEvidence, TpmChallenge};
+
+use super::failure::{Costs, Failure, Fate, Reasoned, Trouble, fail, open_for_business};
+use crate::house::{House, Phase};
+
+/// Why no challenge was made.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// Bytes that are not what they must be.
+    #[error("{0}")]
+    Malformed(String),
+    /// There is no such profile.
+    #[error("there is no profile `{0}`")]
+    UnknownProfile(String),
+    /// The endorsement or the attestation key is not believed.
+    #[error("{}", .0.detail)]
+    Attestation(Refusal),
+    /// Not the client's fault.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl From<Refusal> for BeginError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.reason {
+            Reason::Malformed => Self::Malformed(refusal.detail),
+            _ => Self::Attestation(refusal),
+        }
+    }
+}
+
+impl From<attest::ChallengeError> for BeginError {
+    fn from(error: attest::ChallengeError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl Reasoned for BeginError {
+    fn fate(&self) -> Fate {
+        match self {
+            Self::Malformed(_) | Self::UnknownProfile(_) | Self::Attestation(_) => Fate::Refuse,
+            Self::Trouble(trouble) => trouble.fate(),
+        }
+    }
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "MALFORMED",
+            Self::UnknownProfile(_) => "PROFILE",
+            Self::Attestation(refusal) => refusal.reason.as_str(),
+            Self::Trouble(_) => "TROUBLE",
+        }
+    }
+}
+
+/// Judge the evidence and ask the question only the right TPM can answer.
+///
+/// # Errors
+/// [`BeginError`]; every refusal is in the audit file under its incident.
+pub fn begin(
+    house: &House,
+    caller: &str,
+    request: EnrollmentRequest,
+) -> Result<EnrollmentChallenge, Failure<BeginError>> {
+    match question(house, request) {
+        Ok(challenge) => {
+            house.metrics.step("begin", "challenged");
+            Ok(challenge)
+        }
+        Err(error) => {
+            house.metrics.step("begin", "failed");
+            Err(fail(
+                house,
+                "enrollment.begin.refused",
+                caller,
+                "",
+                &Costs::Nothing,
+                error,
+            ))
+        }
+    }
+}
+
+fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChallenge, BeginError> {
+    let moment = house.clock.read();
+    open_for_business(house, moment)?;
+    if let Some(name) = &request.device {
+        policies::name::device(name).map_err(|e| BeginError::Malformed(format!("device: {e}")))?;
+    }
+    for profile in core::iter::once(&request.profile).chain(&request.attestation_profile) {
+        if house.profiles.get(profile).is_none() {
+            return Err(BeginError::UnknownProfile(shown(profile)));
+        }
+    }
+    let RotEvidence::Tpm20 {
+        ek_certificate,
+        ek_chain,
+        ek_public,
+        ak_public,
+    } = request.rot;
+    let evidence = EvidenceBytes {
+        ek_certificate: ek_certificate.0,
+        ek_chain: ek_chain.into_iter().map(|certificate| certificate.0).collect(),
+        ek_public: ek_public.0,
+        ak_public: ak_public.0,
+    };
+    let endorsed = house.metrics.timed(Phase::Endorse, || {
+        Evidence::decode(evidence)?.verify(&house.anchors, moment.now)
+    })?;
+
+    let mut entropy = house.entropy.lease();
+    let mut id = [0; 16];
+    entropy.fill(&mut id).map_err(Trouble::from)?;
+    let ttl = i64::try_from(house.terms.challenge_ttl.as_secs()).unwrap_or(i64::MAX);
+    let expires_at = UnixTime(moment.now.0.saturating_add(ttl));
+    let context = ChallengeContext {
+        id,
+        profile: request.profile,
+        attestation_profile: request.attestation_profile,
+        device: request.device,
+        issued_at: moment.now,
+        expires_at,
+    };
+    house.metrics.timed(Phase::Challenge, || {
+        let (challenge, pending) = endorsed.challenge(context, &mut entropy)?;
+        let ticket = pending.seal(&house.seal, &mut entropy)?;
+        Ok(EnrollmentChallenge {
+            id: EnrollmentId(id),
+            state: EnrollmentState::Challenged,
+            server_time: moment.now.0,
+            expires_at: expires_at.0,
+            challenge: TpmChallenge {
+                credential_blob: challenge.credential_blob.into(),
+                secret: challenge.encrypted_secret.into(),
+                nonce: challenge.nonce.to_vec().into(),
+            },
+            ticket: ticket.into(),
+        })
+    })
+}
+
+/// Text of a stranger, for the record: short and without what a terminal would obey.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(64)
+        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
+        .collect()
+}

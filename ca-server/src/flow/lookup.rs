@@ -1,0 +1,86 @@
+//! What was recorded, as a client may see it.
+
+use issuance::KeyRole;
+use schema::{CertificateRow, CertificateState, EnrollmentRow};
+use wire::EnrollmentId;
+use wire::enrollment::{self, EnrollmentResult, EnrollmentState, IssuedCertificate};
+
+use super::failure::Trouble;
+use crate::house::House;
+
+/// Why nothing was found.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// There is none.
+    #[error("there is no such thing")]
+    NotFound,
+    /// Not the client's fault.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// Where an enrollment stands, once its challenge was answered.
+///
+/// # Errors
+/// [`LookupError`].
+pub fn enrollment(house: &House, id: EnrollmentId) -> Result<EnrollmentResult, LookupError> {
+    let row = house.store.enrollment(&id.0).map_err(Trouble::from)?;
+    row.map(|row| result(house, &row)).ok_or(LookupError::NotFound)
+}
+
+/// An issued certificate by serial.
+///
+/// # Errors
+/// [`LookupError`]; an intent or an orphan has no certificate to show.
+pub fn certificate(house: &House, serial: &[u8; 16]) -> Result<IssuedCertificate, LookupError> {
+    let row = house.store.certificate(serial).map_err(Trouble::from)?;
+    row.as_ref().and_then(issued).ok_or(LookupError::NotFound)
+}
+
+/// The enrollment as its client sees it.
+pub(super) fn result(house: &House, row: &EnrollmentRow) -> EnrollmentResult {
+    let state = if row.certificates.iter().any(|c| c.state == CertificateState::Orphan) {
+        EnrollmentState::Orphaned
+    } else if row.certificates.iter().all(|c| c.state == CertificateState::Issued) {
+        EnrollmentState::Issued
+    } else {
+        EnrollmentState::Verifying
+    };
+    let certificates = match state {
+        EnrollmentState::Issued => row.certificates.iter().filter_map(issued).collect(),
+        EnrollmentState::Challenged | EnrollmentState::Verifying | EnrollmentState::Orphaned => Vec::new(),
+    };
+    EnrollmentResult {
+        id: EnrollmentId(row.id),
+        state,
+        device: row.device.clone().unwrap_or_default(),
+        certificates,
+        chain: chain(house),
+    }
+}
+
+/// A stored certificate as a client sees it; `None` when there is none.
+pub(super) fn issued(row: &CertificateRow) -> Option<IssuedCertificate> {
+    match (row.state, &row.certificate) {
+        (CertificateState::Issued, Some(certificate)) => Some(IssuedCertificate {
+            profile: row.profile.clone(),
+            key: role(row.key_role),
+            serial: hex::encode(&row.serial),
+            certificate: certificate.clone().into(),
+        }),
+        _ => None,
+    }
+}
+
+/// Issuing CA first, root last.
+pub(super) fn chain(house: &House) -> Vec<wire::Bytes> {
+    house.issuer.chain().iter().map(|c| c.clone().into()).collect()
+}
+
+/// The word for a key's role on the wire.
+pub(super) fn role(role: KeyRole) -> enrollment::KeyRole {
+    match role {
+        KeyRole::Attestation => enrollment::KeyRole::Attestation,
+        KeyRole::Identity => enrollment::KeyRole::Identity,
+    }
+}

@@ -1,0 +1,16 @@
+//! The house read aloud: what happens, in order. Synchronous; no HTTP in here.
+
+mod activate;
+mod begin;
+mod failure;
+mod lookup;
+pub mod recover;
+
+/// Enrollment: [`begin`](enroll::begin), [`activate`](enroll::activate) and looking back.
+pub mod enroll {
+    pub use super::activate::{ActivateError, Activation, activate};
+    pub use super::begin::{BeginError, begin};
+    pub use super::lookup::{LookupError, certificate, enrollment};
+}
+
+pub use failure::{Failure, Fate, Incident, Trouble};

@@ -1,0 +1,219 @@
+//! Numbers for the operator. Never a device, a serial number or an EK in a label.
+
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Step of an enrollment that is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Decode and verify the endorsement.
+    Endorse,
+    /// Make and seal the challenge.
+    Challenge,
+    /// Open the ticket and verify the answer.
+    Answer,
+    /// Inventory and policy.
+    Decide,
+    /// Draft and lint.
+    Lint,
+    /// Record the intent.
+    Record,
+    /// Sign in the HSM and verify.
+    Sign,
+    /// Record the outcome.
+    Store,
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Endorse => "endorse",
+            Self::Challenge => "challenge",
+            Self::Answer => "answer",
+            Self::Decide => "decide",
+            Self::Lint => "lint",
+            Self::Record => "record",
+            Self::Sign => "sign",
+            Self::Store => "store",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabel {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabel {
+    step: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProfileLabel {
+    profile: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabel {
+    route: &'static str,
+    status: u16,
+}
+
+/// The numbers.
+pub struct Metrics {
+    registry: Registry,
+    enrollments: Family<StepLabel, Counter>,
+    refusals: Family<ReasonLabel, Counter>,
+    issued: Family<ProfileLabel, Counter>,
+    answers: Family<AnswerLabel, Counter>,
+    phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
+    orphans: Counter,
+    panics: Counter,
+    hsm_up: Gauge,
+    halted: Gauge,
+    in_flight: Gauge,
+}
+
+fn buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_05, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("ca");
+        let enrollments = Family::default();
+        let refusals = Family::default();
+        let issued = Family::default();
+        let answers = Family::default();
+        let phases = Family::<PhaseLabel, Histogram, fn() -> Histogram>::new_with_constructor(buckets);
+        let orphans = Counter::default();
+        let panics = Counter::default();
+        let hsm_up = Gauge::default();
+        let halted = Gauge::default();
+        let in_flight = Gauge::default();
+        registry.register("enrollments", "Enrollment steps by result", enrollments.clone());
+        registry.register("refusals", "Refusals by audit reason", refusals.clone());
+        registry.register("certificates_issued", "Certificates issued", issued.clone());
+        registry.register("http_answers", "Answers by route and status", answers.clone());
+        registry.register("enrollment_phase_seconds", "Time of each step", phases.clone());
+        registry.register("orphans", "Intents whose signature is unknown", orphans.clone());
+        registry.register("panics", "Defects that were caught", panics.clone());
+        registry.register("hsm_up", "1 when the signer answered last", hsm_up.clone());
+        registry.register("halted", "1 when issuing is stopped", halted.clone());
+        registry.register("requests_in_flight", "Requests worked on", in_flight.clone());
+        Self {
+            registry,
+            enrollments,
+            refusals,
+            issued,
+            answers,
+            phases,
+            orphans,
+            panics,
+            hsm_up,
+            halted,
+            in_flight,
+        }
+    }
+
+    /// Time `work` as `phase`.
+    pub fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.took(phase, start.elapsed());
+        result
+    }
+
+    fn took(&self, phase: Phase, time: Duration) {
+        self.phases
+            .get_or_create(&PhaseLabel { phase: phase.as_str() })
+            .observe(time.as_secs_f64());
+    }
+
+    /// A step of an enrollment ended.
+    pub fn step(&self, step: &'static str, result: &'static str) {
+        self.enrollments.get_or_create(&StepLabel { step, result }).inc();
+    }
+
+    /// A refusal was recorded; `reason` is one of a fixed set.
+    pub fn refused(&self, reason: &str) {
+        let reason = reason.to_owned();
+        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// A certificate was issued; profiles are a fixed set.
+    pub fn issued(&self, profile: &str) {
+        let profile = profile.to_owned();
+        self.issued.get_or_create(&ProfileLabel { profile }).inc();
+    }
+
+    /// A request was answered; `route` is the pattern, never the path.
+    pub fn answered(&self, route: &'static str, status: u16) {
+        self.answers.get_or_create(&AnswerLabel { route, status }).inc();
+    }
+
+    /// Intents became orphans.
+    pub fn orphaned(&self, count: usize) {
+        self.orphans.inc_by(count as u64);
+    }
+
+    /// A panic was caught.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Panics so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// A request is worked on until the guard falls.
+    #[must_use]
+    pub fn working(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// OpenMetrics text.
+    #[must_use]
+    pub fn render(&self, signer_up: bool, halted: bool) -> String {
+        self.hsm_up.set(i64::from(signer_up));
+        self.halted.set(i64::from(halted));
+        let mut out = String::new();
+        match text::encode(&mut out, &self.registry) {
+            Ok(()) => out,
+            Err(_) => String::new(),
+        }
+    }
+}
+
+/// One request under way.
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,238 @@
+//! All that a running CA stands on, opened and found in order.
+
+mod audit;
+mod clock;
+mod entropy;
+mod health;
+mod metrics;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use attest::trust::Anchors;
+use attest::{Entropy as _, SealKey};
+use issuance::{CaKey, Issuer};
+use policies::{PolicySet, Profiles};
+use schema::{Store, StoreError};
+
+use crate::config::{Config, Enrollment};
+
+pub use audit::AuditFile;
+pub use clock::{Clock, Moment, SystemClock, TimeSource};
+pub use entropy::{Lease, OsEntropy, SharedEntropy, Watched};
+pub use health::{Halt, SignerHealth};
+pub use metrics::{Metrics, Phase};
+
+/// The house: what every flow borrows.
+pub struct House {
+    /// Name of the CA.
+    pub name: String,
+    /// The CA certificate.
+    pub issuer: Issuer,
+    /// Its key.
+    pub key: Arc<dyn CaKey>,
+    /// The record.
+    pub store: Store,
+    /// Roots trusted for claims about TPMs.
+    pub anchors: Anchors,
+    /// Rules.
+    pub policy: PolicySet,
+    /// Profiles.
+    pub profiles: Profiles,
+    /// Seals challenges.
+    pub seal: SealKey,
+    /// Terms of an enrollment.
+    pub terms: Enrollment,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: SharedEntropy,
+    /// Refusals.
+    pub audit: AuditFile,
+    /// Whether issuing stopped.
+    pub halt: Halt,
+    /// What is known of the signer.
+    pub signer: SignerHealth,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// SHA-256 of the SubjectPublicKeyInfo of every CA of the chain: never certified for anyone.
+    pub own_keys: HashSet<[u8; 32]>,
+}
+
+/// What a [`House`] is built from.
+pub struct Parts {
+    /// Name of the CA.
+    pub name: String,
+    /// The CA certificate.
+    pub issuer: Issuer,
+    /// Its key.
+    pub key: Arc<dyn CaKey>,
+    /// The record.
+    pub store: Store,
+    /// Roots trusted for claims about TPMs.
+    pub anchors: Anchors,
+    /// Rules.
+    pub policy: PolicySet,
+    /// Profiles.
+    pub profiles: Profiles,
+    /// Seals challenges.
+    pub seal: SealKey,
+    /// Terms of an enrollment.
+    pub terms: Enrollment,
+    /// Refusals.
+    pub audit: AuditFile,
+    /// Where the time comes from.
+    pub time: Box<dyn TimeSource>,
+    /// Where randomness comes from.
+    pub entropy: Box<dyn attest::Entropy + Send>,
+    /// How far the clock may stand behind the newest record.
+    pub clock_tolerance: Duration,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(#[from] crate::config::ConfigError),
+    /// Something is not as it must be: a person has to look.
+    #[error("refusing to start: {0}")]
+    Refused(String),
+    /// Something is away; the same start may succeed later.
+    #[error("not now: {0}")]
+    NotNow(String),
+    /// Sockets and the like.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl StartError {
+    /// Exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(error) => error.exit_code(),
+            Self::Refused(_) => 78,
+            Self::NotNow(_) => 7,
+            Self::Other(_) => 1,
+        }
+    }
+}
+
+impl House {
+    /// Put the parts together and see that key, clock, entropy, record and audit file are in order.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn new(parts: Parts) -> Result<Self, StartError> {
+        let own_keys = own_keys(&parts.issuer)?;
+        let latest = parts.store.latest_time().map_err(storage)?;
+        let house = Self {
+            name: parts.name,
+            issuer: parts.issuer,
+            key: parts.key,
+            store: parts.store,
+            anchors: parts.anchors,
+            policy: parts.policy,
+            profiles: parts.profiles,
+            seal: parts.seal,
+            terms: parts.terms,
+            clock: Clock::new(parts.time, latest, parts.clock_tolerance),
+            entropy: SharedEntropy::new(parts.entropy),
+            audit: parts.audit,
+            halt: Halt::default(),
+            signer: SignerHealth::default(),
+            metrics: Metrics::new(),
+            own_keys,
+        };
+        if house.clock.read().ran_back {
+            return Err(StartError::Refused(format!(
+                "the clock stands before the newest record ({}); put the clock right, or find out who moved it",
+                latest.unwrap_or_default()
+            )));
+        }
+        if house.key.spki() != house.issuer.spki() || house.key.algorithm() != house.issuer.algorithm() {
+            return Err(StartError::Refused(
+                "the key is not the one of the issuing CA's certificate".to_owned(),
+            ));
+        }
+        let mut drawn = [0; 64];
+        house
+            .entropy
+            .lease()
+            .fill(&mut drawn)
+            .map_err(|e| StartError::Refused(e.to_string()))?;
+        house
+            .audit
+            .check()
+            .map_err(|e| StartError::Refused(format!("the audit file cannot be written: {e}")))?;
+        crate::jobs::probe_signer(&house).map_err(|e| match e {
+            issuance::SignFailure::Key(away) => StartError::NotNow(away.to_string()),
+            wrong => StartError::Refused(wrong.to_string()),
+        })?;
+        Ok(house)
+    }
+
+    /// Open everything a configuration names.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(config: Config) -> Result<Self, StartError> {
+        let key = open_key(&config)?;
+        let store = Store::open(&config.database.url, &config.database.options).map_err(storage)?;
+        Self::new(Parts {
+            name: config.server.name,
+            issuer: config.issuer,
+            key,
+            store,
+            anchors: config.anchors,
+            policy: config.policy,
+            profiles: config.profiles,
+            seal: config.seal,
+            terms: config.enrollment,
+            audit: AuditFile::new(config.audit),
+            time: Box::new(SystemClock),
+            entropy: Box::new(Watched::new(OsEntropy)),
+            clock_tolerance: config.server.clock_tolerance,
+        })
+    }
+}
+
+/// Log in to the token and find the issuing key, proven to be the certificate's.
+///
+/// # Errors
+/// [`StartError`].
+pub fn open_key(config: &Config) -> Result<Arc<dyn CaKey>, StartError> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
+    let pin = config
+        .hsm
+        .pin
+        .read(credentials.as_deref())
+        .map_err(|e| StartError::Refused(e.to_string()))?;
+    let token = hsm::Token::open(config.hsm.token.clone(), pin).map_err(|e| StartError::Refused(e.to_string()))?;
+    let key = token
+        .ca_key(&config.hsm.key_id, config.issuer.spki(), config.issuer.algorithm())
+        .map_err(|e| StartError::Refused(e.to_string()))?;
+    Ok(Arc::new(key))
+}
+
+fn storage(error: StoreError) -> StartError {
+    match error {
+        StoreError::Unusable(_) => StartError::Refused(error.to_string()),
+        StoreError::Unavailable(_) | StoreError::Unknown(_) => StartError::NotNow(error.to_string()),
+    }
+}
+
+fn own_keys(issuer: &Issuer) -> Result<HashSet<[u8; 32]>, StartError> {
+    use openssl::x509::X509;
+    let mut keys = HashSet::from([openssl::sha::sha256(issuer.spki())]);
+    for certificate in issuer.chain() {
+        let spki = X509::from_der(certificate)
+            .and_then(|c| c.public_key())
+            .and_then(|k| k.public_key_to_der())
+            .map_err(|e| StartError::Refused(format!("CA certificate: {e}")))?;
+        keys.insert(openssl::sha::sha256(&spki));
+    }
+    Ok(keys)
+}

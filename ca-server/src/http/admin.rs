@@ -1,0 +1,393 @@
+//! What people on this host see, over the administration socket.
+
+use std::any::Any;
+use std::collections::HashMap;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, HttpResponse, web};
+use issuance::AuditRecord;
+use schema::{
+    AuditFilter, CertificateRow, CertificateState, DeviceFilter, DeviceRow, NewDeviceError, Store, StoreError,
+};
+use wire::EnrollmentId;
+use wire::admin::{
+    AllowDevice, AuditEntry, AuditPage, Device, DeviceCertificate, DevicePage, DeviceTpm, DeviceTree,
+    EnrollmentEvidence, Orphan, OrphanPage,
+};
+use wire::problem::{Problem, ProblemCode};
+
+use super::extract;
+use super::front::Front;
+use super::problem::{response, trouble};
+use super::public::{not_offered, nothing_here, only_get, settle};
+use crate::flow::Trouble;
+use crate::house::House;
+
+const DEFAULT_PAGE: u32 = 100;
+const LARGEST_PAGE: u32 = 1000;
+
+/// Who is at the other end of the socket, as the kernel says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    uid: u32,
+}
+
+/// Ask the kernel once for each connection.
+pub(super) fn on_connect(connection: &dyn Any, extensions: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<tokio::net::UnixStream>()
+        && let Ok(credentials) = stream.peer_cred()
+    {
+        extensions.insert(Peer { uid: credentials.uid() });
+    }
+}
+
+/// Root and the server's own user, nobody else.
+///
+/// # Errors
+/// What the handler returns; ours never do.
+pub(super) async fn only_this_host<B: MessageBody>(
+    front: web::Data<Front>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let own = rustix::process::geteuid().as_raw();
+    match request.conn_data::<Peer>() {
+        Some(peer) if peer.uid == 0 || peer.uid == own => Ok(next.call(request).await?.map_into_left_body()),
+        _ => {
+            let answer = response(&front.manners.base_url, Problem::new(ProblemCode::Forbidden));
+            Ok(request.into_response(answer).map_into_right_body())
+        }
+    }
+}
+
+/// Every route of the administration socket.
+pub fn routes(service: &mut web::ServiceConfig) {
+    service
+        .service(
+            web::resource("/v1/devices")
+                .route(web::post().to(allow))
+                .route(web::get().to(find))
+                .default_service(web::to(get_or_post)),
+        )
+        .service(get("/v1/devices/{name:[^/]*}", web::get().to(show)))
+        .service(get("/v1/devices/{name:[^/]*}/tree", web::get().to(tree)))
+        .service(get("/v1/audit", web::get().to(audit)))
+        .service(get("/v1/orphans", web::get().to(orphans)))
+        .default_service(web::to(nothing_here));
+}
+
+fn get(path: &str, route: actix_web::Route) -> actix_web::Resource {
+    web::resource(path).route(route).default_service(web::to(only_get))
+}
+
+async fn get_or_post(front: web::Data<Front>) -> HttpResponse {
+    not_offered(&front, "GET, POST")
+}
+
+async fn allow(front: web::Data<Front>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let outcome = async {
+        let limits = &front.manners.limits;
+        let body: AllowDevice = extract::json(&request, payload, limits.body, limits.body_timeout).await?;
+        let actor = request
+            .conn_data::<Peer>()
+            .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid));
+        let device = front.work(move |house| allow_device(house, &actor, body)).await??;
+        Ok(HttpResponse::Created().json(device))
+    };
+    settle(&front, outcome.await)
+}
+
+fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device, Problem> {
+    let malformed = |what: String| Problem::new(ProblemCode::Malformed).with_detail(what);
+    policies::name::device(&body.name).map_err(|e| malformed(format!("name: {e}")))?;
+    for name in &body.dns_names {
+        policies::name::dns(name).map_err(|e| malformed(format!("dns_names: {e}")))?;
+    }
+    if let Some(id) = &body.spiffe_id {
+        policies::name::spiffe(id).map_err(|e| malformed(format!("spiffe_id: {e}")))?;
+    }
+    if let Some(batch) = &body.batch {
+        policies::name::directory_string(batch).map_err(|e| malformed(format!("batch: {e}")))?;
+    }
+    if let Some(reason) = &body.reason
+        && (reason.len() > 500 || reason.contains(char::is_control))
+    {
+        return Err(malformed("reason: at most 500 bytes, no control characters".to_owned()));
+    }
+    let ek = match &body.ek_spki_sha256 {
+        None => None,
+        Some(text) => {
+            Some(sha256_of(text).ok_or_else(|| malformed("ek_spki_sha256: 64 lower-case hex digits".to_owned()))?)
+        }
+    };
+    if ek.is_none() && body.first_contact_until.is_none() {
+        return Err(malformed(
+            "name the TPM (ek_spki_sha256) or open a window for the first one (first_contact_until)".to_owned(),
+        ));
+    }
+    let audit = AuditRecord {
+        at: house.clock.read().now,
+        action: "device.allowed".to_owned(),
+        actor: actor.to_owned(),
+        subject: body.name.clone(),
+        reason: "ADMIN".to_owned(),
+        detail: body.reason.clone().unwrap_or_default(),
+    };
+    let device = schema::AllowDevice {
+        name: body.name,
+        ek_spki_sha256: ek,
+        first_contact_until: body.first_contact_until,
+        dns_names: body.dns_names,
+        spiffe_id: body.spiffe_id,
+        batch: body.batch,
+    };
+    match house.store.allow_device(&device, &audit) {
+        Ok(row) => device_of(&house.store, row).map_err(away),
+        Err(taken @ (NewDeviceError::NameTaken(_) | NewDeviceError::EkTaken(_))) => {
+            Err(Problem::new(ProblemCode::IdentityConflict).with_detail(taken.to_string()))
+        }
+        Err(NewDeviceError::Store(error)) => Err(away(error)),
+    }
+}
+
+async fn find(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
+    let outcome = async {
+        let mut query = query(
+            &request,
+            &["q", "batch", "manufacturer", "expires_before", "cursor", "limit"],
+        )?;
+        let filter = DeviceFilter {
+            name_contains: query.remove("q"),
+            batch: query.remove("batch"),
+            manufacturer: query.remove("manufacturer"),
+            expires_before: number(&mut query, "expires_before")?,
+        };
+        let after = number(&mut query, "cursor")?;
+        let limit = limit(&mut query)?;
+        let page = front
+            .work(move |house| {
+                let page = house.store.find_devices(&filter, after, limit)?;
+                let items = page
+                    .items
+                    .into_iter()
+                    .map(|row| device_of(&house.store, row))
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok(DevicePage {
+                    items,
+                    next: page.next.map(|next| next.to_string()),
+                })
+            })
+            .await?
+            .map_err(away)?;
+        Ok(HttpResponse::Ok().json(page))
+    };
+    settle(&front, outcome.await)
+}
+
+async fn show(front: web::Data<Front>, name: web::Path<String>) -> HttpResponse {
+    let outcome = async {
+        let name = name.into_inner();
+        let device = front
+            .work(move |house| {
+                let row = house.store.device_by_name(&name)?;
+                row.map(|row| device_of(&house.store, row)).transpose()
+            })
+            .await?
+            .map_err(away)?
+            .ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+        Ok(HttpResponse::Ok().json(device))
+    };
+    settle(&front, outcome.await)
+}
+
+async fn tree(front: web::Data<Front>, name: web::Path<String>) -> HttpResponse {
+    let outcome = async {
+        let name = name.into_inner();
+        let tree = front
+            .work(move |house| {
+                let row = house.store.device_by_name(&name)?;
+                row.map(|row| tree_of(house, row)).transpose()
+            })
+            .await?
+            .map_err(away)?
+            .ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+        Ok(HttpResponse::Ok().json(tree))
+    };
+    settle(&front, outcome.await)
+}
+
+fn tree_of(house: &House, row: DeviceRow) -> Result<DeviceTree, StoreError> {
+    let certificates = house.store.certificates_of(&row.name)?;
+    let mut enrollments: Vec<[u8; 16]> = Vec::new();
+    for certificate in &certificates {
+        if !enrollments.contains(&certificate.enrollment_id) {
+            enrollments.push(certificate.enrollment_id);
+        }
+    }
+    let mut evidence = Vec::new();
+    for id in enrollments {
+        if let Some(stored) = house.store.evidence(&id)? {
+            evidence.push(EnrollmentEvidence {
+                enrollment: EnrollmentId(id),
+                serials: certificates
+                    .iter()
+                    .filter(|certificate| certificate.enrollment_id == id)
+                    .map(|certificate| hex::encode(&certificate.serial))
+                    .collect(),
+                sha256: hex::encode(stored.digest),
+                bytes: stored.bytes.into(),
+            });
+        }
+    }
+    Ok(DeviceTree {
+        device: device_with(row, &certificates),
+        issuers: house.issuer.chain().iter().map(|c| c.clone().into()).collect(),
+        evidence,
+    })
+}
+
+async fn audit(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
+    let outcome = async {
+        let mut query = query(&request, &["subject", "limit"])?;
+        let filter = AuditFilter {
+            subject: query.remove("subject"),
+        };
+        let limit = limit(&mut query)?;
+        let records = front
+            .work(move |house| house.store.audit_entries(&filter, limit))
+            .await?
+            .map_err(away)?;
+        let items = records
+            .into_iter()
+            .map(|record| AuditEntry {
+                at: record.at.0,
+                action: record.action,
+                actor: record.actor,
+                subject: record.subject,
+                reason: record.reason,
+                detail: record.detail,
+            })
+            .collect();
+        Ok(HttpResponse::Ok().json(AuditPage { items }))
+    };
+    settle(&front, outcome.await)
+}
+
+async fn orphans(front: web::Data<Front>) -> HttpResponse {
+    let outcome = async {
+        let rows = front.work(move |house| house.store.orphans()).await?.map_err(away)?;
+        let items = rows
+            .into_iter()
+            .map(|row| Orphan {
+                serial: hex::encode(&row.serial),
+                issuer_key_id: hex::encode(&row.issuer_key_id),
+                enrollment: EnrollmentId(row.enrollment_id),
+                device: row.device,
+                profile: row.profile,
+                created_at: row.created_at,
+            })
+            .collect();
+        Ok(HttpResponse::Ok().json(OrphanPage { items }))
+    };
+    settle(&front, outcome.await)
+}
+
+fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
+    let certificates = store.certificates_of(&row.name)?;
+    Ok(device_with(row, &certificates))
+}
+
+fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
+    let issued = certificates.iter().any(|c| c.state == CertificateState::Issued);
+    let state = match (row.held, row.ek_spki_sha256, issued) {
+        (true, _, _) => "held",
+        (false, Some(_), true) => "active",
+        (false, Some(_), false) => "allowed",
+        (false, None, _) => "expected",
+    };
+    Device {
+        name: row.name,
+        state: state.to_owned(),
+        ek_spki_sha256: row.ek_spki_sha256.map(hex::encode),
+        batch: row.batch,
+        dns_names: row.dns_names,
+        spiffe_id: row.spiffe_id,
+        tpm: row.tpm.map(|tpm| DeviceTpm {
+            manufacturer: tpm.manufacturer,
+            model: tpm.model,
+            version: tpm.version,
+            assurance: tpm.assurance,
+            anchor: tpm.anchor,
+            ek_certificate_sha256: hex::encode(tpm.ek_certificate_sha256),
+        }),
+        certificates: certificates
+            .iter()
+            .map(|c| DeviceCertificate {
+                serial: hex::encode(&c.serial),
+                profile: c.profile.clone(),
+                state: match c.state {
+                    CertificateState::Intent => "intent",
+                    CertificateState::Issued => "issued",
+                    CertificateState::Orphan => "orphan",
+                }
+                .to_owned(),
+                not_before: c.not_before,
+                not_after: c.not_after,
+                certificate: c.certificate.clone().map(Into::into),
+            })
+            .collect(),
+        created_at: row.created_at,
+        last_seen_at: row.last_seen_at,
+    }
+}
+
+fn away(error: StoreError) -> Problem {
+    tracing::warn!(%error, "storage");
+    trouble(&Trouble::from(error))
+}
+
+fn sha256_of(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    (lower && hex::decode_to_slice(text, &mut digest).is_ok()).then_some(digest)
+}
+
+/// The query, each known key at most once and nothing else.
+fn query(request: &HttpRequest, known: &[&str]) -> Result<HashMap<String, String>, Problem> {
+    let malformed = |what: &str| Problem::new(ProblemCode::Malformed).with_detail(what);
+    let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+        .map_err(|_| malformed("the query cannot be parsed"))?
+        .into_inner();
+    let mut query = HashMap::new();
+    for (key, value) in pairs {
+        if !known.contains(&key.as_str()) {
+            return Err(malformed(&format!("query keys here: {}", known.join(", "))));
+        }
+        if query.insert(key, value).is_some() {
+            return Err(malformed("a query key is given twice"));
+        }
+    }
+    Ok(query)
+}
+
+fn number(query: &mut HashMap<String, String>, key: &str) -> Result<Option<i64>, Problem> {
+    let Some(text) = query.remove(key) else {
+        return Ok(None);
+    };
+    let number = text
+        .parse()
+        .map_err(|_| Problem::new(ProblemCode::Malformed).with_detail(format!("{key}: a number")))?;
+    Ok(Some(number))
+}
+
+fn limit(query: &mut HashMap<String, String>) -> Result<u32, Problem> {
+    match number(query, "limit")? {
+        None => Ok(DEFAULT_PAGE),
+        Some(number) => u32::try_from(number)
+            .ok()
+            .filter(|limit| (1..=LARGEST_PAGE).contains(limit))
+            .ok_or_else(|| Problem::new(ProblemCode::Malformed).with_detail(format!("limit: 1 to {LARGEST_PAGE}"))),
+    }
+}

@@ -1,0 +1,78 @@
+//! What every handler shares: the house, and the way into it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use tokio::sync::Semaphore;
+use wire::problem::{Problem, ProblemCode};
+
+use super::limits::Rates;
+use crate::config::Limits;
+use crate::house::House;
+
+/// What stands before the house.
+pub struct Front {
+    /// The house.
+    pub house: Arc<House>,
+    /// Manners.
+    pub manners: Manners,
+    pub(super) rates: Rates,
+    places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// Limits and names the handlers need.
+#[derive(Clone, Debug)]
+pub struct Manners {
+    /// Limits.
+    pub limits: Limits,
+    /// How devices reach the server; empty for relative references.
+    pub base_url: String,
+    /// Age of the newest signature at which the server is no longer ready.
+    pub signer_stale: Duration,
+}
+
+impl Front {
+    /// Before `house`.
+    #[must_use]
+    pub fn new(house: Arc<House>, manners: Manners) -> Self {
+        let limits = &manners.limits;
+        Self {
+            rates: Rates::new(limits.rate_per_source, limits.rate_total),
+            places: Arc::new(Semaphore::new(limits.concurrency)),
+            waiting: Arc::new(Semaphore::new(limits.concurrency.saturating_add(limits.queue))),
+            house,
+            manners,
+        }
+    }
+
+    /// Do blocking work in the house: at most so many at once, at most so many waiting, none of them for long. Work
+    /// that began goes on when its client hangs up, and keeps its place until it ends.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&House) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let busy = || Problem::new(ProblemCode::Overloaded);
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| busy())?;
+        let place = tokio::time::timeout(
+            self.manners.limits.queue_deadline,
+            Arc::clone(&self.places).acquire_owned(),
+        )
+        .await
+        .map_err(|_| busy())?
+        .map_err(|_| busy())?;
+        let house = Arc::clone(&self.house);
+        let done = web::block(move || {
+            let _held = (waiting, place);
+            let _counted = house.metrics.working();
+            work(&house)
+        })
+        .await;
+        done.map_err(|_| {
+            self.house.metrics.panicked();
+            tracing::error!("a request ended in a panic");
+            Problem::new(ProblemCode::Internal)
+        })
+    }
+}

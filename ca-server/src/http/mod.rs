@@ -1,0 +1,20 @@
+//! The only place for actix-web.
+
+mod admin;
+mod extract;
+mod front;
+mod gate;
+mod limits;
+mod monitor;
+mod problem;
+mod public;
+mod serve;
+mod tls;
+
+pub use admin::routes as admin_routes;
+pub use front::{Front, Manners};
+pub use gate::gate;
+pub use monitor::routes as monitor_routes;
+pub use public::routes as public_routes;
+pub use serve::{Addresses, Serving};
+pub use tls::acceptor;

@@ -1,0 +1,93 @@
+//! Errors on the wire: one exhaustive mapping for each flow.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::{StatusCode, header};
+use wire::problem::{Problem, ProblemCode};
+
+use crate::flow::enroll::{ActivateError, BeginError, LookupError};
+use crate::flow::{Failure, Trouble};
+
+/// Wait proposed when something is away.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The answer that carries a problem.
+pub(super) fn response(base_url: &str, problem: Problem) -> HttpResponse {
+    response_after(base_url, problem, SOON)
+}
+
+/// The same, with a wait of its own for those that say when to come back.
+pub(super) fn response_after(base_url: &str, mut problem: Problem, wait: Duration) -> HttpResponse {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    problem.kind = format!("{base_url}{}", problem.kind);
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header((header::CONTENT_TYPE, Problem::MEDIA_TYPE));
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        answer.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
+    }
+    if matches!(
+        status,
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE
+    ) {
+        // Whatever else the client wants to send is not read.
+        answer.force_close();
+    }
+    answer.json(problem)
+}
+
+/// Why an enrollment did not begin.
+pub(super) fn begin(failure: &Failure<BeginError>) -> Problem {
+    let problem = match &failure.error {
+        BeginError::Malformed(detail) => Problem::new(ProblemCode::Malformed).with_detail(detail),
+        BeginError::UnknownProfile(_) => Problem::new(ProblemCode::ProfileViolation),
+        BeginError::Attestation(_) => Problem::new(ProblemCode::AttestationRejected),
+        BeginError::Trouble(trouble) => self::trouble(trouble),
+    };
+    problem.with_incident(failure.incident.to_string())
+}
+
+/// Why an activation issued nothing.
+pub(super) fn activate(failure: &Failure<ActivateError>) -> Problem {
+    let code = match &failure.error {
+        ActivateError::Malformed(detail) => {
+            return Problem::new(ProblemCode::Malformed)
+                .with_detail(detail)
+                .with_incident(failure.incident.to_string());
+        }
+        ActivateError::Attestation { .. } => ProblemCode::AttestationRejected,
+        ActivateError::Expired | ActivateError::Void => ProblemCode::ChallengeExpired,
+        ActivateError::OneTryTooMany => ProblemCode::RateLimited,
+        ActivateError::Replayed | ActivateError::Orphaned => ProblemCode::StateConflict,
+        ActivateError::IdentityConflict(_) => ProblemCode::IdentityConflict,
+        ActivateError::KeyRejected(_) => ProblemCode::KeyRejected,
+        ActivateError::CsrRejected(_) => ProblemCode::CsrRejected,
+        ActivateError::Profile(_) => ProblemCode::ProfileViolation,
+        ActivateError::Policy(_) => ProblemCode::PolicyDenied,
+        ActivateError::Trouble(trouble) => return self::trouble(trouble).with_incident(failure.incident.to_string()),
+    };
+    Problem::new(code).with_incident(failure.incident.to_string())
+}
+
+/// Why nothing was found.
+pub(super) fn lookup(error: &LookupError) -> Problem {
+    match error {
+        LookupError::NotFound => Problem::new(ProblemCode::NotFound),
+        LookupError::Trouble(trouble) => {
+            tracing::warn!(%trouble, "a lookup failed");
+            self::trouble(trouble)
+        }
+    }
+}
+
+/// What is nobody's request's fault. The text stays in the log.
+pub(super) fn trouble(trouble: &Trouble) -> Problem {
+    Problem::new(match trouble {
+        Trouble::Storage(_) | Trouble::Audit(_) => ProblemCode::StorageUnavailable,
+        Trouble::Signer(_) | Trouble::SerialsTaken | Trouble::Unfinished(_) => ProblemCode::SignerUnavailable,
+        Trouble::Clock | Trouble::Halted(_) => ProblemCode::Halted,
+        Trouble::Bug(_) => ProblemCode::Internal,
+    })
+}

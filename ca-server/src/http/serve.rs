@@ -1,0 +1,162 @@
+//! Sockets, and their end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use openssl::ssl::SslAcceptorBuilder;
+
+use super::front::{Front, Manners};
+use super::{admin, gate, monitor, public};
+use crate::config;
+use crate::house::House;
+
+/// Where the server listens, with the ports that were taken.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Devices.
+    pub public: SocketAddr,
+    /// Supervisors.
+    pub metrics: Option<SocketAddr>,
+    /// People.
+    pub admin: Option<PathBuf>,
+}
+
+/// Servers under way.
+pub struct Serving {
+    /// Where.
+    pub addresses: Addresses,
+    servers: Vec<Server>,
+    grace: std::time::Duration,
+}
+
+impl Serving {
+    /// Open the listeners and start answering. Call inside an actix system.
+    ///
+    /// # Errors
+    /// What the system says, with the address in it.
+    pub fn start(
+        house: Arc<House>,
+        manners: Manners,
+        server: &config::Server,
+        tls: SslAcceptorBuilder,
+    ) -> io::Result<Self> {
+        let limits = manners.limits;
+        let front = web::Data::new(Front::new(house, manners));
+        let grace = server.shutdown_grace.as_secs().max(1);
+
+        let shared = front.clone();
+        let mut http = HttpServer::new(move || {
+            App::new()
+                .app_data(shared.clone())
+                .wrap(from_fn(gate))
+                .configure(public::routes)
+        })
+        .disable_signals()
+        .shutdown_timeout(grace)
+        .max_connections(limits.connections)
+        .max_connection_rate(limits.connections)
+        .worker_max_blocking_threads(limits.concurrency)
+        .keep_alive(limits.keep_alive)
+        .client_request_timeout(limits.header_timeout)
+        .client_disconnect_timeout(std::time::Duration::from_secs(1))
+        .tls_handshake_timeout(limits.handshake_timeout)
+        .tcp_nodelay(true);
+        if let Some(workers) = server.workers {
+            http = http.workers(workers);
+        }
+        let listener = TcpListener::bind(server.public).map_err(|e| at(&server.public, &e))?;
+        let mut addresses = Addresses {
+            public: listener.local_addr()?,
+            metrics: None,
+            admin: None,
+        };
+        let mut servers = vec![http.listen_openssl(listener, tls)?.run()];
+
+        if let Some(address) = &server.metrics {
+            let listener = TcpListener::bind(address).map_err(|e| at(address, &e))?;
+            addresses.metrics = Some(listener.local_addr()?);
+            let shared = front.clone();
+            let http = HttpServer::new(move || App::new().app_data(shared.clone()).configure(monitor::routes))
+                .disable_signals()
+                .shutdown_timeout(1)
+                .workers(1)
+                .max_connections(64)
+                .client_request_timeout(limits.header_timeout)
+                .listen(listener)?;
+            servers.push(http.run());
+        }
+        if let Some(path) = &server.admin {
+            let listener = private_socket(path).map_err(|e| at(&path.display(), &e))?;
+            addresses.admin = Some(path.clone());
+            let shared = front.clone();
+            let http = HttpServer::new(move || {
+                App::new()
+                    .app_data(shared.clone())
+                    .wrap(from_fn(admin::only_this_host))
+                    .configure(admin::routes)
+            })
+            .disable_signals()
+            .shutdown_timeout(grace)
+            .workers(1)
+            .client_request_timeout(limits.header_timeout)
+            .on_connect(admin::on_connect)
+            .listen_uds(listener)?;
+            servers.push(http.run());
+        }
+        Ok(Self {
+            addresses,
+            servers,
+            grace: server.shutdown_grace,
+        })
+    }
+
+    /// Answer until `end` comes; then finish what is under way, within the grace.
+    ///
+    /// # Errors
+    /// What the servers say.
+    pub async fn until(self, end: impl Future<Output = ()>) -> io::Result<()> {
+        let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
+        let running: Vec<_> = self.servers.into_iter().map(actix_web::rt::spawn).collect();
+        end.await;
+        tracing::info!(grace = ?self.grace, "ending: requests under way are finished");
+        let stops: Vec<_> = handles
+            .into_iter()
+            .map(|handle| actix_web::rt::spawn(async move { handle.stop(true).await }))
+            .collect();
+        for stop in stops {
+            stop.await.map_err(io::Error::other)?;
+        }
+        for server in running {
+            server.await.map_err(io::Error::other)??;
+        }
+        if let Some(path) = &self.addresses.admin {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+}
+
+/// A socket for its owner alone. The process's umask keeps others out from the first moment.
+fn private_socket(path: &Path) -> io::Result<UnixListener> {
+    // What a crash left behind is removed; anything that is not a socket, or answers, is not.
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn at(address: &dyn core::fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{address}: {error}"))
+}

@@ -1,0 +1,119 @@
+//! What runs beside the requests: one thread for the signer, one for recovery.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use issuance::SignFailure;
+
+use crate::flow::recover::{Which, recover};
+use crate::house::House;
+
+/// Shortest wait between probes while the signer is away.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The jobs, until dropped.
+pub struct Jobs {
+    stops: Vec<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Jobs {
+    /// Start them.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(house: &Arc<House>, probe_interval: Duration) -> std::io::Result<Self> {
+        let mut jobs = Self {
+            stops: Vec::new(),
+            threads: Vec::new(),
+        };
+        jobs.spawn("probe", house, move |house, stop| probe(house, stop, probe_interval))?;
+        jobs.spawn("reconcile", house, reconcile)?;
+        Ok(jobs)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        house: &Arc<House>,
+        work: impl FnOnce(&House, &Receiver<()>) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (stop, stopped) = channel();
+        let house = Arc::clone(house);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&house, &stopped))?;
+        self.stops.push(stop);
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.stops.clear();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a job ended in a panic");
+            }
+        }
+    }
+}
+
+/// Whether to go on after waiting for `time`.
+fn wait(stop: &Receiver<()>, time: Duration) -> bool {
+    matches!(stop.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+}
+
+/// Sign and verify a probe text, and remember how that went.
+///
+/// # Errors
+/// [`SignFailure`].
+pub fn probe_signer(house: &House) -> Result<(), SignFailure> {
+    let outcome = issuance::probe(house.key.as_ref());
+    match &outcome {
+        Ok(()) => house.signer.signed(house.clock.read().now.0),
+        Err(SignFailure::Key(away)) => house.signer.failed(&away.to_string()),
+        Err(wrong @ (SignFailure::Corrupt | SignFailure::BytesDiffer | SignFailure::WrongKey(_))) => {
+            house.halt.set(&wrong.to_string())
+        }
+    }
+    outcome
+}
+
+/// While certificates are issued no probe is needed; while the signer is away, probe often enough to notice its return.
+fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
+    let seconds = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
+    loop {
+        let pause = if house.signer.away().is_some() { SOON } else { interval };
+        if !wait(stop, pause) {
+            return;
+        }
+        let now = house.clock.read().now.0;
+        let fresh = house
+            .signer
+            .last_signed()
+            .is_some_and(|at| now.saturating_sub(at) < seconds / 2);
+        if house.signer.away().is_none() && fresh {
+            continue;
+        }
+        let _ = probe_signer(house);
+    }
+}
+
+/// Overdue intents become orphans; the newest record, of whatever server, moves the clock's memory.
+fn reconcile(house: &House, stop: &Receiver<()>) {
+    let pause = (house.terms.sign_deadline / 2).clamp(SOON, Duration::from_secs(30));
+    while wait(stop, pause) {
+        match house.store.latest_time() {
+            Ok(Some(latest)) => house.clock.saw(latest),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the newest record cannot be read"),
+        }
+        if let Err(error) = recover(house, Which::Overdue) {
+            tracing::warn!(%error, "recovery has to wait");
+        }
+    }
+}
