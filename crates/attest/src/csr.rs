@@ -177,3 +177,6 @@ fn elements(values: &[u8]) -> Result<(), BadDer> {
 fn dotted(oid: &[u8]) -> Result<String, BadDer> {
     asn1::dotted(oid).ok_or(BadDer("an OID is not well-formed"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,15 @@ pub mod trust;
 mod x509;
 
 pub use binding::{EvidenceFields, EvidenceRecord, VerifiedBinding};
+#[cfg(test)]
+#[path = "../tests/common/vendor.rs"]
+#[expect(
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "the device kit takes the file as it is"
+)]
+mod vendor;
+
 pub use entropy::{Entropy, EntropyError, Watched};
 pub use evidence::{Challenge, ChallengeContext, ChallengeError, Endorsed, Evidence, EvidenceBytes};
 pub use facts::{AnchorKind, Assurance, EkFacts, KeyAlgorithm, KeyFacts, UnixTime};

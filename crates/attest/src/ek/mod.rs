@@ -4,6 +4,9 @@ mod name;
 mod profile;
 mod template;
 
+#[cfg(test)]
+mod tests;
+
 pub use template::EkTemplate;
 
 pub(crate) use name::manufacturer_id;

@@ -145,11 +145,37 @@ impl EkTemplate {
     }
 }
 
-const KIND: &str = "key type, size or curve";
+/// A field of the public area, in the order in which they are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    Kind,
+    NameAlg,
+    Symmetric,
+    Scheme,
+    Kdf,
+    Exponent,
+    Attributes,
+    AuthPolicy,
+}
+
+impl Field {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Kind => "key type, size or curve",
+            Self::NameAlg => "nameAlg",
+            Self::Symmetric => "symmetric",
+            Self::Scheme => "scheme",
+            Self::Kdf => "kdf",
+            Self::Exponent => "exponent",
+            Self::Attributes => "objectAttributes",
+            Self::AuthPolicy => "authPolicy",
+        }
+    }
+}
 
 impl Shape {
     /// The first field in which `public` departs.
-    fn departure(&self, public: &TpmtPublic) -> Option<&'static str> {
+    fn departure(&self, public: &TpmtPublic) -> Option<Field> {
         let (kind, exponent, kdf) = match public.parms() {
             PublicParms::Rsa(RsaParms { key_bits, exponent, .. }) => (Kind::Rsa(*key_bits), *exponent, None),
             PublicParms::Ecc(EccParms { curve, kdf, .. }) => (Kind::Ecc(*curve), 0, *kdf),
@@ -159,24 +185,17 @@ impl Shape {
             key_bits: self.aes_bits,
             mode: TpmAlgId::CFB,
         };
-        if kind != self.kind {
-            Some(KIND)
-        } else if public.name_alg() != self.name_alg {
-            Some("nameAlg")
-        } else if public.parms().symmetric() != Some(symmetric) {
-            Some("symmetric")
-        } else if public.parms().scheme() != TpmtScheme::Null {
-            Some("scheme")
-        } else if kdf.is_some() {
-            Some("kdf")
-        } else if exponent != 0 && exponent != 65_537 {
-            Some("exponent")
-        } else if public.attributes() != self.attributes {
-            Some("objectAttributes")
-        } else if public.auth_policy() != self.auth_policy {
-            Some("authPolicy")
-        } else {
-            None
-        }
+        [
+            (kind == self.kind, Field::Kind),
+            (public.name_alg() == self.name_alg, Field::NameAlg),
+            (public.parms().symmetric() == Some(symmetric), Field::Symmetric),
+            (public.parms().scheme() == TpmtScheme::Null, Field::Scheme),
+            (kdf.is_none(), Field::Kdf),
+            (exponent == 0 || exponent == 65_537, Field::Exponent),
+            (public.attributes() == self.attributes, Field::Attributes),
+            (public.auth_policy() == self.auth_policy, Field::AuthPolicy),
+        ]
+        .into_iter()
+        .find_map(|(agrees, field)| (!agrees).then_some(field))
     }
 }

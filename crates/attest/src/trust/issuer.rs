@@ -55,13 +55,6 @@ impl Issuer {
 
 /// The extensions of a CA; what remains of them is pathLenConstraint.
 fn constraints(extensions: &Extensions<'_>) -> Result<Option<u32>, &'static str> {
-    if extensions.unprocessed_critical(&PROCESSED).is_some() {
-        return Err("it has a critical extension that is not processed");
-    }
-    // Should be critical, and is a limit on what the CA may say: never passed over.
-    if extensions.find(oid::NAME_CONSTRAINTS).is_some() {
-        return Err("it has name constraints, which are not processed");
-    }
     let basic = extensions
         .basic_constraints()
         .map_err(|error| error.0)?
@@ -71,6 +64,13 @@ fn constraints(extensions: &Extensions<'_>) -> Result<Option<u32>, &'static str>
     }
     if !basic.critical {
         return Err("its basicConstraints is not critical");
+    }
+    if extensions.unprocessed_critical(&PROCESSED).is_some() {
+        return Err("it has a critical extension that is not processed");
+    }
+    // Should be critical, and is a limit on what the CA may say: never passed over.
+    if extensions.find(oid::NAME_CONSTRAINTS).is_some() {
+        return Err("it has name constraints, which are not processed");
     }
     let usage = extensions.key_usage().map_err(|error| error.0)?;
     if !usage.is_some_and(|usage| usage.has(KeyUsage::KEY_CERT_SIGN)) {

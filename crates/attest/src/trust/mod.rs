@@ -7,6 +7,9 @@
 mod issuer;
 mod path;
 
+#[cfg(test)]
+mod tests;
+
 use crate::x509::{Certificate, Leniencies, SignatureAlgorithm};
 use crate::{AnchorKind, Refusal, UnixTime};
 use issuer::Issuer;
@@ -94,7 +97,7 @@ impl Anchors {
                 name: root.name.clone(),
                 detail,
             };
-            let manufacturers = manufacturers(&root.manufacturers).map_err(fail)?;
+            let manufacturers = manufacturers(&root.manufacturers, root.kind).map_err(fail)?;
             let issuer = self_signed(&root.certificate).map_err(|detail| fail(detail.to_owned()))?;
             if anchors.iter().any(|other| other.name == root.name) {
                 return Err(fail("the name is there twice".to_owned()));
@@ -197,7 +200,7 @@ impl Anchors {
         offered: &[Vec<u8>],
         now: UnixTime,
     ) -> Result<VerifiedPath<'_>, Refusal> {
-        let end = path::verify(self, leaf, offered, now)?;
+        let end = path::verify(self, leaf, offered, now, &mut Budget::request())?;
         Ok(VerifiedPath {
             anchor: &end.name,
             anchor_sha256: end.sha256,
@@ -216,16 +219,29 @@ impl Anchors {
     }
 }
 
-fn manufacturers(given: &[String]) -> Result<Vec<String>, String> {
+fn manufacturers(given: &[String], kind: AnchorKind) -> Result<Vec<String>, String> {
     if given.is_empty() {
         return Err("it may speak for no manufacturer".to_owned());
     }
     given
         .iter()
-        .map(|id| {
-            crate::ek::manufacturer_id(id).ok_or_else(|| format!("manufacturer {id:?} is not `id:` and 8 hex digits"))
+        .map(|text| {
+            let id = crate::ek::manufacturer_id(text)
+                .ok_or_else(|| format!("manufacturer {text:?} is not `id:` and 8 hex digits"))?;
+            if kind != AnchorKind::Software && is_test_id(&id) {
+                return Err(format!(
+                    "manufacturer {id} is for tests: only an anchor of kind software may speak for it"
+                ));
+            }
+            Ok(id)
         })
         .collect()
+}
+
+/// SIM0 to SIM7 and TST0 to TST7 of the TCG vendor id registry, and the id of FIDO's conformance tools.
+fn is_test_id(id: &str) -> bool {
+    let range = |prefix| id.strip_prefix(prefix).is_some_and(|digit| ("0".."8").contains(&digit));
+    range("id:53494D3") || range("id:5453543") || id == "id:FFFFF1D0"
 }
 
 /// A CA certificate that names itself as issuer and signs itself. SHA-1 is allowed here only: the operator chose these

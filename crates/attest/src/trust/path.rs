@@ -41,7 +41,7 @@ pub(super) struct Candidate<'a> {
 /// How much work may still be done.
 #[derive(Debug)]
 pub(super) struct Budget {
-    checks: usize,
+    pub(super) checks: usize,
 }
 
 /// Why a certificate did not continue a path.
@@ -58,6 +58,11 @@ impl Budget {
         Self {
             checks: candidates.saturating_mul(8),
         }
+    }
+
+    /// For one request.
+    pub(super) fn request() -> Self {
+        Self { checks: MAX_CHECKS }
     }
 
     fn take(&mut self) -> Result<(), &'static str> {
@@ -194,6 +199,7 @@ pub(super) fn verify<'a>(
     leaf: &Certificate<'_>,
     offered: &[Vec<u8>],
     now: UnixTime,
+    budget: &mut Budget,
 ) -> Result<&'a Anchor, Refusal> {
     let refuse = |detail: String| Refusal::new(Reason::EkChain, detail);
     if offered.len() > MAX_OFFERED {
@@ -210,10 +216,9 @@ pub(super) fn verify<'a>(
             "{bytes} bytes of certificates, {MAX_BYTES} are allowed"
         )));
     }
-    let mut budget = Budget { checks: MAX_CHECKS };
     let mut details = Vec::new();
     for node in anchors.named(leaf.issuer) {
-        match node.finish(anchors, leaf, now, &mut budget) {
+        match node.finish(anchors, leaf, now, budget) {
             Ok(anchor) => return Ok(anchor),
             Err(detail) => details.push(format!("EK certificate: {detail}")),
         }
@@ -223,12 +228,12 @@ pub(super) fn verify<'a>(
     let mut faults = Vec::new();
     for candidate in &candidates {
         for node in anchors.named(candidate.certificate.issuer) {
-            proven.extend(attempt(node, candidate, &mut budget, &mut faults));
+            proven.extend(attempt(node, candidate, budget, &mut faults));
         }
     }
-    grow(&mut proven, &candidates, &mut budget, &mut faults);
+    grow(&mut proven, &candidates, budget, &mut faults);
     for node in proven.iter().filter(|node| node.issuer.subject == leaf.issuer) {
-        match node.finish(anchors, leaf, now, &mut budget) {
+        match node.finish(anchors, leaf, now, budget) {
             Ok(anchor) => return Ok(anchor),
             Err(detail) => details.push(format!("EK certificate: {detail}")),
         }

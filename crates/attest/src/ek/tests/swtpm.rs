@@ -1,0 +1,1 @@
+//! EK certificates as swtpm_setup makes them.

@@ -1,0 +1,121 @@
+use super::*;
+
+fn spent(anchors: &Anchors, leaf: &[u8], offered: &[Vec<u8>]) -> (bool, usize) {
+    let frame = Certificate::parse(leaf, Leniencies::VENDOR).unwrap();
+    let mut budget = Budget::request();
+    let before = budget.checks;
+    let verified = crate::trust::path::verify(anchors, &frame, offered, NOW, &mut budget).is_ok();
+    (verified, before - budget.checks)
+}
+
+#[test]
+fn a_shipped_intermediate_costs_nothing_and_an_offered_one_a_single_check() {
+    let leaf = ek(&VENDOR.issuing, |_| {});
+    let shipped = Anchors::new(
+        vec![source("vendor", &VENDOR.root.certificate)],
+        vec![VENDOR.issuing.certificate.clone()],
+    )
+    .unwrap();
+    assert_eq!(spent(&shipped, &leaf, &[]), (true, 1));
+    assert_eq!(spent(&shipped, &leaf, &[VENDOR.issuing.certificate.clone()]), (true, 1));
+    assert_eq!(
+        spent(&anchors(), &leaf, &[VENDOR.issuing.certificate.clone()]),
+        (true, 2)
+    );
+}
+
+#[test]
+fn d03_eight_certificates_are_a_path_and_nine_are_not() {
+    let mut cas = vec![VENDOR.root.clone()];
+    for depth in 1..=7 {
+        let next = cas
+            .last()
+            .unwrap()
+            .intermediate(&format!("ca {depth}"), VENDOR.issuing.key.clone(), |_| {});
+        cas.push(next);
+    }
+    let offered: Vec<_> = cas.iter().skip(1).map(|ca| ca.certificate.clone()).collect();
+    // Leaf, six intermediates, anchor.
+    assert_eq!(
+        verify(&anchors(), &ek(&cas[6], |_| {}), &offered[..6], NOW).unwrap(),
+        "vendor"
+    );
+    assert!(refused(&anchors(), &ek(&cas[7], |_| {}), &offered).contains("the path is too long"));
+}
+
+#[test]
+fn d03_sixteen_certificates_and_64_kib_are_the_most_that_is_looked_at() {
+    let leaf = ek(&VENDOR.issuing, |_| {});
+    let mut offered = vec![VENDOR.issuing.certificate.clone(); 16];
+    assert_eq!(verify(&anchors(), &leaf, &offered, NOW).unwrap(), "vendor");
+    offered.push(VENDOR.issuing.certificate.clone());
+    assert_eq!(
+        refused(&anchors(), &leaf, &offered),
+        "17 certificates are offered, 16 are allowed"
+    );
+    let rest = 64 * 1024 - leaf.len() - VENDOR.issuing.certificate.len();
+    let mut offered = vec![VENDOR.issuing.certificate.clone(), vec![0; rest]];
+    assert_eq!(verify(&anchors(), &leaf, &offered, NOW).unwrap(), "vendor");
+    offered[1].push(0);
+    assert_eq!(
+        refused(&anchors(), &leaf, &offered),
+        "65537 bytes of certificates, 65536 are allowed"
+    );
+}
+
+#[test]
+fn d03_cas_that_sign_each_other_in_circles_end_without_a_check() {
+    // No anchor is reached by name: nothing is worth a signature check.
+    let key = Key::new(Kind::P256);
+    let one = VendorCa::root("one", key.clone(), |_| {});
+    let two = VendorCa::root("two", key.clone(), |_| {});
+    let offered = vec![
+        one.certificate.clone(),
+        two.certificate.clone(),
+        one.intermediate("two", key.clone(), |_| {}).certificate,
+        two.intermediate("one", key, |_| {}).certificate,
+    ];
+    assert_eq!(spent(&anchors(), &ek(&one, |_| {}), &offered), (false, 0));
+}
+
+#[test]
+fn d03_many_cas_of_one_name_and_key_stay_within_the_budget() {
+    // Certified by the root, and by each other under one name: every order of them is a path.
+    let key = Key::new(Kind::P256);
+    let twin = VENDOR.root.intermediate("twin", key.clone(), |_| {});
+    let mut offered = vec![twin.certificate.clone()];
+    for serial in 1..=15 {
+        offered.push(
+            twin.intermediate("twin", key.clone(), |spec| spec.serial = vec![serial])
+                .certificate,
+        );
+    }
+    let stranger = VendorCa {
+        key: Key::new(Kind::P256),
+        ..twin.clone()
+    };
+    let (verified, checks) = spent(&anchors(), &ek(&stranger, |_| {}), &offered);
+    assert!(!verified);
+    assert_eq!(checks, 24, "the whole budget, and no more");
+    // Honest, the first path that is found is enough.
+    assert_eq!(
+        verify(&anchors(), &ek(&twin, |_| {}), &offered[..1], NOW).unwrap(),
+        "vendor"
+    );
+}
+
+#[test]
+fn shipped_cas_that_sign_each_other_end() {
+    let key = Key::new(Kind::P256);
+    let twin = VENDOR.root.intermediate("twin", key.clone(), |_| {});
+    let mut shipped = vec![twin.certificate.clone()];
+    for serial in 1..=15 {
+        shipped.push(
+            twin.intermediate("twin", key.clone(), |spec| spec.serial = vec![serial])
+                .certificate,
+        );
+    }
+    let anchors = Anchors::new(vec![source("vendor", &VENDOR.root.certificate)], shipped).unwrap();
+    assert!(anchors.proven.len() <= 1 + 8 * 16, "{}", anchors.proven.len());
+    assert_eq!(verify(&anchors, &ek(&twin, |_| {}), &[], NOW).unwrap(), "vendor");
+}
