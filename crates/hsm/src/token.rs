@@ -1,11 +1,14 @@
 //! One token: module loaded once, logged in once, a bounded pool of sessions that heals itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use issuance::SignatureAlgorithm;
 use secrecy::SecretString;
 
-use crate::{GeneratedKey, HsmKey, KeySpec, Pkcs11Uri};
+use crate::pool::Pool;
+use crate::{GeneratedKey, HsmError, HsmKey, KeySpec, PinWarning, Pkcs11Uri, provision};
 
 /// How to reach a token.
 #[derive(Clone, Debug)]
@@ -20,75 +23,109 @@ pub struct TokenConfig {
     pub login_backoff: Duration,
 }
 
-/// Why the HSM does not serve. Names what failed and in which call.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum HsmError {
-    /// The module does not load.
-    #[error("PKCS#11 module `{path}`: {detail}")]
-    Module {
-        /// Path.
-        path: String,
-        /// Loader's words.
-        detail: String,
-    },
-    /// No token, or more than one, fits the URI.
-    #[error("{0}")]
-    Token(String),
-    /// The PIN was refused, or the token warns that few tries are left.
-    #[error("{0}")]
-    Pin(String),
-    /// No key, or more than one, fits; or it is not the certificate's.
-    #[error("{0}")]
-    Key(String),
-    /// An attribute of the key is not as it must be.
-    #[error("key attribute {attribute} is {found}, must be {wanted}")]
-    Attribute {
-        /// CKA_ name.
-        attribute: &'static str,
-        /// What the token says.
-        found: String,
-        /// What is needed.
-        wanted: &'static str,
-    },
-    /// A PKCS#11 call failed.
-    #[error("{function}: {detail}")]
-    Call {
-        /// C_ function.
-        function: String,
-        /// CKR_ name.
-        detail: String,
-    },
+impl TokenConfig {
+    /// The usual: 8 sessions, two seconds in the queue, a login attempt every 30 seconds at most.
+    #[must_use]
+    pub fn new(uri: Pkcs11Uri) -> Self {
+        Self {
+            uri,
+            sessions: 8,
+            queue_deadline: Duration::from_secs(2),
+            login_backoff: Duration::from_secs(30),
+        }
+    }
 }
 
-/// A token, logged in.
+/// A token, logged in. Clones share the login and the sessions.
 #[derive(Clone)]
 pub struct Token {
-    _todo: (),
+    pool: Arc<Pool>,
+}
+
+impl core::fmt::Debug for Token {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.debug_struct("Token").field("serial", &self.pool.serial()).finish_non_exhaustive()
+    }
 }
 
 impl Token {
     /// Load the module, find the token, log in, open the pool.
     ///
+    /// The token's own warnings about its PIN are read first: when a wrong PIN was tried before, none is tried now, so
+    /// that a service that is restarted again and again does not lock its token.
+    ///
     /// # Errors
     /// [`HsmError`].
-    pub fn open(_config: TokenConfig, _pin: SecretString) -> Result<Self, HsmError> {
-        todo!()
+    pub fn open(config: TokenConfig, pin: SecretString) -> Result<Self, HsmError> {
+        Ok(Self { pool: Arc::new(Pool::open(config, pin, None)?) })
+    }
+
+    /// As [`Token::open`], by a person who was told of the warning and wants to try the PIN all the same. Warnings
+    /// graver than `accepted` still refuse, and [`PinWarning::Locked`] always does. Covers this login only, not those
+    /// of the pool when it heals itself.
+    ///
+    /// # Errors
+    /// [`HsmError`].
+    pub fn open_despite(config: TokenConfig, pin: SecretString, accepted: PinWarning) -> Result<Self, HsmError> {
+        Ok(Self { pool: Arc::new(Pool::open(config, pin, Some(accepted))?) })
     }
 
     /// The private key with this CKA_ID, proven to be the one of `spki`, sign-only, never extractable and made here.
     ///
+    /// `spki` is the certificate's SubjectPublicKeyInfo in DER: named curve and uncompressed point, or rsaEncryption.
+    ///
     /// # Errors
     /// [`HsmError::Key`] or [`HsmError::Attribute`].
-    pub fn ca_key(&self, _id: &[u8], _spki: &[u8], _algorithm: SignatureAlgorithm) -> Result<HsmKey, HsmError> {
-        todo!()
+    pub fn ca_key(&self, id: &[u8], spki: &[u8], algorithm: SignatureAlgorithm) -> Result<HsmKey, HsmError> {
+        HsmKey::find(Arc::clone(&self.pool), id, spki, algorithm)
+    }
+
+    /// CKA_ID of the only private key with this CKA_LABEL, for a URI that names its key by `object`.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] when none or several have the label.
+    pub fn id_of(&self, label: &str) -> Result<Vec<u8>, HsmError> {
+        self.pool.checked(|| self.find_id(label))
+    }
+
+    fn find_id(&self, label: &str) -> Result<Vec<u8>, HsmError> {
+        let lease = self.pool.lease()?;
+        let session = lease.enter()?;
+        let wanted = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.as_bytes().to_vec())];
+        let found = session.find_objects(&wanted)?;
+        let [handle] = found.as_slice() else {
+            return Err(HsmError::Key(format!("{} private keys on the token have the label `{label}`", found.len())));
+        };
+        match session.get_attributes(*handle, &[AttributeType::Id])?.pop() {
+            Some(Attribute::Id(id)) if !id.is_empty() => Ok(id),
+            _ => Err(HsmError::Key(format!("the private key with the label `{label}` has no CKA_ID"))),
+        }
     }
 
     /// Generate a CA key pair with a sign-only template and read its attributes back.
     ///
     /// # Errors
     /// [`HsmError`]; a key with this CKA_ID or label exists already.
-    pub fn generate(&self, _spec: &KeySpec) -> Result<GeneratedKey, HsmError> {
-        todo!()
+    pub fn generate(&self, spec: &KeySpec) -> Result<GeneratedKey, HsmError> {
+        self.pool.checked(|| provision::generate(&self.pool, spec))
+    }
+
+    /// Serial number of the token.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        self.pool.serial()
+    }
+
+    /// How often this process asked this token to log in, since it started.
+    #[must_use]
+    pub fn login_attempts(&self) -> u64 {
+        self.pool.login_attempts()
+    }
+}
+
+#[cfg(test)]
+impl Token {
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 }
