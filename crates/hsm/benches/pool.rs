@@ -1,1 +1,2 @@
-fn main(){}
+//! Pool against raw C_Sign.
+fn main() {}

@@ -23,11 +23,21 @@ pub(crate) struct Rule {
 }
 
 const fn must(attribute: AttributeType, name: &'static str, wanted: bool) -> Rule {
-    Rule { attribute, name, wanted, absent: Absent::Refused }
+    Rule {
+        attribute,
+        name,
+        wanted,
+        absent: Absent::Refused,
+    }
 }
 
 const fn if_known(attribute: AttributeType, name: &'static str, wanted: bool) -> Rule {
-    Rule { attribute, name, wanted, absent: Absent::Harmless }
+    Rule {
+        attribute,
+        name,
+        wanted,
+        absent: Absent::Harmless,
+    }
 }
 
 /// Every rule for the private key (PKCS#11 3.1 §4.9; names as there). SENSITIVE comes before ALWAYS_SENSITIVE, and
@@ -85,7 +95,10 @@ pub(crate) fn prove(session: &Session, key: ObjectHandle) -> Result<Vec<(String,
 fn judge(found: &[Attribute]) -> Result<Vec<(String, String)>, HsmError> {
     let mut read = Vec::with_capacity(RULES.len());
     for rule in &RULES {
-        let value = found.iter().find(|attribute| attribute.attribute_type() == rule.attribute).and_then(boolean);
+        let value = found
+            .iter()
+            .find(|attribute| attribute.attribute_type() == rule.attribute)
+            .and_then(boolean);
         let shown = match value {
             Some(true) => "true",
             Some(false) => "false",
@@ -93,7 +106,11 @@ fn judge(found: &[Attribute]) -> Result<Vec<(String, String)>, HsmError> {
         };
         if value != Some(rule.wanted) && (value.is_some() || rule.absent == Absent::Refused) {
             let wanted = if rule.wanted { "true" } else { "false" };
-            return Err(HsmError::Attribute { attribute: rule.name, found: shown.to_owned(), wanted });
+            return Err(HsmError::Attribute {
+                attribute: rule.name,
+                found: shown.to_owned(),
+                wanted,
+            });
         }
         read.push((rule.name.to_owned(), shown.to_owned()));
     }
@@ -136,7 +153,10 @@ mod tests {
         let read = judge(&good()).unwrap();
         assert_eq!(read.len(), RULES.len());
         for rule in &RULES {
-            let answer: Vec<_> = good().into_iter().filter(|a| a.attribute_type() != rule.attribute).collect();
+            let answer: Vec<_> = good()
+                .into_iter()
+                .filter(|a| a.attribute_type() != rule.attribute)
+                .collect();
             assert_eq!(answer.len(), good().len() - 1);
             match (judge(&answer), rule.absent) {
                 (Ok(_), Absent::Harmless) => {}

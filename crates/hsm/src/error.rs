@@ -59,10 +59,14 @@ pub enum HsmError {
 impl From<Error> for HsmError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Pkcs11(code, function) => {
-                Self::Call { function: format!("C_{function:?}"), detail: ckr(&code) }
-            }
-            other => Self::Call { function: "PKCS#11".into(), detail: other.to_string() },
+            Error::Pkcs11(code, function) => Self::Call {
+                function: format!("C_{function:?}"),
+                detail: ckr(&code),
+            },
+            other => Self::Call {
+                function: "PKCS#11".into(),
+                detail: other.to_string(),
+            },
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::MechanismInfo;
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use issuance::{CaKey, KeyError, SignatureAlgorithm, ToSign};
@@ -82,7 +83,10 @@ impl HsmKey {
 
     fn sign_input(&self, input: &[u8]) -> Result<Vec<u8>, KeyError> {
         if input.len() != scheme::input_length(self.algorithm) {
-            return Err(KeyError::Unavailable(format!("{} bytes are no input for this key", input.len())));
+            return Err(KeyError::Unavailable(format!(
+                "{} bytes are no input for this key",
+                input.len()
+            )));
         }
         let unavailable = |error: HsmError| KeyError::Unavailable(error.to_string());
         let raw = match self.attempt(input) {
@@ -122,7 +126,11 @@ impl HsmKey {
                 let asked = !matches!(error, Error::Pkcs11(_, Function::SignInit));
                 self.forget();
                 lease.fail();
-                Err(if asked { Fault::Unknown(error.into()) } else { Fault::Stale(error.into()) })
+                Err(if asked {
+                    Fault::Unknown(error.into())
+                } else {
+                    Fault::Stale(error.into())
+                })
             }
         }
     }
@@ -143,8 +151,13 @@ impl HsmKey {
         }
         let outcome = lease.enter().and_then(|session| {
             let (mechanism, name) = scheme::mechanism(self.algorithm);
-            let info = self.pool.module().pkcs11().get_mechanism_info(self.pool.slot()?, mechanism.mechanism_type());
-            if !info.is_ok_and(|info| info.sign()) {
+            let pkcs11 = self.pool.module().pkcs11();
+            if !scheme::able(
+                pkcs11,
+                self.pool.slot()?,
+                mechanism.mechanism_type(),
+                MechanismInfo::sign,
+            ) {
                 return Err(HsmError::Key(format!("the token does not sign with {name}")));
             }
             prove(&session, &self.id, &self.spki, self.algorithm)
@@ -183,12 +196,7 @@ fn clean(code: &RvError) -> bool {
 
 /// The private key with this CKA_ID, its attributes proven, its public half the one wanted, and nothing on the token
 /// that could carry keys out of it.
-fn prove(
-    session: &Session,
-    id: &[u8],
-    spki: &[u8],
-    algorithm: SignatureAlgorithm,
-) -> Result<ObjectHandle, HsmError> {
+fn prove(session: &Session, id: &[u8], spki: &[u8], algorithm: SignatureAlgorithm) -> Result<ObjectHandle, HsmError> {
     let handle = public::one(session, ObjectClass::PRIVATE_KEY, id)?;
     attributes::prove(session, handle)?;
     if public::spki(session, id, handle, algorithm)? != spki {
@@ -198,8 +206,11 @@ fn prove(
         )));
     }
     // With such a key whatever else can be wrapped leaves the token in the clear (Clulow 2003; Tookan 2010).
-    let conflict =
-        [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Wrap(true), Attribute::Decrypt(true)];
+    let conflict = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::Wrap(true),
+        Attribute::Decrypt(true),
+    ];
     if !session.find_objects(&conflict)?.is_empty() {
         return Err(HsmError::Key(
             "the token holds a secret key with both CKA_WRAP and CKA_DECRYPT: it can carry keys out in the clear; \

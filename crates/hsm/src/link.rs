@@ -49,7 +49,11 @@ impl Held {
             Mode::ReadOnly => pkcs11.open_ro_session_no_drop(slot)?,
             Mode::ReadWrite => pkcs11.open_rw_session_no_drop(slot)?,
         };
-        Ok(Self { module: Arc::clone(module), generation, session: Some(session) })
+        Ok(Self {
+            module: Arc::clone(module),
+            generation,
+            session: Some(session),
+        })
     }
 
     /// # Errors

@@ -92,7 +92,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Module {
     /// The module at `path`, loaded by the first caller and shared by all later ones.
     pub(crate) fn load(path: &Path) -> Result<Arc<Self>, HsmError> {
-        let fault = |detail: String| HsmError::Module { path: path.display().to_string(), detail };
+        let fault = |detail: String| HsmError::Module {
+            path: path.display().to_string(),
+            detail,
+        };
         // One library under two names would be initialised twice.
         let real = path.canonicalize().map_err(|error| fault(error.to_string()))?;
         let mut loaded = lock(LOADED.get_or_init(Mutex::default));
@@ -101,7 +104,12 @@ impl Module {
         }
         let pkcs11 = Pkcs11::new(&real).map_err(|error| fault(error.to_string()))?;
         initialize(&pkcs11).map_err(|error| fault(HsmError::from(error).to_string()))?;
-        let module = Arc::new(Self { path: real.clone(), pkcs11, gate: RwLock::new(1), tokens: Mutex::default() });
+        let module = Arc::new(Self {
+            path: real.clone(),
+            pkcs11,
+            gate: RwLock::new(1),
+            tokens: Mutex::default(),
+        });
         loaded.insert(real, Arc::clone(&module));
         Ok(module)
     }
@@ -130,7 +138,9 @@ impl Module {
         let mut others = Vec::new();
         for slot in slots {
             // A slot that does not answer holds no token we could use.
-            let Ok(info) = self.pkcs11.get_token_info(slot) else { continue };
+            let Ok(info) = self.pkcs11.get_token_info(slot) else {
+                continue;
+            };
             if !info.token_initialized() {
                 continue;
             }
@@ -184,7 +194,9 @@ impl Module {
             .filter_map(|(other, memory)| Some((other.clone(), memory.slot?)))
             .collect();
         let answers = |(other, slot): &(String, Slot)| {
-            self.pkcs11.get_token_info(*slot).is_ok_and(|info| info.serial_number() == other)
+            self.pkcs11
+                .get_token_info(*slot)
+                .is_ok_and(|info| info.serial_number() == other)
         };
         if others.iter().any(answers) {
             return Ok(false);
@@ -237,9 +249,9 @@ impl Module {
             Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(HsmError::Pin(format!(
                 "{name}: the PIN is locked; the security officer must set a new one"
             ))),
-            Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => {
-                Err(HsmError::Pin(format!("{name} has no user PIN yet; the security officer must set one")))
-            }
+            Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => Err(HsmError::Pin(format!(
+                "{name} has no user PIN yet; the security officer must set one"
+            ))),
             Err(Error::Pkcs11(RvError::PinExpired, _)) => {
                 Err(HsmError::Pin(format!("{name}: the PIN has expired; set a new one")))
             }
@@ -271,7 +283,9 @@ impl Module {
 impl TokenMemory {
     fn may_try(&self, name: &str, plan: &LoginPlan<'_>) -> Result<(), HsmError> {
         if self.refused.as_ref().is_some_and(|refused| same(refused, plan.pin)) {
-            return Err(HsmError::Pin(format!("{name} refused this PIN before; it is not tried again")));
+            return Err(HsmError::Pin(format!(
+                "{name} refused this PIN before; it is not tried again"
+            )));
         }
         let Some(last) = self.last else { return Ok(()) };
         let wait = plan.backoff.saturating_sub(last.elapsed());
@@ -279,7 +293,9 @@ impl TokenMemory {
         if wait.is_zero() || (plan.explicit && !self.failed) {
             return Ok(());
         }
-        Err(HsmError::Token(format!("{name}: a login was tried a moment ago; the next one is in {wait:.1?}")))
+        Err(HsmError::Token(format!(
+            "{name}: a login was tried a moment ago; the next one is in {wait:.1?}"
+        )))
     }
 }
 

@@ -60,10 +60,12 @@ impl PinSource {
             (None, Some(fd), None, false) => Ok(Self::Fd(fd)),
             (None, None, Some(name), false) => Ok(Self::Credential(name)),
             (None, None, None, true) => Ok(Self::Prompt),
-            (None, None, None, false) => {
-                Err(PinError("no source of the PIN: name `file`, `fd`, `credential` or `prompt`".into()))
-            }
-            _ => Err(PinError("one source of the PIN only: `file`, `fd`, `credential` or `prompt`".into())),
+            (None, None, None, false) => Err(PinError(
+                "no source of the PIN: name `file`, `fd`, `credential` or `prompt`".into(),
+            )),
+            _ => Err(PinError(
+                "one source of the PIN only: `file`, `fd`, `credential` or `prompt`".into(),
+            )),
         }
     }
 
@@ -85,19 +87,28 @@ fn read_file(path: &Path, access: Access) -> Result<SecretString, PinError> {
     let shown = path.display();
     // Without NONBLOCK the opening of a FIFO would hang before we could refuse it.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(|error| match error {
-        rustix::io::Errno::LOOP => {
-            PinError(format!("PIN file `{shown}` is a symbolic link: name the file it points to"))
-        }
-        error => PinError(format!("PIN file `{shown}`: {}", std::io::Error::from(error))),
-    })?;
-    let meta = file.metadata().map_err(|error| PinError(format!("PIN file `{shown}`: {error}")))?;
+    let file = rustix::fs::open(path, flags, Mode::empty())
+        .map(File::from)
+        .map_err(|error| match error {
+            rustix::io::Errno::LOOP => PinError(format!(
+                "PIN file `{shown}` is a symbolic link: name the file it points to"
+            )),
+            error => PinError(format!("PIN file `{shown}`: {}", std::io::Error::from(error))),
+        })?;
+    let meta = file
+        .metadata()
+        .map_err(|error| PinError(format!("PIN file `{shown}`: {error}")))?;
     if !meta.is_file() {
-        return Err(PinError(format!("PIN file `{shown}` is not a regular file; for a pipe use a file descriptor")));
+        return Err(PinError(format!(
+            "PIN file `{shown}` is not a regular file; for a pipe use a file descriptor"
+        )));
     }
     let us = rustix::process::geteuid().as_raw();
     if meta.uid() != us && meta.uid() != 0 {
-        return Err(PinError(format!("PIN file `{shown}` belongs to uid {}: it must be ours ({us}) or root's", meta.uid())));
+        return Err(PinError(format!(
+            "PIN file `{shown}` belongs to uid {}: it must be ours ({us}) or root's",
+            meta.uid()
+        )));
     }
     let (forbidden, wanted) = match access {
         Access::OwnerOnly => (0o077, "chmod 600"),
@@ -114,17 +125,23 @@ fn read_file(path: &Path, access: Access) -> Result<SecretString, PinError> {
 
 fn read_fd(fd: i32) -> Result<SecretString, PinError> {
     if fd < 0 {
-        return Err(PinError(format!("file descriptor {fd} for the PIN: it cannot be negative")));
+        return Err(PinError(format!(
+            "file descriptor {fd} for the PIN: it cannot be negative"
+        )));
     }
     let file = File::open(format!("/proc/self/fd/{fd}")).map_err(|error| {
-        PinError(format!("file descriptor {fd} for the PIN: {error}; open it in the caller, for example `{fd}<pin-file`"))
+        PinError(format!(
+            "file descriptor {fd} for the PIN: {error}; open it in the caller, for example `{fd}<pin-file`"
+        ))
     })?;
     one_line(file, &format!("file descriptor {fd}"))
 }
 
 fn read_credential(name: &str, credentials: Option<&Path>, container: &Path) -> Result<SecretString, PinError> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(PinError(format!("`{name}` is not the name of a credential: a plain file name is needed")));
+        return Err(PinError(format!(
+            "`{name}` is not the name of a credential: a plain file name is needed"
+        )));
     }
     for directory in credentials.into_iter().chain([container]) {
         let path = directory.join(name);
@@ -135,7 +152,10 @@ fn read_credential(name: &str, credentials: Option<&Path>, container: &Path) -> 
     }
     let looked = match credentials {
         Some(directory) => format!("neither in `{}` nor in `{}`", directory.display(), container.display()),
-        None => format!("$CREDENTIALS_DIRECTORY is not set and it is not in `{}`", container.display()),
+        None => format!(
+            "$CREDENTIALS_DIRECTORY is not set and it is not in `{}`",
+            container.display()
+        ),
     };
     Err(PinError(format!(
         "credential `{name}`: {looked}; with systemd add `LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}`"
@@ -177,10 +197,14 @@ fn accept(pin: &[u8], what: &str) -> Result<SecretString, PinError> {
         return Err(PinError(format!("{what}: the PIN is empty")));
     }
     if pin.len() > LONGEST {
-        return Err(PinError(format!("{what}: longer than {LONGEST} bytes, which is no PIN")));
+        return Err(PinError(format!(
+            "{what}: longer than {LONGEST} bytes, which is no PIN"
+        )));
     }
     if pin.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        return Err(PinError(format!("{what}: one line with the PIN is wanted, nothing else")));
+        return Err(PinError(format!(
+            "{what}: one line with the PIN is wanted, nothing else"
+        )));
     }
     let text = core::str::from_utf8(pin).map_err(|_| PinError(format!("{what}: the PIN is not UTF-8")))?;
     Ok(SecretString::new(Box::from(text)))
@@ -211,13 +235,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for mode in [0o600, 0o400] {
             let path = file(dir.path(), "good", mode, b"8842-canary\n");
-            assert_eq!(PinSource::File(path.clone()).read(None).unwrap().expose_secret(), "8842-canary");
+            assert_eq!(
+                PinSource::File(path.clone()).read(None).unwrap().expose_secret(),
+                "8842-canary"
+            );
             std::fs::remove_file(path).unwrap();
         }
         for mode in [0o640, 0o620, 0o610, 0o604, 0o602, 0o601] {
             let path = file(dir.path(), "open", mode, b"8842-canary\n");
             let error = refusal(&PinSource::File(path.clone()), None);
-            assert!(error.contains("open to others") && error.contains("chmod 600"), "{mode:o}: {error}");
+            assert!(
+                error.contains("open to others") && error.contains("chmod 600"),
+                "{mode:o}: {error}"
+            );
             std::fs::remove_file(path).unwrap();
         }
     }
@@ -230,7 +260,14 @@ mod tests {
         assert!(refusal(&PinSource::File(dir.path().join("link")), None).contains("symbolic link"));
         assert!(refusal(&PinSource::File(dir.path().to_owned()), None).contains("not a regular file"));
         let fifo = dir.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
         assert!(refusal(&PinSource::File(fifo), None).contains("not a regular file"));
         assert!(refusal(&PinSource::File(dir.path().join("none")), None).contains("No such file"));
         // Only root can give a file away, so only root can make this case.
@@ -287,28 +324,57 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o460)).unwrap();
         assert!(read("pin", Some(systemd.path())).unwrap_err().0.contains("chmod go-w"));
         for name in ["", ".", "..", "../pin", "a/b", "a\0"] {
-            assert!(read(name, Some(systemd.path())).unwrap_err().0.contains("plain file name"), "{name:?}");
+            assert!(
+                read(name, Some(systemd.path()))
+                    .unwrap_err()
+                    .0
+                    .contains("plain file name"),
+                "{name:?}"
+            );
         }
-        assert!(read("none", Some(systemd.path())).unwrap_err().0.contains("LoadCredentialEncrypted=none"));
-        assert!(read("none", None).unwrap_err().0.contains("$CREDENTIALS_DIRECTORY is not set"));
+        assert!(
+            read("none", Some(systemd.path()))
+                .unwrap_err()
+                .0
+                .contains("LoadCredentialEncrypted=none")
+        );
+        assert!(
+            read("none", None)
+                .unwrap_err()
+                .0
+                .contains("$CREDENTIALS_DIRECTORY is not set")
+        );
     }
 
     #[test]
     fn exactly_one_source_is_named() {
         let parts = PinSource::from_parts;
-        assert_eq!(parts(Some("/p".into()), None, None, false), Ok(PinSource::File("/p".into())));
+        assert_eq!(
+            parts(Some("/p".into()), None, None, false),
+            Ok(PinSource::File("/p".into()))
+        );
         assert_eq!(parts(None, Some(3), None, false), Ok(PinSource::Fd(3)));
-        assert_eq!(parts(None, None, Some("n".into()), false), Ok(PinSource::Credential("n".into())));
+        assert_eq!(
+            parts(None, None, Some("n".into()), false),
+            Ok(PinSource::Credential("n".into()))
+        );
         assert_eq!(parts(None, None, None, true), Ok(PinSource::Prompt));
         assert!(parts(None, None, None, false).unwrap_err().0.contains("no source"));
         assert!(parts(None, Some(3), None, true).unwrap_err().0.contains("one source"));
-        assert!(parts(Some("/p".into()), Some(3), None, false).unwrap_err().0.contains("one source"));
+        assert!(
+            parts(Some("/p".into()), Some(3), None, false)
+                .unwrap_err()
+                .0
+                .contains("one source")
+        );
     }
 
     #[test]
     fn a_pin_does_not_show_itself() {
         let dir = tempfile::tempdir().unwrap();
-        let pin = PinSource::File(file(dir.path(), "pin", 0o600, b"canary-8842")).read(None).unwrap();
+        let pin = PinSource::File(file(dir.path(), "pin", 0o600, b"canary-8842"))
+            .read(None)
+            .unwrap();
         assert!(!format!("{pin:?}").contains("canary"));
     }
 }

@@ -67,13 +67,21 @@ impl Pool {
     pub(crate) fn open(config: TokenConfig, pin: SecretString, accepted: Option<PinWarning>) -> Result<Self, HsmError> {
         let path = config.uri.module_path.as_deref().ok_or_else(|| HsmError::Module {
             path: String::new(),
-            detail: format!("`{}` names none: add `?module-path=/usr/lib/...` to the URI", config.uri),
+            detail: format!(
+                "`{}` names none: add `?module-path=/usr/lib/...` to the URI",
+                config.uri
+            ),
         })?;
         if config.sessions == 0 {
             return Err(HsmError::Token("a token needs at least one session".into()));
         }
         let module = Module::load(path)?;
-        let plan = LoginPlan { pin: &pin, backoff: config.login_backoff, explicit: true, accepted };
+        let plan = LoginPlan {
+            pin: &pin,
+            backoff: config.login_backoff,
+            explicit: true,
+            accepted,
+        };
         let connected = connect(&module, &config, None, &plan)?;
         module.arrive(&connected.serial, connected.up.slot);
         let state = State {
@@ -84,7 +92,14 @@ impl Pool {
             connecting: false,
         };
         let serial = connected.serial;
-        Ok(Self { module, config, pin, serial, state: Mutex::new(state), changed: Condvar::new() })
+        Ok(Self {
+            module,
+            config,
+            pin,
+            serial,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        })
     }
 
     pub(crate) fn serial(&self) -> &str {
@@ -125,7 +140,11 @@ impl Pool {
                         state.leased += 1;
                         drop(state);
                         // The lease is made first: it gives the place back if the session does not open.
-                        let mut lease = Lease { pool: self, epoch, held };
+                        let mut lease = Lease {
+                            pool: self,
+                            epoch,
+                            held,
+                        };
                         if lease.held.is_some() {
                             return Ok(lease);
                         }
@@ -144,10 +163,17 @@ impl Pool {
             if left.is_zero() {
                 return Err(match &state.link {
                     Link::Down { why, .. } => why.clone(),
-                    Link::Up(_) => HsmError::Busy { sessions: self.config.sessions, waited: start.elapsed() },
+                    Link::Up(_) => HsmError::Busy {
+                        sessions: self.config.sessions,
+                        waited: start.elapsed(),
+                    },
                 });
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -173,8 +199,12 @@ impl Pool {
     fn reconnect<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, HsmError> {
         state.connecting = true;
         drop(state);
-        let plan =
-            LoginPlan { pin: &self.pin, backoff: self.config.login_backoff, explicit: false, accepted: None };
+        let plan = LoginPlan {
+            pin: &self.pin,
+            backoff: self.config.login_backoff,
+            explicit: false,
+            accepted: None,
+        };
         let outcome = connect(&self.module, &self.config, Some(&self.serial), &plan);
         let mut state = self.lock();
         state.connecting = false;
@@ -190,7 +220,10 @@ impl Pool {
             Err(why) => {
                 tracing::warn!(serial = %self.serial, %why, "HSM token not connected");
                 let pause = self.config.login_backoff.min(LOOK_AGAIN);
-                state.link = Link::Down { why: why.clone(), not_before: Instant::now() + pause };
+                state.link = Link::Down {
+                    why: why.clone(),
+                    not_before: Instant::now() + pause,
+                };
                 Err(why)
             }
         };
@@ -211,7 +244,11 @@ impl Pool {
     /// After a call went wrong: is the token still there and are we logged in? If not, the link is down.
     fn examine(&self, epoch: u64) {
         let up = match &*self.lock() {
-            State { link: Link::Up(up), epoch: current, .. } if *current == epoch => up.clone(),
+            State {
+                link: Link::Up(up),
+                epoch: current,
+                ..
+            } if *current == epoch => up.clone(),
             _ => return,
         };
         let Err(why) = self.alive(&up) else { return };
@@ -220,7 +257,10 @@ impl Pool {
             return;
         }
         tracing::warn!(serial = %self.serial, %why, "HSM token lost");
-        state.link = Link::Down { why, not_before: Instant::now() };
+        state.link = Link::Down {
+            why,
+            not_before: Instant::now(),
+        };
         let stale = core::mem::take(&mut state.idle);
         drop(state);
         self.module.leave(&self.serial);
@@ -233,11 +273,17 @@ impl Pool {
         let session = keeper.enter()?;
         let info = self.module.pkcs11().get_token_info(up.slot)?;
         if info.serial_number() != self.serial {
-            return Err(HsmError::Token(format!("another token is in the slot of serial {}", self.serial)));
+            return Err(HsmError::Token(format!(
+                "another token is in the slot of serial {}",
+                self.serial
+            )));
         }
         match session.get_session_info()?.session_state() {
             SessionState::RoUser | SessionState::RwUser => Ok(()),
-            _ => Err(HsmError::Token(format!("the token with serial {} has logged us out", self.serial))),
+            _ => Err(HsmError::Token(format!(
+                "the token with serial {} has logged us out",
+                self.serial
+            ))),
         }
     }
 }
@@ -280,7 +326,10 @@ fn attempt(
 ) -> Result<Connected, Broken> {
     let gate = module.enter();
     let generation = *gate;
-    let (slot, info) = module.find(&config.uri, serial).map_err(Broken::Other)?.map_err(Broken::Gone)?;
+    let (slot, info) = module
+        .find(&config.uri, serial)
+        .map_err(Broken::Other)?
+        .map_err(Broken::Gone)?;
     let keeper = Held::open(module, generation, slot, Mode::ReadOnly).map_err(Broken::Gone)?;
     {
         let session = keeper.enter().map_err(Broken::Other)?;
@@ -290,8 +339,16 @@ fn attempt(
         .map(|_| Held::open(module, generation, slot, Mode::ReadOnly).map_err(Broken::Other))
         .collect::<Result<Vec<_>, _>>()?;
     drop(gate);
-    let up = Up { slot, generation, keeper: Arc::new(Mutex::new(keeper)) };
-    Ok(Connected { up, serial: info.serial_number().to_owned(), idle })
+    let up = Up {
+        slot,
+        generation,
+        keeper: Arc::new(Mutex::new(keeper)),
+    };
+    Ok(Connected {
+        up,
+        serial: info.serial_number().to_owned(),
+        idle,
+    })
 }
 
 /// A session taken out of the pool. Goes back on drop, unless [`Lease::fail`] was called.

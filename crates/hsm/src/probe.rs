@@ -85,7 +85,11 @@ pub fn probe(module: &Path) -> Result<ProbeReport, HsmError> {
             // Empty, not initialised, or it does not answer: nothing a CA could use.
             _ => None,
         };
-        slots.push(SlotReport { id: slot.id(), description: about.slot_description().to_owned(), token });
+        slots.push(SlotReport {
+            id: slot.id(),
+            description: about.slot_description().to_owned(),
+            token,
+        });
     }
     Ok(ProbeReport { library, slots })
 }
@@ -99,7 +103,7 @@ fn verdicts(pkcs11: &Pkcs11, slot: Slot) -> Vec<MechanismVerdict> {
             let (making, making_name) = material.generation();
             let sizes = |info: &MechanismInfo| (info.min_key_size()..=info.max_key_size()).contains(&material.bits());
             let able = |kind: MechanismType, can: fn(&MechanismInfo) -> bool| {
-                pkcs11.get_mechanism_info(slot, kind).is_ok_and(|info| can(&info) && sizes(&info))
+                scheme::able(pkcs11, slot, kind, |info| can(info) && sizes(info))
             };
             let missing: Vec<_> = [
                 (making_name, able(making, MechanismInfo::generate_key_pair)),

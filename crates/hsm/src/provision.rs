@@ -47,12 +47,22 @@ pub(crate) fn generate(pool: &Pool, spec: &KeySpec) -> Result<GeneratedKey, HsmE
     let held = pool.read_write()?;
     let session = held.enter()?;
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-        let taken = |attribute| session.find_objects(&[Attribute::Class(class), attribute]).map(|found| !found.is_empty());
+        let taken = |attribute| {
+            session
+                .find_objects(&[Attribute::Class(class), attribute])
+                .map(|found| !found.is_empty())
+        };
         if taken(Attribute::Id(spec.id.clone()))? {
-            return Err(HsmError::Key(format!("the token has a key with CKA_ID {} already", hex::encode(&spec.id))));
+            return Err(HsmError::Key(format!(
+                "the token has a key with CKA_ID {} already",
+                hex::encode(&spec.id)
+            )));
         }
         if taken(Attribute::Label(spec.label.as_bytes().to_vec()))? {
-            return Err(HsmError::Key(format!("the token has a key with the label `{}` already", spec.label)));
+            return Err(HsmError::Key(format!(
+                "the token has a key with the label `{}` already",
+                spec.label
+            )));
         }
     }
     let (mechanism, public, private) = templates(spec);
@@ -60,7 +70,11 @@ pub(crate) fn generate(pool: &Pool, spec: &KeySpec) -> Result<GeneratedKey, HsmE
     let read = attributes::prove(&session, private)
         .and_then(|read| Ok((read, public::spki(&session, &spec.id, private, spec.algorithm)?)));
     match read {
-        Ok((attributes, spki)) => Ok(GeneratedKey { id: spec.id.clone(), spki, attributes }),
+        Ok((attributes, spki)) => Ok(GeneratedKey {
+            id: spec.id.clone(),
+            spki,
+            attributes,
+        }),
         Err(error) => {
             // A key we would refuse to use must not stay behind under this name.
             for half in [private, public] {
@@ -74,7 +88,10 @@ pub(crate) fn generate(pool: &Pool, spec: &KeySpec) -> Result<GeneratedKey, HsmE
 }
 
 fn templates(spec: &KeySpec) -> (Mechanism<'static>, Vec<Attribute>, Vec<Attribute>) {
-    let names = [Attribute::Label(spec.label.as_bytes().to_vec()), Attribute::Id(spec.id.clone())];
+    let names = [
+        Attribute::Label(spec.label.as_bytes().to_vec()),
+        Attribute::Id(spec.id.clone()),
+    ];
     let mut public = vec![
         Attribute::Token(true),
         Attribute::Private(false),
@@ -107,12 +124,7 @@ fn templates(spec: &KeySpec) -> (Mechanism<'static>, Vec<Attribute>, Vec<Attribu
 ///
 /// # Errors
 /// [`HsmError`].
-pub fn init_token(
-    module: &Path,
-    label: &str,
-    so_pin: &SecretString,
-    pin: &SecretString,
-) -> Result<String, HsmError> {
+pub fn init_token(module: &Path, label: &str, so_pin: &SecretString, pin: &SecretString) -> Result<String, HsmError> {
     if label.is_empty() || label.len() > LABEL || label.trim_end() != label || label.contains('\0') {
         return Err(HsmError::Token(format!(
             "a token label has 1 to {LABEL} bytes and does not end with a space: `{label}`"
@@ -124,7 +136,9 @@ pub fn init_token(
     let pkcs11 = module.pkcs11();
     let mut free = None;
     for slot in pkcs11.get_slots_with_token()? {
-        let Ok(info) = pkcs11.get_token_info(slot) else { continue };
+        let Ok(info) = pkcs11.get_token_info(slot) else {
+            continue;
+        };
         if !info.token_initialized() {
             free = free.or(Some((slot, info)));
         } else if info.label() == label {
@@ -139,7 +153,10 @@ pub fn init_token(
     fits(&info, pin, "the PIN")?;
     pkcs11.init_token(slot, so_pin, label)?;
     // The module may renumber its slots now.
-    let uri = Pkcs11Uri { token: Some(label.to_owned()), ..Pkcs11Uri::default() };
+    let uri = Pkcs11Uri {
+        token: Some(label.to_owned()),
+        ..Pkcs11Uri::default()
+    };
     let (slot, info) = module.find(&uri, None)??;
     let held = Held::open(&module, generation, slot, Mode::ReadWrite)?;
     set_user_pin(&*held.enter()?, so_pin, pin)?;
@@ -161,5 +178,7 @@ fn fits(info: &TokenInfo, pin: &SecretString, what: &str) -> Result<(), HsmError
     if (least..=most).contains(&pin.expose_secret().len()) {
         return Ok(());
     }
-    Err(HsmError::Pin(format!("{what} must have {least} to {most} bytes for this token")))
+    Err(HsmError::Pin(format!(
+        "{what} must have {least} to {most} bytes for this token"
+    )))
 }

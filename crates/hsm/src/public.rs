@@ -15,11 +15,18 @@ use crate::scheme::{self, Material};
 
 /// The only object of this class and CKA_ID: neither ids nor labels are unique on a token.
 pub(crate) fn one(session: &Session, class: ObjectClass, id: &[u8]) -> Result<ObjectHandle, HsmError> {
-    let what = if class == ObjectClass::PRIVATE_KEY { "private key" } else { "public key" };
+    let what = if class == ObjectClass::PRIVATE_KEY {
+        "private key"
+    } else {
+        "public key"
+    };
     let mut found = session.find_objects(&[Attribute::Class(class), Attribute::Id(id.to_vec())])?;
     match (found.pop(), found.len()) {
         (Some(handle), 0) => Ok(handle),
-        (None, _) => Err(HsmError::Key(format!("the token has no {what} with CKA_ID {}", hex::encode(id)))),
+        (None, _) => Err(HsmError::Key(format!(
+            "the token has no {what} with CKA_ID {}",
+            hex::encode(id)
+        ))),
         (Some(_), more) => Err(HsmError::Key(format!(
             "the token has {} {what}s with CKA_ID {}: which one is meant cannot be told",
             more + 1,
@@ -52,7 +59,8 @@ pub(crate) fn spki(
             }
             let point = bare_point(&point, coordinate)
                 .ok_or_else(|| HsmError::Key(format!("CKA_EC_POINT of key {} is no point", hex::encode(id))))?;
-            ec_spki(curve, point).map_err(|_| HsmError::Key(format!("CKA_EC_POINT of key {} is no point", hex::encode(id))))
+            ec_spki(curve, point)
+                .map_err(|_| HsmError::Key(format!("CKA_EC_POINT of key {} is no point", hex::encode(id))))
         }
         Material::Rsa { bits } => {
             let (modulus, exponent) = rsa(session, public)?;
@@ -74,7 +82,11 @@ pub(crate) fn spki(
 }
 
 fn wrong_kind(id: &[u8], algorithm: SignatureAlgorithm) -> HsmError {
-    HsmError::Key(format!("the key with CKA_ID {} is not one for {}", hex::encode(id), scheme::name(algorithm)))
+    HsmError::Key(format!(
+        "the key with CKA_ID {} is not one for {}",
+        hex::encode(id),
+        scheme::name(algorithm)
+    ))
 }
 
 fn ec(session: &Session, key: ObjectHandle) -> Result<(Vec<u8>, Vec<u8>), HsmError> {
@@ -103,7 +115,9 @@ fn rsa(session: &Session, key: ObjectHandle) -> Result<(Vec<u8>, Vec<u8>), HsmEr
 }
 
 fn told(value: Option<Vec<u8>>, name: &str) -> Result<Vec<u8>, HsmError> {
-    value.filter(|bytes| !bytes.is_empty()).ok_or_else(|| HsmError::Key(format!("the token does not tell {name}")))
+    value
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or_else(|| HsmError::Key(format!("the token does not tell {name}")))
 }
 
 /// DER of a named curve's OBJECT IDENTIFIER, as CKA_EC_PARAMS carries it.
@@ -115,7 +129,9 @@ pub(crate) fn curve_oid(curve: Nid) -> &'static [u8] {
 }
 
 fn curve_of(parameters: &[u8]) -> Option<Nid> {
-    [Nid::X9_62_PRIME256V1, Nid::SECP384R1].into_iter().find(|curve| curve_oid(*curve) == parameters)
+    [Nid::X9_62_PRIME256V1, Nid::SECP384R1]
+        .into_iter()
+        .find(|curve| curve_oid(*curve) == parameters)
 }
 
 /// The uncompressed point in CKA_EC_POINT: an OCTET STRING around it by the standard, bare on some tokens. Told apart
@@ -154,7 +170,10 @@ mod tests {
         let group = EcGroup::from_curve_name(curve).unwrap();
         let key = EcKey::generate(&group).unwrap();
         let mut context = BigNumContext::new().unwrap();
-        let bytes = key.public_key().to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut context).unwrap();
+        let bytes = key
+            .public_key()
+            .to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut context)
+            .unwrap();
         let spki = PKey::from_ec_key(key).unwrap().public_key_to_der().unwrap();
         (bytes, spki)
     }
@@ -180,7 +199,12 @@ mod tests {
     #[test]
     fn what_is_no_point_is_refused() {
         let (bare, _) = point(Nid::X9_62_PRIME256V1);
-        for wrong in [&bare[..64], &[&bare[..], &[0]].concat(), &[&[4, 64], &bare[..]].concat(), b""] {
+        for wrong in [
+            &bare[..64],
+            &[&bare[..], &[0]].concat(),
+            &[&[4, 64], &bare[..]].concat(),
+            b"",
+        ] {
             assert!(bare_point(wrong, 32).is_none());
         }
         let mut off = bare;

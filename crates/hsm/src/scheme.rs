@@ -1,8 +1,10 @@
 //! The six signature schemes: mechanism, what the token is given, and what it gives back.
 
+use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
-use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::mechanism::{Mechanism, MechanismInfo, MechanismType};
 use cryptoki::object::KeyType;
+use cryptoki::slot::Slot;
 use issuance::SignatureAlgorithm;
 use openssl::bn::BigNum;
 use openssl::ecdsa::EcdsaSig;
@@ -20,8 +22,9 @@ pub(crate) const ALL: [SignatureAlgorithm; 6] = [
 ];
 
 /// DER of `DigestInfo` for SHA-256 up to the digest (RFC 8017 §9.2 note 1).
-const SHA256_DIGEST_INFO: [u8; 19] =
-    [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
+const SHA256_DIGEST_INFO: [u8; 19] = [
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20,
+];
 
 /// A key by what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +38,14 @@ pub(crate) enum Material {
 pub(crate) fn material(algorithm: SignatureAlgorithm) -> Material {
     use SignatureAlgorithm as A;
     match algorithm {
-        A::EcdsaP256Sha256 => Material::Ec { curve: Nid::X9_62_PRIME256V1, coordinate: 32 },
-        A::EcdsaP384Sha384 => Material::Ec { curve: Nid::SECP384R1, coordinate: 48 },
+        A::EcdsaP256Sha256 => Material::Ec {
+            curve: Nid::X9_62_PRIME256V1,
+            coordinate: 32,
+        },
+        A::EcdsaP384Sha384 => Material::Ec {
+            curve: Nid::SECP384R1,
+            coordinate: 48,
+        },
         A::Rsa3072Pkcs1Sha256 | A::Rsa3072PssSha256 => Material::Rsa { bits: 3072 },
         A::Rsa4096Pkcs1Sha256 | A::Rsa4096PssSha256 => Material::Rsa { bits: 4096 },
     }
@@ -65,6 +74,13 @@ impl Material {
             Self::Rsa { .. } => (MechanismType::RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN"),
         }
     }
+}
+
+/// Whether the token in `slot` has this mechanism and `can` says yes to what it tells about it.
+/// Listed *and* described: a token may go on describing what it was told not to do.
+pub(crate) fn able(pkcs11: &Pkcs11, slot: Slot, kind: MechanismType, can: impl Fn(&MechanismInfo) -> bool) -> bool {
+    pkcs11.get_mechanism_list(slot).is_ok_and(|list| list.contains(&kind))
+        && pkcs11.get_mechanism_info(slot, kind).is_ok_and(|info| can(&info))
 }
 
 /// In words, for people.
@@ -104,9 +120,7 @@ pub(crate) fn input(algorithm: SignatureAlgorithm, message: &[u8]) -> Vec<u8> {
     match algorithm {
         A::EcdsaP384Sha384 => sha::sha384(message).to_vec(),
         A::EcdsaP256Sha256 | A::Rsa3072PssSha256 | A::Rsa4096PssSha256 => sha::sha256(message).to_vec(),
-        A::Rsa3072Pkcs1Sha256 | A::Rsa4096Pkcs1Sha256 => {
-            [&SHA256_DIGEST_INFO[..], &sha::sha256(message)].concat()
-        }
+        A::Rsa3072Pkcs1Sha256 | A::Rsa4096Pkcs1Sha256 => [&SHA256_DIGEST_INFO[..], &sha::sha256(message)].concat(),
     }
 }
 
@@ -125,7 +139,9 @@ pub(crate) fn input_length(algorithm: SignatureAlgorithm) -> usize {
 pub(crate) fn encode(algorithm: SignatureAlgorithm, raw: Vec<u8>) -> Option<Vec<u8>> {
     match material(algorithm) {
         Material::Ec { coordinate, .. } => {
-            let (r, s) = raw.split_at_checked(coordinate).filter(|(_, s)| s.len() == coordinate)?;
+            let (r, s) = raw
+                .split_at_checked(coordinate)
+                .filter(|(_, s)| s.len() == coordinate)?;
             let (r, s) = (BigNum::from_slice(r).ok()?, BigNum::from_slice(s).ok()?);
             EcdsaSig::from_private_components(r, s).ok()?.to_der().ok()
         }
@@ -141,7 +157,11 @@ mod tests {
     fn every_input_has_its_asserted_length() {
         for algorithm in ALL {
             for message in [&b""[..], b"abc", &[7; 5000]] {
-                assert_eq!(input(algorithm, message).len(), input_length(algorithm), "{algorithm:?}");
+                assert_eq!(
+                    input(algorithm, message).len(),
+                    input_length(algorithm),
+                    "{algorithm:?}"
+                );
             }
         }
     }

@@ -44,7 +44,9 @@ pub struct Token {
 
 impl core::fmt::Debug for Token {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("Token").field("serial", &self.pool.serial()).finish_non_exhaustive()
+        out.debug_struct("Token")
+            .field("serial", &self.pool.serial())
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,7 +59,9 @@ impl Token {
     /// # Errors
     /// [`HsmError`].
     pub fn open(config: TokenConfig, pin: SecretString) -> Result<Self, HsmError> {
-        Ok(Self { pool: Arc::new(Pool::open(config, pin, None)?) })
+        Ok(Self {
+            pool: Arc::new(Pool::open(config, pin, None)?),
+        })
     }
 
     /// As [`Token::open`], by a person who was told of the warning and wants to try the PIN all the same. Warnings
@@ -67,7 +71,9 @@ impl Token {
     /// # Errors
     /// [`HsmError`].
     pub fn open_despite(config: TokenConfig, pin: SecretString, accepted: PinWarning) -> Result<Self, HsmError> {
-        Ok(Self { pool: Arc::new(Pool::open(config, pin, Some(accepted))?) })
+        Ok(Self {
+            pool: Arc::new(Pool::open(config, pin, Some(accepted))?),
+        })
     }
 
     /// The private key with this CKA_ID, proven to be the one of `spki`, sign-only, never extractable and made here.
@@ -91,14 +97,22 @@ impl Token {
     fn find_id(&self, label: &str) -> Result<Vec<u8>, HsmError> {
         let lease = self.pool.lease()?;
         let session = lease.enter()?;
-        let wanted = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.as_bytes().to_vec())];
+        let wanted = [
+            Attribute::Class(ObjectClass::PRIVATE_KEY),
+            Attribute::Label(label.as_bytes().to_vec()),
+        ];
         let found = session.find_objects(&wanted)?;
         let [handle] = found.as_slice() else {
-            return Err(HsmError::Key(format!("{} private keys on the token have the label `{label}`", found.len())));
+            return Err(HsmError::Key(format!(
+                "{} private keys on the token have the label `{label}`",
+                found.len()
+            )));
         };
         match session.get_attributes(*handle, &[AttributeType::Id])?.pop() {
             Some(Attribute::Id(id)) if !id.is_empty() => Ok(id),
-            _ => Err(HsmError::Key(format!("the private key with the label `{label}` has no CKA_ID"))),
+            _ => Err(HsmError::Key(format!(
+                "the private key with the label `{label}` has no CKA_ID"
+            ))),
         }
     }
 

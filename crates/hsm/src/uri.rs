@@ -57,7 +57,11 @@ impl FromStr for Pkcs11Uri {
         for pair in path.split(';').filter(|_| !path.is_empty()) {
             uri.path_attribute(pair, &mut typed)?;
         }
-        for pair in query.into_iter().filter(|query| !query.is_empty()).flat_map(|query| query.split('&')) {
+        for pair in query
+            .into_iter()
+            .filter(|query| !query.is_empty())
+            .flat_map(|query| query.split('&'))
+        {
             uri.query_attribute(pair)?;
         }
         Ok(uri)
@@ -84,15 +88,22 @@ impl Pkcs11Uri {
             "id" if bytes.is_empty() => Err(UriError("`id` of a PKCS#11 URI is empty".into())),
             "id" => once(&mut self.id, name, bytes),
             "type" if bytes == b"private" => once(typed, name, ()),
-            "type" => Err(UriError("`type` of a CA key's PKCS#11 URI is `private`, or left out".into())),
+            "type" => Err(UriError(
+                "`type` of a CA key's PKCS#11 URI is `private`, or left out".into(),
+            )),
             "slot-id" => Err(UriError(
                 "`slot-id` changes between starts of a token: select by `token` or `serial` instead".into(),
             )),
-            "slot-description" | "slot-manufacturer" | "library-manufacturer" | "library-description"
+            "slot-description"
+            | "slot-manufacturer"
+            | "library-manufacturer"
+            | "library-description"
             | "library-version" => Err(UriError(format!(
                 "`{name}` is not used to select a token: select by `token`, `serial`, `manufacturer` or `model`"
             ))),
-            _ => Err(UriError(format!("unknown attribute `{name}` in the path of a PKCS#11 URI"))),
+            _ => Err(UriError(format!(
+                "unknown attribute `{name}` in the path of a PKCS#11 URI"
+            ))),
         }
     }
 
@@ -122,8 +133,14 @@ fn split(pair: &str) -> Result<(&str, &str), UriError> {
         // The text is not repeated: it might be a PIN that lost its name.
         UriError("every attribute of a PKCS#11 URI is `name=value`".into())
     })?;
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
-        return Err(UriError("attribute names of a PKCS#11 URI have letters, digits, `-` and `_` only".into()));
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    {
+        return Err(UriError(
+            "attribute names of a PKCS#11 URI have letters, digits, `-` and `_` only".into(),
+        ));
     }
     Ok((name, value))
 }
@@ -132,10 +149,14 @@ fn split(pair: &str) -> Result<(&str, &str), UriError> {
 fn refuse_pin(name: &str) -> Result<(), UriError> {
     let name = name.to_ascii_lowercase();
     if name == "pin-source" {
-        return Err(UriError(format!("`pin-source` is not read from a PKCS#11 URI: {PIN_FIX}")));
+        return Err(UriError(format!(
+            "`pin-source` is not read from a PKCS#11 URI: {PIN_FIX}"
+        )));
     }
     if name.starts_with("pin") {
-        return Err(UriError(format!("a PIN has no place in a PKCS#11 URI (`{name}`): {PIN_FIX}")));
+        return Err(UriError(format!(
+            "a PIN has no place in a PKCS#11 URI (`{name}`): {PIN_FIX}"
+        )));
     }
     Ok(())
 }
@@ -150,7 +171,9 @@ fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), UriError> 
 
 fn text(name: &str, bytes: Vec<u8>, longest: usize) -> Result<String, UriError> {
     if bytes.len() > longest {
-        return Err(UriError(format!("`{name}` of a PKCS#11 URI has at most {longest} bytes")));
+        return Err(UriError(format!(
+            "`{name}` of a PKCS#11 URI has at most {longest} bytes"
+        )));
     }
     let text = String::from_utf8(bytes).map_err(|_| UriError(format!("`{name}` of a PKCS#11 URI is not UTF-8")))?;
     if text.is_empty() || text.contains('\0') {
@@ -173,7 +196,9 @@ fn decode(name: &str, value: &str, extra: &[u8]) -> Result<Vec<u8>, UriError> {
             let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
             let (high, low) = (digit(rest.next()), digit(rest.next()));
             let (Some(high), Some(low)) = (high, low) else {
-                return Err(UriError(format!("`{name}` of a PKCS#11 URI has `%` without two hexadecimal digits")));
+                return Err(UriError(format!(
+                    "`{name}` of a PKCS#11 URI has `%` without two hexadecimal digits"
+                )));
             };
             out.push(u8::try_from(high * 16 + low).unwrap_or(u8::MAX));
         } else if plain(byte) || extra.contains(&byte) {
@@ -264,7 +289,10 @@ mod tests {
             ("token=a", "starts with `pkcs11:`"),
             ("pkcs11:token=a;token=a", "`token` comes twice"),
             ("pkcs11:token=a;type=private;type=private", "`type` comes twice"),
-            ("pkcs11:token=a?module-path=/a&module-path=/a", "`module-path` comes twice"),
+            (
+                "pkcs11:token=a?module-path=/a&module-path=/a",
+                "`module-path` comes twice",
+            ),
             ("pkcs11:token=a;", "`name=value`"),
             ("pkcs11:token=a;serial", "`name=value`"),
             ("pkcs11:token=a;sèrial=1", "letters, digits"),

@@ -37,7 +37,9 @@ pub(crate) fn stages(stages: &[Stage]) {
     }
     let name = std::thread::current().name().unwrap().to_owned();
     let dir = tempfile::tempdir().unwrap();
-    let home = Home { dir: dir.path().to_owned() };
+    let home = Home {
+        dir: dir.path().to_owned(),
+    };
     std::fs::create_dir(home.tokens()).unwrap();
     let conf = dir.path().join("softhsm2.conf");
     let text = format!(
@@ -56,7 +58,10 @@ pub(crate) fn stages(stages: &[Stage]) {
             .stdin(std::process::Stdio::null())
             .output()
             .unwrap();
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         assert!(output.status.success(), "stage {stage} of {name}:\n{out}\n{err}");
         // A renamed test must not pass by running nothing.
         assert!(out.contains("1 passed"), "stage {stage} of {name} did not run:\n{out}");
@@ -69,7 +74,8 @@ pub(crate) fn softhsm() -> PathBuf {
 
 /// OpenSC's spy: a module that forwards to SoftHSM and writes down every call.
 fn spy() -> PathBuf {
-    std::env::var_os("PKCS11_SPY_MODULE").map_or_else(|| "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so".into(), PathBuf::from)
+    std::env::var_os("PKCS11_SPY_MODULE")
+        .map_or_else(|| "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so".into(), PathBuf::from)
 }
 
 pub(crate) fn secret(text: &str) -> SecretString {
@@ -88,7 +94,10 @@ impl Home {
     /// How often this process and earlier stages called `function` through [`Home::spied`].
     pub(crate) fn calls(&self, function: &str) -> usize {
         let log = std::fs::read(self.spy_log()).unwrap_or_default();
-        String::from_utf8_lossy(&log).lines().filter(|line| line.ends_with(&format!(": {function}"))).count()
+        String::from_utf8_lossy(&log)
+            .lines()
+            .filter(|line| line.ends_with(&format!(": {function}")))
+            .count()
     }
 
     /// Make a token; the answer is how to reach it, with a login back-off that never gets in the way.
@@ -109,7 +118,9 @@ impl Home {
 
 fn config(label: &str, module: &Path) -> TokenConfig {
     TokenConfig {
-        uri: format!("pkcs11:token={label}?module-path={}", module.display()).parse().unwrap(),
+        uri: format!("pkcs11:token={label}?module-path={}", module.display())
+            .parse()
+            .unwrap(),
         sessions: 4,
         queue_deadline: Duration::from_secs(20),
         login_backoff: Duration::ZERO,
@@ -121,7 +132,13 @@ pub(crate) fn open(config: TokenConfig) -> Token {
 }
 
 pub(crate) fn generate(token: &Token, id: u8, algorithm: SignatureAlgorithm) -> GeneratedKey {
-    token.generate(&KeySpec { label: format!("key-{id}"), id: vec![id], algorithm }).unwrap()
+    token
+        .generate(&KeySpec {
+            label: format!("key-{id}"),
+            id: vec![id],
+            algorithm,
+        })
+        .unwrap()
 }
 
 /// A token with one P-256 key, opened.

@@ -14,8 +14,15 @@ fn the_module_is_initialised_once_for_all_tokens() {
         let (two, again) = (open(home.spied("two")), open(home.spied("one")));
         probe(home.spied("one").uri.module_path.as_deref().unwrap()).unwrap();
         assert_eq!(home.calls("C_Initialize"), 1);
-        assert_eq!(home.calls("C_Login"), 2, "the second opening of one token found it logged in");
-        assert_eq!((one.login_attempts(), two.login_attempts(), again.login_attempts()), (1, 1, 1));
+        assert_eq!(
+            home.calls("C_Login"),
+            2,
+            "the second opening of one token found it logged in"
+        );
+        assert_eq!(
+            (one.login_attempts(), two.login_attempts(), again.login_attempts()),
+            (1, 1, 1)
+        );
         drop(one);
         again.pool().lease().unwrap();
     }]);
@@ -53,7 +60,10 @@ fn a_restarted_service_with_a_wrong_pin_does_not_try_again() {
         if !home.tokens().read_dir().unwrap().any(|_| true) {
             drop(home.token("ca"));
         }
-        assert!(matches!(Token::open(home.spied("ca"), secret("00000000")), Err(HsmError::Pin(_))));
+        assert!(matches!(
+            Token::open(home.spied("ca"), secret("00000000")),
+            Err(HsmError::Pin(_))
+        ));
         assert_eq!(home.calls("C_Login"), 1);
     };
     kit::stages(&[start, start, start]);
@@ -63,7 +73,10 @@ fn a_restarted_service_with_a_wrong_pin_does_not_try_again() {
 fn after_a_failed_login_another_pin_waits_for_the_backoff() {
     kit::stages(&[|home| {
         drop(home.token("ca"));
-        let config = TokenConfig { login_backoff: Duration::from_millis(300), ..home.spied("ca") };
+        let config = TokenConfig {
+            login_backoff: Duration::from_millis(300),
+            ..home.spied("ca")
+        };
         let despite = |pin: &str| Token::open_despite(config.clone(), secret(pin), PinWarning::FinalTry);
         assert!(despite("00000000").is_err());
         let error = refusal(despite(kit::PIN));
@@ -76,7 +89,12 @@ fn after_a_failed_login_another_pin_waits_for_the_backoff() {
 
 /// The file in which SoftHSM keeps a token's own attributes.
 fn token_object(home: &Home) -> PathBuf {
-    let dir = std::fs::read_dir(home.tokens()).unwrap().next().unwrap().unwrap().path();
+    let dir = std::fs::read_dir(home.tokens())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     dir.join("token.object")
 }
 
@@ -118,24 +136,59 @@ fn warned(home: &Home, flags: u64, accepted: Option<PinWarning>, expected: Optio
 const MADE: kit::Stage = |home| drop(home.token("ca"));
 
 #[test]
-fn a_warning_refuses_before_the_pin_is_tried() {
-    kit::stages(&[MADE, |home| warned(home, COUNT_LOW, None, Some("a wrong PIN was tried since the last good one"))]);
-    kit::stages(&[MADE, |home| warned(home, FINAL_TRY, None, Some("one more wrong PIN locks the token"))]);
+fn count_low_refuses_before_the_pin_is_tried() {
+    kit::stages(&[MADE, |home| {
+        warned(
+            home,
+            COUNT_LOW,
+            None,
+            Some("a wrong PIN was tried since the last good one"),
+        )
+    }]);
+}
+
+#[test]
+fn final_try_refuses_before_the_pin_is_tried() {
+    kit::stages(&[MADE, |home| {
+        warned(home, FINAL_TRY, None, Some("one more wrong PIN locks the token"))
+    }]);
+}
+
+#[test]
+fn locked_refuses_before_the_pin_is_tried() {
     kit::stages(&[MADE, |home| warned(home, LOCKED, None, Some("the PIN is locked"))]);
+}
+
+#[test]
+fn no_flag_no_refusal() {
     kit::stages(&[MADE, |home| warned(home, 0, None, None)]);
 }
 
 #[test]
-fn a_person_accepts_a_warning_by_its_name() {
-    let low = Some(PinWarning::CountLow);
-    assert!(low < Some(PinWarning::FinalTry));
+fn a_person_accepts_count_low() {
     kit::stages(&[MADE, |home| warned(home, COUNT_LOW, Some(PinWarning::CountLow), None)]);
-    kit::stages(&[MADE, |home| warned(home, FINAL_TRY, Some(PinWarning::FinalTry), None)]);
+}
+
+#[test]
+fn a_person_accepts_final_try() {
+    kit::stages(&[MADE, |home| {
+        warned(home, COUNT_LOW | FINAL_TRY, Some(PinWarning::FinalTry), None)
+    }]);
+}
+
+#[test]
+fn who_accepts_count_low_has_not_accepted_final_try() {
     kit::stages(&[MADE, |home| {
         let expected = Some("one more wrong PIN locks the token");
         warned(home, COUNT_LOW | FINAL_TRY, Some(PinWarning::CountLow), expected);
     }]);
-    kit::stages(&[MADE, |home| warned(home, LOCKED, Some(PinWarning::Locked), Some("the PIN is locked"))]);
+}
+
+#[test]
+fn nobody_accepts_locked() {
+    kit::stages(&[MADE, |home| {
+        warned(home, LOCKED, Some(PinWarning::Locked), Some("the PIN is locked"))
+    }]);
 }
 
 #[test]
