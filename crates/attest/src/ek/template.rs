@@ -126,21 +126,17 @@ impl EkTemplate {
 
     /// The template that `public` follows in everything but the key.
     pub(super) fn of(public: &TpmtPublic) -> Result<Self, Refusal> {
-        let mut closest: Option<&'static str> = None;
+        let mut closest = Field::Kind;
         for template in Self::ALL {
             match template.shape().departure(public) {
                 None => return Ok(template),
-                // The field that the last compared template misses by; that of another kind of key says nothing.
-                Some(field) if field != KIND => closest = Some(field),
-                Some(_) => {}
+                // The operator is told about the template that agrees longest.
+                Some(field) => closest = closest.max(field),
             }
         }
         Err(Refusal::new(
             Reason::EkKey,
-            format!(
-                "the EK public area follows no TCG template: {}",
-                closest.unwrap_or(KIND)
-            ),
+            format!("the EK public area follows no TCG template: {}", closest.as_str()),
         ))
     }
 }
