@@ -73,7 +73,7 @@ fn the_policies_of_low_and_high_range_do_not_mix() {
     departs("L-2", &VENDOR.chip, "authPolicy", |fields| {
         fields.attributes = 0x0003_00F2
     });
-    departs("H-2", &VENDOR.chip, "objectAttributes", |fields| {
+    departs("H-2", &VENDOR.chip, "authPolicy", |fields| {
         fields.attributes = 0x0003_00B2
     });
 }
