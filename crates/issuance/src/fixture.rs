@@ -8,10 +8,11 @@ use attest::rot::{
 };
 use attest::{Entropy, EntropyError, UnixTime};
 use const_oid::ObjectIdentifier;
-use const_oid::db::rfc5280::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
+use const_oid::db::rfc5280::{ANY_POLICY, ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
 use der::asn1::OctetString;
-use policies::{Decision, KeyRole, ProfileKind, Rdn, RdnKind, SanEntry, Subject, Validity};
+use policies::{Decision, KeyRole, ProfileKey, ProfileKind, Rdn, RdnKind, SanEntry, Subject, Validity};
 
+use crate::lint::Promise;
 use crate::tbs::TbsSpec;
 use crate::testkey::{Answer, SoftKey};
 use crate::{
@@ -122,7 +123,7 @@ pub(crate) fn rot(attestation: bool) -> RotBinding {
 pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
     let device = || {
         vec![
-            SanEntry::HardwareModuleName(TCG_HW_TYPE_TPM20, b"id:00001014:2f6d:04d5".to_vec()),
+            SanEntry::HardwareModuleName(TCG_HW_TYPE_TPM20, b"00001014:2f6d:04d5".to_vec()),
             SanEntry::PermanentIdentifier("ab".repeat(32), TCG_ON_EK_PERM_ID_SHA256),
         ]
     };
@@ -163,7 +164,7 @@ pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
             name("Example Issuing 1"),
             vec![],
             lasting(NOW, 10 * YEAR),
-            none,
+            vec![ANY_POLICY],
             None,
         ),
         ProfileKind::DeviceIak => (
@@ -229,12 +230,31 @@ pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
             None,
         ),
     };
+    let keys = if kind.is_ca() {
+        vec![
+            ProfileKey::P256,
+            ProfileKey::P384,
+            ProfileKey::Rsa3072,
+            ProfileKey::Rsa4096,
+        ]
+    } else {
+        vec![
+            ProfileKey::P256,
+            ProfileKey::P384,
+            ProfileKey::Rsa2048,
+            ProfileKey::Rsa3072,
+        ]
+    };
     TbsSpec {
         profile: file.into(),
         profile_sha256: [1; 32],
-        kind,
-        lifetime,
-        extended_key_usage: eku,
+        promise: Promise {
+            kind,
+            lifetime,
+            extended_key_usage: eku,
+            keys,
+            rehearsal: false,
+        },
         key_role: role,
         subject,
         san,
@@ -242,7 +262,6 @@ pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
         validity,
         policies,
         rot,
-        rehearsal: false,
         decision: Decision {
             rules: vec!["test".into()],
             reasons: vec!["test".into()],
@@ -268,7 +287,6 @@ pub(crate) fn walk(draft: Draft, key: &dyn CaKey) -> Issued {
 
 /// A root and an issuing CA with their keys.
 pub(crate) struct Hierarchy {
-    pub(crate) root_key: SoftKey,
     pub(crate) root: Issuer,
     pub(crate) key: SoftKey,
     pub(crate) issuer: Issuer,
@@ -289,7 +307,6 @@ impl Hierarchy {
         let issuing = walk(draft, &root_key).certificate().to_vec();
         let issuer = Issuer::from_chain(&[issuing, root], algorithm, urls()).unwrap();
         Self {
-            root_key,
             root: root_issuer,
             key,
             issuer,

@@ -20,7 +20,7 @@ pub struct Issuer {
 }
 
 /// What a certificate takes from its issuer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct IssuerFacts {
     /// `Name`, as in the certificate.
     pub(crate) name: Vec<u8>,

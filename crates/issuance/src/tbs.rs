@@ -12,6 +12,7 @@ use crate::encode::{
     context_constructed, is_printable, oid, time, tlv,
 };
 use crate::issuer::IssuerFacts;
+use crate::lint::Promise;
 use crate::view::{Malformed, Reader, only};
 use crate::{DraftError, Serial};
 
@@ -20,10 +21,7 @@ use crate::{DraftError, Serial};
 pub(crate) struct TbsSpec {
     pub(crate) profile: String,
     pub(crate) profile_sha256: [u8; 32],
-    pub(crate) kind: ProfileKind,
-    /// Seconds; `None` means never expires.
-    pub(crate) lifetime: Option<i64>,
-    pub(crate) extended_key_usage: Vec<ObjectIdentifier>,
+    pub(crate) promise: Promise,
     pub(crate) key_role: KeyRole,
     pub(crate) subject: Subject,
     pub(crate) san: Vec<SanEntry>,
@@ -31,7 +29,6 @@ pub(crate) struct TbsSpec {
     pub(crate) validity: Validity,
     pub(crate) policies: Vec<ObjectIdentifier>,
     pub(crate) rot: Option<RotBinding>,
-    pub(crate) rehearsal: bool,
     pub(crate) decision: Decision,
 }
 
@@ -42,9 +39,13 @@ impl TbsSpec {
         Self {
             profile: profile.name().to_owned(),
             profile_sha256: profile.sha256(),
-            kind: profile.kind(),
-            lifetime: profile.lifetime(),
-            extended_key_usage: profile.extended_key_usage().to_vec(),
+            promise: Promise {
+                kind: profile.kind(),
+                lifetime: profile.lifetime(),
+                extended_key_usage: profile.extended_key_usage().to_vec(),
+                keys: profile.key_algorithms().to_vec(),
+                rehearsal: grant.rehearsal(),
+            },
             key_role,
             subject: grant.subject().clone(),
             san: grant.san().to_vec(),
@@ -52,7 +53,6 @@ impl TbsSpec {
             validity: grant.validity(),
             policies: grant.policies().to_vec(),
             rot: grant.rot().cloned(),
-            rehearsal: grant.rehearsal(),
             decision: grant.decision().clone(),
         }
     }
@@ -79,13 +79,9 @@ impl TbsSpec {
         ))
     }
 
-    fn is_ca(&self) -> bool {
-        matches!(self.kind, ProfileKind::Root | ProfileKind::Issuing)
-    }
-
     fn extensions(&self, issuer: &IssuerFacts) -> Result<Vec<u8>, DraftError> {
         let mut out = Vec::with_capacity(512);
-        if self.kind != ProfileKind::Root {
+        if self.promise.kind != ProfileKind::Root {
             let key_id = tlv(context(0), &[&issuer.key_id]);
             out.extend(extension(
                 &rfc5280::ID_CE_AUTHORITY_KEY_IDENTIFIER,
@@ -93,7 +89,7 @@ impl TbsSpec {
                 &tlv(SEQUENCE, &[&key_id]),
             ));
         }
-        if self.is_ca() {
+        if self.promise.kind.is_ca() {
             let key_id = key_id(&self.spki).map_err(|e| DraftError::Encoding(e.to_string()))?;
             out.extend(extension(
                 &rfc5280::ID_CE_SUBJECT_KEY_IDENTIFIER,
@@ -101,12 +97,12 @@ impl TbsSpec {
                 &tlv(OCTET_STRING, &[&key_id]),
             ));
         }
-        out.extend(extension(&rfc5280::ID_CE_KEY_USAGE, true, key_usage(self.kind)));
-        if let Some(constraints) = basic_constraints(self.kind) {
+        out.extend(extension(&rfc5280::ID_CE_KEY_USAGE, true, key_usage(self.promise.kind)));
+        if let Some(constraints) = basic_constraints(self.promise.kind) {
             out.extend(extension(&rfc5280::ID_CE_BASIC_CONSTRAINTS, true, constraints));
         }
-        if !self.extended_key_usage.is_empty() {
-            let purposes: Vec<u8> = self.extended_key_usage.iter().flat_map(oid).collect();
+        if !self.promise.extended_key_usage.is_empty() {
+            let purposes: Vec<u8> = self.promise.extended_key_usage.iter().flat_map(oid).collect();
             out.extend(extension(
                 &rfc5280::ID_CE_EXT_KEY_USAGE,
                 false,
@@ -132,7 +128,7 @@ impl TbsSpec {
             ));
         }
         // A root has no issuer to fetch and no CRL above it.
-        if self.kind != ProfileKind::Root {
+        if self.promise.kind != ProfileKind::Root {
             if let Some(url) = &issuer.urls.crl {
                 out.extend(extension(
                     &rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS,
@@ -154,7 +150,7 @@ impl TbsSpec {
                 .map_err(|e| DraftError::Encoding(format!("RoT binding: {e}")))?;
             out.extend(extension(&ID_ROT_BINDING, false, &rot));
         }
-        if self.rehearsal {
+        if self.promise.rehearsal {
             out.extend(extension(&ID_REHEARSAL, false, &tlv(NULL, &[])));
         }
         Ok(out)

@@ -108,6 +108,18 @@ pub(crate) fn oid(element: Element<'_>) -> Result<ObjectIdentifier, Malformed> {
     ObjectIdentifier::from_bytes(element.value).map_err(|_| Malformed("OBJECT IDENTIFIER"))
 }
 
+/// Tag of an otherName among GeneralNames.
+pub(crate) const OTHER_NAME: u8 = context_constructed(0);
+
+/// Content of an otherName -> type-id and the value inside `[0] EXPLICIT`.
+pub(crate) fn other_name(content: &[u8]) -> Result<(ObjectIdentifier, &[u8]), Malformed> {
+    let mut fields = Reader(content);
+    let id = oid(fields.expect(OID, "type-id")?)?;
+    let value = fields.expect(context_constructed(0), "otherName value")?.value;
+    fields.end("otherName")?;
+    Ok((id, value))
+}
+
 /// A certificate as received or assembled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Certificate<'a> {
@@ -250,7 +262,11 @@ fn attributes(value: &[u8]) -> Result<Vec<Attribute<'_>>, Malformed> {
         if rdn.tag != SET {
             return Err(Malformed("RelativeDistinguishedName"));
         }
-        for pair in Reader(rdn.value).all()? {
+        let pairs = Reader(rdn.value).all()?;
+        if pairs.is_empty() {
+            return Err(Malformed("an empty RelativeDistinguishedName"));
+        }
+        for pair in pairs {
             if pair.tag != SEQUENCE {
                 return Err(Malformed("AttributeTypeAndValue"));
             }

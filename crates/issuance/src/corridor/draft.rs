@@ -79,7 +79,7 @@ impl Draft {
             return Err(DraftError::IssuerKey);
         }
         let Validity { not_before, not_after } = spec.validity;
-        if !outlives_issuer(spec.kind) && (not_before < facts.not_before || not_after > facts.not_after) {
+        if !outlives_issuer(spec.promise.kind) && (not_before < facts.not_before || not_after > facts.not_after) {
             return Err(DraftError::OutlivesIssuer);
         }
         Self::encoded(spec, Arc::clone(facts), serial)
@@ -109,7 +109,7 @@ impl Draft {
             not_before: spec.validity.not_before,
             not_after: spec.validity.not_after,
             path_len: None,
-            rehearsal: spec.rehearsal,
+            rehearsal: spec.promise.rehearsal,
             urls: IssuerUrls::default(),
             verifier: Verifier::new(algorithm, &spec.spki).map_err(|e| DraftError::Key(e.to_string()))?,
             spki: spec.spki.clone(),
@@ -127,12 +127,17 @@ impl Draft {
         }))
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> (Vec<u8>, lint::Promise, Arc<IssuerFacts>) {
+        (self.0.tbs, self.0.spec.promise, self.0.issuer)
+    }
+
     /// Judge the draft by every lint.
     ///
     /// # Errors
     /// [`DraftError::Lints`].
     pub fn lint(self) -> Result<Linted, DraftError> {
-        let findings = lint::judge(&self.0.tbs, &self.0.spec, &self.0.issuer);
+        let findings = lint::judge(&self.0.tbs, &self.0.spec.promise, &self.0.issuer);
         if findings.is_empty() {
             Ok(Linted(self.0))
         } else {

@@ -5,5 +5,6 @@ mod recorded;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use draft::outlives_issuer;
 pub use draft::{Draft, DraftError, Linted};
 pub use recorded::{Issued, Recorded, SignFailure, Signed, issue, record};

@@ -1,0 +1,153 @@
+//! Which forms of names each kind has, and how many. A device has its two TPM names, a service DNS names and at most
+//! one URI, the server DNS names and addresses, a CA none. No name twice.
+
+use attest::rot::{ID_ON_HARDWARE_MODULE_NAME, ID_ON_PERMANENT_IDENTIFIER};
+use const_oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
+use policies::ProfileKind;
+
+use super::{Case, Lint};
+use crate::encode::SEQUENCE;
+use crate::view::{Element, OTHER_NAME, Reader, only, other_name};
+
+pub(super) const LINT: Lint = Lint {
+    name: "san_forms",
+    citation: "RFC 5280 §4.2.1.6, RFC 4108 §5, RFC 4043 §2, SPIFFE X.509-SVID §2, docs/reference/profiles.md",
+    judge,
+};
+
+const DNS: u8 = 0x82;
+const URI: u8 = 0x86;
+const IP: u8 = 0x87;
+
+fn judge(case: &Case<'_>) -> Result<(), String> {
+    let kind = case.promise.kind;
+    let Some(extension) = case.tbs.extension(&ID_CE_SUBJECT_ALT_NAME) else {
+        return if kind.is_ca() { Ok(()) } else { Err("no name".into()) };
+    };
+    let names = only(extension.value, SEQUENCE, "subjectAltName")
+        .and_then(|list| Reader(list.value).all())
+        .map_err(|e| e.to_string())?;
+    if names.is_empty() {
+        return Err("an empty list of names".into());
+    }
+    if names
+        .iter()
+        .enumerate()
+        .any(|(n, a)| names.iter().take(n).any(|b| a.raw == b.raw))
+    {
+        return Err("a name twice".into());
+    }
+    let of = |tag: u8| names.iter().filter(|n| n.tag == tag).count();
+    let good = match kind {
+        ProfileKind::Root | ProfileKind::Issuing => false,
+        ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid => {
+            matches!(names.as_slice(), [a, b] if is(a, TpmName::HardwareModule) && is(b, TpmName::Permanent))
+        }
+        ProfileKind::Service => of(DNS) + of(URI) == names.len() && of(URI) <= 1,
+        ProfileKind::ServerTls => of(DNS) + of(IP) == names.len(),
+    };
+    if good {
+        Ok(())
+    } else {
+        let tags: Vec<String> = names.iter().map(|n| format!("{:02x}", n.tag)).collect();
+        Err(format!(
+            "names of forms {} on a {} certificate",
+            tags.join(" "),
+            kind.as_str()
+        ))
+    }
+}
+
+enum TpmName {
+    HardwareModule,
+    Permanent,
+}
+
+fn is(name: &Element<'_>, form: TpmName) -> bool {
+    let expected = match form {
+        TpmName::HardwareModule => ID_ON_HARDWARE_MODULE_NAME,
+        TpmName::Permanent => ID_ON_PERMANENT_IDENTIFIER,
+    };
+    name.tag == OTHER_NAME && other_name(name.value).is_ok_and(|(id, _)| id == expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use attest::rot::{TCG_HW_TYPE_TPM20, TCG_ON_EK_PERM_ID_SHA256};
+    use const_oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
+    use policies::{ProfileKind, SanEntry};
+
+    use crate::encode::{SEQUENCE, tlv};
+    use crate::fixture::KINDS;
+    use crate::lint::example::Example;
+
+    fn refused(kind: ProfileKind, san: &[SanEntry]) -> Vec<&'static str> {
+        Example::with(kind, |spec| spec.san = san.to_vec()).refused_by()
+    }
+    fn dns(name: &str) -> SanEntry {
+        SanEntry::Dns(name.into())
+    }
+    fn uri(id: &str) -> SanEntry {
+        SanEntry::Uri(id.into())
+    }
+    fn module() -> SanEntry {
+        SanEntry::HardwareModuleName(TCG_HW_TYPE_TPM20, b"49465800:ab:cd".to_vec())
+    }
+    fn permanent() -> SanEntry {
+        SanEntry::PermanentIdentifier("cd".repeat(32), TCG_ON_EK_PERM_ID_SHA256)
+    }
+
+    #[test]
+    fn good() {
+        assert!(refused(ProfileKind::DeviceIdevid, &[module(), permanent()]).is_empty());
+        assert!(refused(ProfileKind::Service, &[uri("spiffe://example.com/a")]).is_empty());
+        assert!(refused(ProfileKind::Service, &[dns("a.example"), dns("b.example")]).is_empty());
+        assert!(refused(ProfileKind::ServerTls, &[SanEntry::Ip(vec![10, 0, 0, 1])]).is_empty());
+    }
+
+    #[test]
+    fn bad() {
+        let lint = ["san_forms"];
+        let bad = [
+            (ProfileKind::DeviceIdevid, vec![module()]),
+            (ProfileKind::DeviceIdevid, vec![permanent()]),
+            (ProfileKind::DeviceIak, vec![module(), permanent(), dns("a.example")]),
+            (ProfileKind::DeviceLdevid, vec![dns("a.example")]),
+            (ProfileKind::DeviceLdevid, vec![]),
+            (ProfileKind::Service, vec![]),
+            (ProfileKind::Service, vec![dns("a.example"), module()]),
+            (ProfileKind::Service, vec![SanEntry::Ip(vec![10, 0, 0, 1])]),
+            (
+                ProfileKind::Service,
+                vec![uri("spiffe://example.com/a"), uri("spiffe://example.com/b")],
+            ),
+            (ProfileKind::Service, vec![dns("a.example"), dns("a.example")]),
+            (ProfileKind::ServerTls, vec![uri("spiffe://example.com/a")]),
+            (ProfileKind::Root, vec![dns("a.example")]),
+            (ProfileKind::Issuing, vec![dns("a.example")]),
+        ];
+        for (kind, san) in bad {
+            assert_eq!(refused(kind, &san), lint, "{kind:?} {san:?}");
+        }
+    }
+
+    #[test]
+    fn bad_forms_we_cannot_even_write() {
+        // rfc822Name, x400Address, directoryName, ediPartyName, registeredID
+        for (tag, value) in [
+            (0x81, &b"a@example"[..]),
+            (0xa3, b""),
+            (0xa4, b"\x30\x00"),
+            (0xa5, b""),
+            (0x88, b"\x2a"),
+        ] {
+            for kind in KINDS.into_iter().filter(|k| !k.is_ca()) {
+                let names = tlv(SEQUENCE, &[&tlv(tag, &[value])]);
+                let example = Example::new(kind).holding(ID_CE_SUBJECT_ALT_NAME, &names);
+                assert_eq!(example.refused_by(), ["san_forms"], "{tag:02x} {kind:?}");
+            }
+        }
+        let empty = Example::new(ProfileKind::Service).holding(ID_CE_SUBJECT_ALT_NAME, b"\x30\x00");
+        assert_eq!(empty.refused_by(), ["san_forms"]);
+    }
+}
