@@ -1,2 +1,25 @@
-//! stub
-fn main() {}
+//! Holdfast for people: rehearsals, devices, verification.
+
+mod admin;
+mod certificate;
+mod cli;
+mod command;
+mod exit;
+mod fingerprint;
+mod medium;
+mod output;
+mod rehearsal;
+mod words;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let style = cli.style();
+    match command::run(cli) {
+        Ok(report) => report.print(style).into(),
+        Err(error) => exit::print(&error).into(),
+    }
+}

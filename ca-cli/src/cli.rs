@@ -1,0 +1,294 @@
+//! The command tree.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::{Format, Style};
+use crate::words;
+
+/// Exit codes, printed under every help text.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done or yes · 1 other failure · 2 usage or configuration · 3 the answer is no · 4 not found · 5 conflict
+            6 not allowed · 7 try again · 9 stopped, or a prompt would be needed";
+
+/// Holdfast for people: rehearsals, devices, verification.
+#[derive(Parser)]
+#[command(name = "ca-cli", version, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Cli {
+    /// How to print data.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "table",
+        env = "HOLDFAST_OUTPUT"
+    )]
+    output: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    pub(crate) fn style(&self) -> Style {
+        Style::new(self.output)
+    }
+}
+
+/// The nouns.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a rehearsal hierarchy on a software token: root, issuing CA, server certificate, server.toml.
+    #[command(after_help = "\
+Examples:
+  ca-cli init                                    seven questions, each with a default and a why
+  ca-cli init --dir demo --no-input              all defaults
+  ca-cli init --dir demo --answers init.toml     answers from a file; the wizard prints that file at its end")]
+    Init(Init),
+    /// Look into certificates.
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// Verify a certificate: chain, validity, binding to a root of trust, assurance level.
+    #[command(after_help = "\
+Examples:
+  ca-cli verify device.pem --trust root.pem
+  ca-cli verify device.pem --trust root.pem --untrusted chain.pem --level hardware-verified
+  ca-cli verify device.pem --trust root.pem --ek-certificate ek.der --rehearsal -o json")]
+    Verify(Verify),
+    /// The inventory of devices.
+    #[cfg(feature = "online")]
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Hardware security modules.
+    #[command(subcommand)]
+    Hsm(HsmCommand),
+    /// The audit record.
+    #[cfg(feature = "online")]
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Check a running server and this machine; each red line comes with what to do.
+    #[cfg(feature = "online")]
+    Doctor(Admin),
+    /// Print a completion script.
+    #[command(after_help = "Example:\n  ca-cli completion bash > /etc/bash_completion.d/ca-cli")]
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write a man page for each command.
+    #[command(after_help = "Example:\n  ca-cli man /usr/local/share/man/man1")]
+    Man {
+        /// Folder to write to.
+        dir: PathBuf,
+    },
+}
+
+/// `ca-cli init`.
+#[derive(Args)]
+pub(crate) struct Init {
+    /// Folder to make; it must not hold a hierarchy already.
+    #[arg(long, default_value = "holdfast")]
+    pub(crate) dir: PathBuf,
+    /// Answers as TOML instead of questions.
+    #[arg(long)]
+    pub(crate) answers: Option<PathBuf>,
+    /// Never ask; what has no answer takes its default.
+    #[arg(long)]
+    pub(crate) no_input: bool,
+}
+
+/// `ca-cli cert …`.
+#[derive(Subcommand)]
+pub(crate) enum CertCommand {
+    /// Show a certificate in words.
+    #[command(after_help = "\
+Examples:
+  ca-cli cert inspect device.pem
+  ca-cli cert inspect device.der -o json
+  openssl s_client -connect host:8443 </dev/null | ca-cli cert inspect -")]
+    Inspect {
+        /// PEM or DER file; `-` is standard input.
+        file: PathBuf,
+        /// Also show the SHA-256 fingerprint as a QR code.
+        #[arg(long)]
+        qr: bool,
+    },
+}
+
+/// `ca-cli verify`.
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// Certificate to verify, PEM or DER; `-` is standard input. Further certificates in it are path material.
+    pub(crate) file: PathBuf,
+    /// Root certificate(s) to trust, PEM or DER.
+    #[arg(long, required = true)]
+    pub(crate) trust: Vec<PathBuf>,
+    /// Issuing CA certificates, PEM or DER.
+    #[arg(long)]
+    pub(crate) untrusted: Vec<PathBuf>,
+    /// Lowest assurance level to accept.
+    #[arg(long, value_enum, default_value = "hardware-verified")]
+    pub(crate) level: Level,
+    /// EK certificate of the device's TPM: must be the one the certificate names.
+    #[arg(long)]
+    pub(crate) ek_certificate: Option<PathBuf>,
+    /// Verify as of this time, for example `2027-02-20` or `2027-02-20T10:00:00Z`.
+    #[arg(long, value_parser = words::time)]
+    pub(crate) at: Option<i64>,
+    /// Accept outputs of a rehearsal. Never in production.
+    #[arg(long)]
+    pub(crate) rehearsal: bool,
+    /// Print the clause behind each check.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// Assurance levels, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// No binding needed: a service or server certificate will do.
+    None,
+    /// A software TPM: demonstrations.
+    Software,
+    /// A virtual TPM.
+    Virtual,
+    /// Hardware by an administrator's word.
+    HardwareAllowlisted,
+    /// Hardware by its vendor's certificate.
+    HardwareVerified,
+}
+
+/// `ca-cli hsm …`.
+#[derive(Subcommand)]
+pub(crate) enum HsmCommand {
+    /// Show slots, tokens, PIN warnings and a verdict per CA key type; with a key, sign and verify a probe.
+    #[command(after_help = "\
+Examples:
+  ca-cli hsm probe --module /usr/lib/softhsm/libsofthsm2.so
+  ca-cli hsm probe --module M --uri 'pkcs11:token=issuing;id=%01' --certificate issuing.pem --pin-file issuing.pin")]
+    Probe(HsmProbe),
+}
+
+/// `ca-cli hsm probe`.
+#[derive(Args)]
+pub(crate) struct HsmProbe {
+    /// PKCS#11 module.
+    #[arg(long)]
+    pub(crate) module: PathBuf,
+    /// RFC 7512 URI of a key to sign a probe with.
+    #[arg(long, requires = "certificate")]
+    pub(crate) uri: Option<String>,
+    /// CA certificate of that key.
+    #[arg(long, requires = "uri")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// File with the PIN, mode 0600. Without it the PIN is asked on the terminal.
+    #[arg(long, requires = "uri")]
+    pub(crate) pin_file: Option<PathBuf>,
+}
+
+/// How to reach a server's administration socket.
+#[derive(Args, Clone)]
+pub(crate) struct Admin {
+    /// Administration socket of the server; the peer's uid is the identity.
+    #[arg(long, default_value = "/run/holdfast/admin.sock", env = "HOLDFAST_ADMIN_SOCKET")]
+    pub(crate) admin: PathBuf,
+}
+
+/// `ca-cli device …`.
+#[derive(Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Put a device into the inventory.
+    #[command(after_help = "\
+Examples:
+  ca-cli device allow GW-7F3K-00412 --ek ek.pem
+  ca-cli device allow GW-7F3K-00412 --ek 9f2c51ad…7b95          (the hash that `ca-agent identify` prints)
+  ca-cli device allow GW-7F3K-00412 --first-contact 2h --batch 2026-47-B")]
+    Allow(Allow),
+    /// List devices.
+    #[command(after_help = "\
+Examples:
+  ca-cli device find
+  ca-cli device find --batch 2026-47-B --expires-before 2027-03-01
+  ca-cli device find --name GW-7F3K -o json")]
+    Find(Find),
+    /// Show one device.
+    Show {
+        /// Name.
+        name: String,
+        #[command(flatten)]
+        admin: Admin,
+    },
+    /// Draw the two chains that meet at a device's key: ours, and the TPM vendor's.
+    Tree {
+        /// Name.
+        name: String,
+        #[command(flatten)]
+        admin: Admin,
+    },
+}
+
+/// `ca-cli device allow`.
+#[derive(Args)]
+pub(crate) struct Allow {
+    /// Name, for example the product serial number.
+    pub(crate) name: String,
+    /// Its EK: a certificate, a public key (SubjectPublicKeyInfo), a TPM2B_PUBLIC or TPMT_PUBLIC, as a file (PEM, DER or
+    /// raw) — or the SHA-256 of the SubjectPublicKeyInfo in hex.
+    #[arg(long, required_unless_present = "first_contact")]
+    pub(crate) ek: Option<String>,
+    /// Bind the first genuine TPM that claims this name within this time, for example `2h`.
+    #[arg(long, value_parser = words::duration)]
+    pub(crate) first_contact: Option<i64>,
+    /// DNS name for `service` certificates; may be repeated.
+    #[arg(long)]
+    pub(crate) dns: Vec<String>,
+    /// SPIFFE id for `service` certificates.
+    #[arg(long)]
+    pub(crate) spiffe: Option<String>,
+    /// Lot.
+    #[arg(long)]
+    pub(crate) batch: Option<String>,
+    /// Why, for the record.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+}
+
+/// `ca-cli device find`.
+#[derive(Args)]
+pub(crate) struct Find {
+    /// Part of the name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Lot.
+    #[arg(long)]
+    pub(crate) batch: Option<String>,
+    /// TPM manufacturer, for example `IFX` or `id:49465800`.
+    #[arg(long)]
+    pub(crate) tpm_vendor: Option<String>,
+    /// A certificate of it ends before this day.
+    #[arg(long, value_parser = words::time)]
+    pub(crate) expires_before: Option<i64>,
+    /// Most rows to show.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Cursor of the next page, as the page before printed it.
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+}
+
+/// `ca-cli audit …`.
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Show why: the records of an incident (`inc_…`) or an enrollment (`enr_…`), newest first.
+    Show {
+        /// Incident or enrollment id; without it the latest records.
+        id: Option<String>,
+        #[command(flatten)]
+        admin: Admin,
+    },
+}

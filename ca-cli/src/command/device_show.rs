@@ -1,0 +1,77 @@
+//! `ca-cli device show NAME`.
+
+use wire::admin::Device;
+
+use super::device_find::vendor;
+use crate::admin::Client;
+use crate::cli::Admin;
+use crate::exit::{Exit, Failure};
+use crate::output::{Report, clean, table};
+use crate::words;
+
+/// The path of a device; names that would not be one path segment are refused here already.
+pub(super) fn path(name: &str, below: &str) -> Result<String, Failure> {
+    policies::name::device(name).map_err(|e| Failure::new(Exit::Usage, format!("`{}`: {e}", clean(name))))?;
+    Ok(format!("/v1/devices/{name}{below}"))
+}
+
+pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
+    let device: Device = Client::new(admin).get(&path(name, "")?, &[])?;
+    let json = serde_json::json!({ "schema": "holdfast.device.v1", "device": device });
+    Ok(Report::new(json, move |_| {
+        let now = words::now();
+        let mut lines = vec![("device", clean(&device.name)), ("state", clean(&device.state))];
+        lines.extend(device.batch.iter().map(|b| ("batch", clean(b))));
+        lines.push(("known since", words::date(device.created_at, now)));
+        lines.push((
+            "last seen",
+            device
+                .last_seen_at
+                .map_or_else(|| "never".into(), |t| words::date(t, now)),
+        ));
+        lines.push((
+            "EK sha256",
+            device
+                .ek_spki_sha256
+                .as_deref()
+                .map_or_else(|| "none yet".into(), clean),
+        ));
+        lines.extend(device.dns_names.iter().map(|n| ("DNS", clean(n))));
+        lines.extend(device.spiffe_id.iter().map(|n| ("SPIFFE", clean(n))));
+        if let Some(tpm) = &device.tpm {
+            lines.push((
+                "TPM",
+                format!(
+                    "{} {} version {}",
+                    vendor(&tpm.manufacturer),
+                    clean(&tpm.model),
+                    clean(&tpm.version)
+                ),
+            ));
+            lines.push(("level", clean(&tpm.assurance)));
+            lines.push(("anchor", clean(&tpm.anchor)));
+        }
+        let mut text: String = lines
+            .iter()
+            .map(|(label, value)| format!("{label:<14}{value}\n"))
+            .collect();
+        let rows: Vec<Vec<String>> = device
+            .certificates
+            .iter()
+            .map(|c| {
+                vec![
+                    clean(&c.profile),
+                    clean(&c.state),
+                    words::date(c.not_before, now),
+                    words::date(c.not_after, now),
+                    clean(&c.serial),
+                ]
+            })
+            .collect();
+        if !rows.is_empty() {
+            text.push('\n');
+            text.push_str(&table(&["PROFILE", "STATE", "FROM", "EXPIRES", "SERIAL"], rows));
+        }
+        text
+    }))
+}

@@ -1,0 +1,138 @@
+//! `ca-cli init`: a rehearsal hierarchy on SoftHSM.
+
+use std::io::IsTerminal as _;
+use std::os::unix::process::CommandExt as _;
+
+use crate::certificate::CertificateView;
+use crate::cli::Init;
+use crate::exit::{Exit, Failure};
+use crate::fingerprint;
+use crate::output::Report;
+use crate::rehearsal::{Answers, Layout, perform};
+use crate::words;
+
+/// SoftHSM reads its configuration from here when its module is loaded.
+const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
+
+pub(super) fn run(arguments: &Init) -> Result<Report, Failure> {
+    let answers = answers(arguments)?;
+    let layout = Layout::create(&arguments.dir)?;
+    let softhsm = answers.module.to_string_lossy().contains("softhsm");
+    if softhsm && std::env::var_os(SOFTHSM_CONF).is_none() {
+        return Err(again_with_configuration(&answers, &layout));
+    }
+    let progress = indicatif::ProgressBar::new(6).with_style(style()?);
+    let hierarchy = perform(&answers, &layout, &|step| {
+        if progress.is_hidden() {
+            eprintln!("  {step}");
+        }
+        progress.set_message(step.to_owned());
+        progress.inc(1);
+    })?;
+    progress.finish_and_clear();
+    let answers_file = layout.path("answers.toml");
+    let text = toml::to_string(&answers).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    if !answers_file.exists() {
+        layout.put("answers.toml", text.as_bytes())?;
+    }
+    let views: Result<Vec<CertificateView>, anyhow::Error> = [&hierarchy.root, &hierarchy.issuing, &hierarchy.server]
+        .iter()
+        .map(|der| CertificateView::read(der))
+        .collect();
+    let views = views?;
+    let root_sha256 = openssl::sha::sha256(&hierarchy.root);
+    let json = serde_json::json!({
+        "schema": "holdfast.init.v1",
+        "dir": layout.path(""),
+        "configuration": layout.path("server.toml"),
+        "root_sha256": hex::encode(root_sha256),
+        "softhsm2_conf": std::env::var(SOFTHSM_CONF).ok(),
+        "certificates": views,
+        "key_attributes": hierarchy.attributes.iter().map(|(token, name, value)| serde_json::json!({
+            "token": token, "attribute": name, "value": value })).collect::<Vec<_>>(),
+    });
+    let dir = arguments.dir.display().to_string();
+    Ok(Report::new(json, move |style| {
+        let now = words::now();
+        let (_, last, _, empty) = style.branches();
+        let mut text = String::new();
+        for (depth, view) in views.iter().enumerate() {
+            let indent = empty.repeat(depth.saturating_sub(1)) + if depth == 0 { "" } else { last };
+            let name = if view.subject.is_empty() {
+                view.subject_alternative_names.join(", ")
+            } else {
+                view.subject.clone()
+            };
+            text.push_str(&format!(
+                "{indent}{name}  {}  expires {}\n",
+                view.key,
+                words::date(view.not_after, now)
+            ));
+        }
+        text.push_str("\nroot fingerprint (sha256), as the devices pin it:\n");
+        text.push_str(&fingerprint::groups(&root_sha256));
+        if style.utf8 && std::io::stdout().is_terminal() {
+            text.push_str(&format!("\n\n{}", fingerprint::qr(&root_sha256).unwrap_or_default()));
+        }
+        let conf = std::env::var(SOFTHSM_CONF).ok();
+        let prefix = conf.map(|c| format!("{SOFTHSM_CONF}={c} ")).unwrap_or_default();
+        text.push_str(&format!(
+            "\n\nnext\n  put the roots of your TPM vendors into {dir}/trust\n  {prefix}ca-server --config {dir}/server.toml --check\n  {prefix}ca-server --config {dir}/server.toml\nThis is a REHEARSAL: `ca-cli verify` refuses what it issues unless told --rehearsal.\n"
+        ));
+        text
+    }))
+}
+
+fn answers(arguments: &Init) -> Result<Answers, Failure> {
+    if let Some(file) = &arguments.answers {
+        return Answers::load(file);
+    }
+    let written = arguments.dir.join("answers.toml");
+    if written.exists() {
+        return Answers::load(&written);
+    }
+    if arguments.no_input {
+        return Ok(Answers::default());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::Stopped, "there are questions and no terminal")
+            .fix("--no-input takes all defaults; --answers FILE takes them from a file"));
+    }
+    Answers::default().ask()
+}
+
+/// Give SoftHSM a token store inside the folder and start over: the module reads its environment when it is loaded, so
+/// the process must be born with it.
+fn again_with_configuration(answers: &Answers, layout: &Layout) -> Failure {
+    let prepare = || -> Result<std::path::PathBuf, Failure> {
+        let tokens = layout.path("tokens");
+        std::fs::create_dir_all(&tokens)
+            .map_err(|e| Failure::new(Exit::Failed, format!("{}: {e}", tokens.display())))?;
+        let conf = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            tokens.display()
+        );
+        let path = layout.put("softhsm2.conf", conf.as_bytes())?;
+        let text = toml::to_string(answers).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+        layout.put("answers.toml", text.as_bytes())?;
+        Ok(path)
+    };
+    let conf = match prepare() {
+        Ok(conf) => conf,
+        Err(failure) => return failure,
+    };
+    let error = std::env::current_exe()
+        .map(|exe| {
+            std::process::Command::new(exe)
+                .args(std::env::args_os().skip(1))
+                .env(SOFTHSM_CONF, conf)
+                .exec()
+        })
+        .unwrap_or_else(|e| e);
+    Failure::new(Exit::Failed, format!("starting over with {SOFTHSM_CONF}: {error}"))
+}
+
+fn style() -> Result<indicatif::ProgressStyle, Failure> {
+    indicatif::ProgressStyle::with_template("{spinner} {pos}/{len} {msg}")
+        .map_err(|e| Failure::new(Exit::Failed, e.to_string()))
+}

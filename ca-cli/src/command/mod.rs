@@ -1,0 +1,50 @@
+//! One verb, one file.
+
+#[cfg(feature = "online")]
+mod audit;
+mod cert_inspect;
+mod completion;
+#[cfg(feature = "online")]
+mod device_allow;
+#[cfg(feature = "online")]
+mod device_find;
+#[cfg(feature = "online")]
+mod device_show;
+#[cfg(feature = "online")]
+mod device_tree;
+#[cfg(feature = "online")]
+mod doctor;
+mod hsm_probe;
+mod init;
+mod man;
+mod verify;
+
+#[cfg(feature = "online")]
+use crate::cli::{AuditCommand, DeviceCommand};
+use crate::cli::{CertCommand, Cli, Command, HsmCommand};
+use crate::exit::Failure;
+use crate::output::Report;
+
+/// Run the verb.
+pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
+    match cli.command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Hsm(HsmCommand::Probe(arguments)) => hsm_probe::run(&arguments),
+        Command::Completion { shell } => Ok(completion::run(shell)),
+        Command::Man { dir } => man::run(&dir),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::Allow(arguments)) => device_allow::run(&arguments),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::Find(arguments)) => device_find::run(&arguments),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::Show { name, admin }) => device_show::run(&name, &admin),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::Tree { name, admin }) => device_tree::run(&name, &admin),
+        #[cfg(feature = "online")]
+        Command::Audit(AuditCommand::Show { id, admin }) => audit::run(id.as_deref(), &admin),
+        #[cfg(feature = "online")]
+        Command::Doctor(admin) => doctor::run(&admin),
+    }
+}

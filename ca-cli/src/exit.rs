@@ -1,0 +1,93 @@
+//! Exit codes, and errors as people see them.
+
+use std::process::ExitCode;
+
+/// Exit codes of every command; `ca-cli help` ends with this table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done, or the answer is yes.
+    Done = 0,
+    /// Failed for a reason below no other number.
+    Failed = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// The answer is no.
+    No = 3,
+    /// Not found.
+    NotFound = 4,
+    /// Conflict.
+    Conflict = 5,
+    /// Not allowed.
+    NotAllowed = 6,
+    /// Try again.
+    TryAgain = 7,
+    /// Stopped, or a prompt would be needed.
+    Stopped = 9,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// An error with its exit code and the next step.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    pub(crate) fix: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            fix: None,
+        }
+    }
+
+    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Exit::Failed, format!("{error:#}"))
+    }
+}
+
+/// Reading a file that a person named.
+pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
+    if path == std::path::Path::new("-") {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().take(4 << 20).read_to_end(&mut bytes);
+        return read
+            .map(|_| bytes)
+            .map_err(|e| Failure::new(Exit::Failed, format!("standard input: {e}")));
+    }
+    std::fs::read(path).map_err(|e| {
+        let exit = match e.kind() {
+            std::io::ErrorKind::NotFound => Exit::NotFound,
+            std::io::ErrorKind::PermissionDenied => Exit::NotAllowed,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, format!("{}: {e}", path.display()))
+    })
+}
+
+/// Print an error on standard error and give its exit code.
+pub(crate) fn print(failure: &Failure) -> Exit {
+    eprintln!("error: {}", failure.message);
+    if let Some(fix) = &failure.fix {
+        for line in fix.lines() {
+            eprintln!("  do    {line}");
+        }
+    }
+    failure.exit
+}

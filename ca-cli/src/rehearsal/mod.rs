@@ -1,0 +1,9 @@
+//! A rehearsal: the corridor of the real thing on a software token, everything it makes marked as such.
+
+mod answers;
+mod hierarchy;
+mod layout;
+
+pub(crate) use answers::Answers;
+pub(crate) use hierarchy::perform;
+pub(crate) use layout::Layout;

@@ -1,0 +1,139 @@
+//! Times and OIDs in words.
+
+use const_oid_names::name;
+use jiff::Timestamp;
+
+/// `2027-02-20 (in 89 days)`; `never` for 99991231235959Z.
+pub(crate) fn date(seconds: i64, now: i64) -> String {
+    if seconds == policies::Validity::NEVER.0 {
+        return "never (99991231235959Z)".into();
+    }
+    let day =
+        Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.strftime("%Y-%m-%d").to_string());
+    let (distance, future) = (seconds.abs_diff(now), seconds >= now);
+    let amount = match distance {
+        0..120 => format!("{distance} s"),
+        120..7200 => format!("{} min", distance / 60),
+        7200..172_800 => format!("{} h", distance / 3600),
+        172_800..63_072_000 => format!("{} days", distance / 86_400),
+        _ => format!("{} years", distance / 31_557_600),
+    };
+    if future {
+        format!("{day} (in {amount})")
+    } else {
+        format!("{day} ({amount} ago)")
+    }
+}
+
+/// RFC 3339 in UTC.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(
+        |_| seconds.to_string(),
+        |t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
+}
+
+/// Now, unix seconds.
+pub(crate) fn now() -> i64 {
+    Timestamp::now().as_second()
+}
+
+/// `90d`, `2h`, `15min`, `30s` as seconds.
+pub(crate) fn duration(text: &str) -> Result<i64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: i64 = match text.get(digits.len()..).unwrap_or_default() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => {
+            return Err(format!(
+                "`{text}`: write a number and one of s, min, h, d, for example `2h`"
+            ));
+        }
+    };
+    let count: i64 = digits
+        .parse()
+        .map_err(|_| format!("`{text}`: `{digits}` is not a number"))?;
+    count
+        .checked_mul(unit)
+        .filter(|s| *s > 0)
+        .ok_or_else(|| format!("`{text}` is out of range"))
+}
+
+/// A point in time: RFC 3339, or a date (its first second, UTC).
+pub(crate) fn time(text: &str) -> Result<i64, String> {
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(timestamp.as_second());
+    }
+    let date: jiff::civil::Date = text
+        .parse()
+        .map_err(|_| format!("`{text}`: write `2027-02-20` or `2027-02-20T10:00:00Z`"))?;
+    date.to_zoned(jiff::tz::TimeZone::UTC)
+        .map(|z| z.timestamp().as_second())
+        .map_err(|e| e.to_string())
+}
+
+/// An OID in words, or dotted.
+pub(crate) fn oid(dotted: &str) -> String {
+    name(dotted).map_or_else(|| dotted.to_owned(), str::to_owned)
+}
+
+mod const_oid_names {
+    /// Names of OIDs that our certificates carry.
+    pub(super) fn name(dotted: &str) -> Option<&'static str> {
+        Some(match dotted {
+            "1.3.6.1.4.1.32473.27071.2.1" => "hardware-verified",
+            "1.3.6.1.4.1.32473.27071.2.2" => "hardware-allowlisted",
+            "1.3.6.1.4.1.32473.27071.2.3" => "virtual",
+            "1.3.6.1.4.1.32473.27071.2.4" => "software (demonstrations only)",
+            "2.23.133.11.1.1" => "tcg-cap-verifiedTPMResidency",
+            "2.23.133.11.1.2" => "tcg-cap-verifiedTPMFixed",
+            "2.23.133.11.1.3" => "tcg-cap-verifiedTPMRestricted",
+            "1.3.6.1.5.5.7.3.1" => "serverAuth",
+            "1.3.6.1.5.5.7.3.2" => "clientAuth",
+            "1.3.6.1.5.5.7.3.9" => "OCSPSigning",
+            "2.23.133.8.1" => "tcg-kp-EKCertificate",
+            "2.23.133.8.3" => "tcg-kp-AIKCertificate",
+            "2.5.29.32.0" => "anyPolicy",
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_tell_the_distance() {
+        assert_eq!(date(1_000_000 + 89 * 86_400, 1_000_000), "1970-04-10 (in 89 days)");
+        assert_eq!(date(1_000_000, 1_000_090), "1970-01-12 (90 s ago)");
+        assert_eq!(date(253_402_300_799, 0), "never (99991231235959Z)");
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("2h"), Ok(7200));
+        assert_eq!(duration("15min"), Ok(900));
+        for bad in [
+            "",
+            "2",
+            "h",
+            "-1h",
+            "0d",
+            "1w",
+            "99999999999999999999d",
+            "9223372036854775807d",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(time("1970-01-02"), Ok(86_400));
+        assert_eq!(time("1970-01-02T00:00:01Z"), Ok(86_401));
+        assert!(time("yesterday").is_err());
+    }
+}
