@@ -1,2 +1,2 @@
-//! stub
+//! `ca-agent`.
 fn main() {}

@@ -1,0 +1,6 @@
+//! `ca-agent`: the device's side of Holdfast.
+//!
+//! The only place of the house that opens a TPM. It finds the endorsement, makes or finds the keys, proves them to a
+//! CA it pinned, and stores the certificate beside the key in forms that OpenSSL uses.
+
+pub mod tpm;
