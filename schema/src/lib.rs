@@ -1,7 +1,21 @@
 //! What Holdfast stores, on SQLite and PostgreSQL. The only place for diesel.
 
+mod change;
+mod connect;
+mod inventory;
+mod issued;
+mod keeping;
+mod link;
+mod migrations;
+mod order;
+mod postgres;
+mod read;
 mod rows;
+mod seen;
+mod sqlite;
 mod store;
+mod tables;
+mod writer;
 
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow,

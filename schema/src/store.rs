@@ -1,12 +1,20 @@
 //! The Store API: synchronous, one for both engines, durable on return.
 
+use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
+
+use diesel::r2d2::{ManageConnection, Pool};
 
 use issuance::{AuditRecord, Intent, IssuedRecord, Order, RecordError, Recorder};
 
+use crate::change::{Change, NewOrder, Signatures, new_audit, storable};
+use crate::connect::Place;
+use crate::link::{Fault, Link};
+use crate::writer::Writer;
 use crate::{
     AllowDevice, AuditFilter, CertificateRow, DeviceFilter, DeviceRow, EnrollmentRow, EvidenceRow, NewDeviceError,
-    Orphan, Page,
+    Orphan, Page, change::Outcome, read,
 };
 
 /// Why storage does not serve.
@@ -44,163 +52,318 @@ impl Default for StoreOptions {
     }
 }
 
-/// The store. Cheap to clone.
+/// The store. Cheap to clone; the last clone to go ends the writer and closes the connections.
 #[derive(Clone)]
 pub struct Store {
-    _todo: (),
+    inner: Arc<Inner>,
+}
+
+/// Fields are dropped in this order: the writer first, the claim on the file last.
+struct Inner {
+    writer: Writer,
+    readers: Pool<Readers>,
+    place: Place,
+    _claim: Option<File>,
+}
+
+/// Connections for reading.
+struct Readers(Place);
+
+impl ManageConnection for Readers {
+    type Connection = Link;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Link, StoreError> {
+        self.0.read_link()
+    }
+    fn is_valid(&self, link: &mut Link) -> Result<(), StoreError> {
+        match link {
+            // A file does not go away.
+            Link::Sqlite(_) => Ok(()),
+            Link::Postgres(_) => link.run("SELECT 1").map_err(|e| StoreError::Unavailable(e.to_string())),
+        }
+    }
+    fn has_broken(&self, _link: &mut Link) -> bool {
+        std::thread::panicking()
+    }
+}
+
+impl core::fmt::Debug for Store {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Store")
+    }
 }
 
 impl Store {
     /// Open `sqlite:///path` or `postgres://…`, check the engine, run migrations.
     ///
+    /// SQLite is for one process: the file is claimed until the last clone is dropped. PostgreSQL may be shared by
+    /// any number of servers. A password in the URL is taken out of every error.
+    ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn open(_url: &str, _options: &StoreOptions) -> Result<Self, StoreError> {
-        todo!()
+    /// [`StoreError::Unusable`] when this database may not hold the records: a version with a known loss of data,
+    /// settings that lose acknowledged commits, a damaged file, a network file system, a second process, tables of a
+    /// newer Holdfast. [`StoreError::Unavailable`] when it does not answer.
+    pub fn open(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
+        let place = Place::parse(url, options)?;
+        let claim = place.claim()?;
+        let link = place.prepare()?;
+        let readers = Pool::builder()
+            .max_size(options.readers.max(1))
+            .min_idle(Some(1))
+            .connection_timeout(options.connect_timeout)
+            .error_handler(Box::new(Quiet))
+            .build_unchecked(Readers(place.clone()));
+        let writer = Writer::start(place.clone(), link, options)?;
+        let inner = Inner {
+            writer,
+            readers,
+            place,
+            _claim: claim,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
+
     /// Answers?
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn ping(&self) -> Result<(), StoreError> {
-        todo!()
+        self.read(read::ping)
     }
+
     /// Latest time seen in any record: the clock may not stand before it.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn latest_time(&self) -> Result<Option<i64>, StoreError> {
-        todo!()
+        self.read(read::latest_time)
     }
+
     /// An enrollment whose challenge was used.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn enrollment(&self, _id: &[u8; 16]) -> Result<Option<EnrollmentRow>, StoreError> {
-        todo!()
+    pub fn enrollment(&self, id: &[u8; 16]) -> Result<Option<EnrollmentRow>, StoreError> {
+        self.read(|link| read::enrollment(link, id))
     }
+
     /// Failed answers to one challenge so far.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn failed_attempts(&self, _enrollment_id: &[u8; 16]) -> Result<u32, StoreError> {
-        todo!()
+    pub fn failed_attempts(&self, enrollment_id: &[u8; 16]) -> Result<u32, StoreError> {
+        self.read(|link| read::failed_attempts(link, enrollment_id))
     }
+
     /// Count one failed answer and write its audit record, in one transaction. Returns the new count.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record_failed_attempt(&self, _enrollment_id: &[u8; 16], _audit: &AuditRecord) -> Result<u32, StoreError> {
-        todo!()
+    pub fn record_failed_attempt(&self, enrollment_id: &[u8; 16], audit: &AuditRecord) -> Result<u32, StoreError> {
+        let challenge = *enrollment_id;
+        let audit = new_audit(audit);
+        match self.inner.writer.write(Change::Attempt { challenge, audit })? {
+            Outcome::Count(count) => Ok(count),
+            other => Err(strange(&other)),
+        }
     }
+
+    /// Drop the failure counters of challenges whose last failure lies before `before` (unix seconds): choose it so
+    /// far back that those challenges have expired. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget_attempts(&self, before: i64) -> Result<u32, StoreError> {
+        match self.inner.writer.write(Change::ForgetAttempts { before })? {
+            Outcome::Count(count) => Ok(count),
+            other => Err(strange(&other)),
+        }
+    }
+
     /// Device bound to, or allowed for, this EK.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn device_by_ek(&self, _ek_spki_sha256: &[u8; 32]) -> Result<Option<DeviceRow>, StoreError> {
-        todo!()
+    pub fn device_by_ek(&self, ek_spki_sha256: &[u8; 32]) -> Result<Option<DeviceRow>, StoreError> {
+        self.read(|link| read::device_by_ek(link, ek_spki_sha256))
     }
+
     /// Device of this name.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn device_by_name(&self, _name: &str) -> Result<Option<DeviceRow>, StoreError> {
-        todo!()
+    pub fn device_by_name(&self, name: &str) -> Result<Option<DeviceRow>, StoreError> {
+        self.read(|link| read::device_by_name(link, name))
     }
-    /// Put a device into the inventory. The same content again is a success.
+
+    /// Put a device into the inventory. The same content again is a success, also after the device was bound at its
+    /// first contact.
     ///
     /// # Errors
     /// [`NewDeviceError`].
-    pub fn allow_device(&self, _device: &AllowDevice, _audit: &AuditRecord) -> Result<DeviceRow, NewDeviceError> {
-        todo!()
+    pub fn allow_device(&self, device: &AllowDevice, audit: &AuditRecord) -> Result<DeviceRow, NewDeviceError> {
+        let device = device.clone();
+        let audit = new_audit(audit);
+        match self.inner.writer.write(Change::Allow { device, audit })? {
+            Outcome::Device(row) => row.map(|row| *row),
+            other => Err(strange(&other).into()),
+        }
     }
-    /// Devices, oldest first.
+
+    /// Hold a device, so that nothing more is issued to it, or release it. Returns whether it is in the inventory.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn hold_device(&self, name: &str, held: bool, audit: &AuditRecord) -> Result<bool, StoreError> {
+        let device = name.to_owned();
+        let audit = new_audit(audit);
+        match self.inner.writer.write(Change::Hold { device, held, audit })? {
+            Outcome::Found(found) => Ok(found),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// Devices, oldest first. `expires_before` looks at the certificates that stand for the device now, not at
+    /// those they replaced.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn find_devices(
         &self,
-        _filter: &DeviceFilter,
-        _after: Option<i64>,
-        _limit: u32,
+        filter: &DeviceFilter,
+        after: Option<i64>,
+        limit: u32,
     ) -> Result<Page<DeviceRow>, StoreError> {
-        todo!()
+        self.read(|link| read::find_devices(link, filter, after, limit))
     }
+
     /// Certificates and intents of a device, newest first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn certificates_of(&self, _device: &str) -> Result<Vec<CertificateRow>, StoreError> {
-        todo!()
+    pub fn certificates_of(&self, device: &str) -> Result<Vec<CertificateRow>, StoreError> {
+        self.read(|link| read::certificates_of(link, device))
     }
+
     /// The live identity of a device under a profile: issued, unexpired at `now`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn live_identity(
-        &self,
-        _device: &str,
-        _profile: &str,
-        _now: i64,
-    ) -> Result<Option<CertificateRow>, StoreError> {
-        todo!()
+    pub fn live_identity(&self, device: &str, profile: &str, now: i64) -> Result<Option<CertificateRow>, StoreError> {
+        self.read(|link| read::live_identity(link, device, profile, now))
     }
-    /// By serial (DER content octets).
+
+    /// By serial (DER content octets); the newest, should two issuers have used the same.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn certificate(&self, _serial: &[u8]) -> Result<Option<CertificateRow>, StoreError> {
-        todo!()
+    pub fn certificate(&self, serial: &[u8]) -> Result<Option<CertificateRow>, StoreError> {
+        self.read(|link| read::by_serial(link, serial))
     }
+
     /// Evidence of an enrollment.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn evidence(&self, _enrollment_id: &[u8; 16]) -> Result<Option<EvidenceRow>, StoreError> {
-        todo!()
+    pub fn evidence(&self, enrollment_id: &[u8; 16]) -> Result<Option<EvidenceRow>, StoreError> {
+        self.read(|link| read::evidence(link, enrollment_id))
     }
+
     /// Turn open intents recorded at or before `older_than` (unix seconds) into orphans and free their identities.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn recover(&self, _older_than: i64, _now: i64) -> Result<Vec<Orphan>, StoreError> {
-        todo!()
+    pub fn recover(&self, older_than: i64, now: i64) -> Result<Vec<Orphan>, StoreError> {
+        match self.inner.writer.write(Change::Recover { older_than, now })? {
+            Outcome::Orphans(orphans) => Ok(orphans),
+            other => Err(strange(&other)),
+        }
     }
+
     /// All orphans, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn orphans(&self) -> Result<Vec<CertificateRow>, StoreError> {
-        todo!()
+        self.read(read::orphans)
     }
-    /// Block a key for ever (SHA-256 of its SubjectPublicKeyInfo).
+
+    /// Block a key for ever (SHA-256 of its SubjectPublicKeyInfo). Again is a success and changes nothing.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn block_key(&self, _spki_sha256: &[u8; 32], _reason: &str, _audit: &AuditRecord) -> Result<(), StoreError> {
-        todo!()
+    pub fn block_key(&self, spki_sha256: &[u8; 32], reason: &str, audit: &AuditRecord) -> Result<(), StoreError> {
+        let change = Change::Block {
+            spki_sha256: *spki_sha256,
+            reason: storable(reason),
+            audit: new_audit(audit),
+        };
+        match self.inner.writer.write(change)? {
+            Outcome::Done => Ok(()),
+            other => Err(strange(&other)),
+        }
     }
+
     /// Write an audit record on its own.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn audit(&self, _record: &AuditRecord) -> Result<(), StoreError> {
-        todo!()
+    pub fn audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        match self.inner.writer.write(Change::Audit(new_audit(record)))? {
+            Outcome::Done => Ok(()),
+            other => Err(strange(&other)),
+        }
     }
+
     /// Audit records, newest first, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn audit_entries(&self, _filter: &AuditFilter, _limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
-        todo!()
+    pub fn audit_entries(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.read(|link| read::audit_entries(link, filter, limit))
+    }
+
+    /// Ask one question on a connection of the pool.
+    fn read<T>(&self, question: impl FnOnce(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let unavailable = |text: String| StoreError::Unavailable(self.inner.place.redact(&text));
+        let mut link = self.inner.readers.get().map_err(|e| unavailable(e.to_string()))?;
+        question(&mut link).map_err(|fault| unavailable(fault.text()))
+    }
+
+    fn record(&self, change: Change) -> Result<(), RecordError> {
+        match self.inner.writer.write(change) {
+            Ok(Outcome::Recorded(verdict)) => verdict,
+            Ok(other) => Err(RecordError::Unknown(strange(&other).to_string())),
+            Err(StoreError::Unknown(text)) => Err(RecordError::Unknown(text)),
+            Err(StoreError::Unavailable(text) | StoreError::Unusable(text)) => Err(RecordError::Unavailable(text)),
+        }
     }
 }
 
-impl Recorder for Store {
-    fn intend(&self, _order: &Order, _intents: &[Intent]) -> Result<(), RecordError> {
-        todo!()
+/// The pool's own words go to the trace, not to standard error.
+#[derive(Debug)]
+struct Quiet;
+
+impl diesel::r2d2::HandleError<StoreError> for Quiet {
+    fn handle_error(&self, error: StoreError) {
+        tracing::debug!(%error, "no connection for reading");
     }
-    fn issued(&self, _enrollment_id: &[u8; 16], _issued: &[IssuedRecord]) -> Result<(), RecordError> {
-        todo!()
+}
+
+/// An outcome that does not belong to the change: it cannot happen, and is not believed.
+fn strange(outcome: &Outcome) -> StoreError {
+    StoreError::Unknown(format!("an answer to another question: {outcome:?}"))
+}
+
+impl Recorder for Store {
+    fn intend(&self, order: &Order, intents: &[Intent]) -> Result<(), RecordError> {
+        self.record(Change::Intend(NewOrder::new(order, intents)?))
+    }
+    fn issued(&self, enrollment_id: &[u8; 16], issued: &[IssuedRecord]) -> Result<(), RecordError> {
+        self.record(Change::Issued(Signatures {
+            challenge: *enrollment_id,
+            issued: issued.to_vec(),
+        }))
     }
 }

@@ -1,0 +1,200 @@
+//! What the writer is asked to do, prepared by the caller's thread: the writer only writes.
+
+use issuance::{AuditRecord, Intent, IssuedRecord, KeyRole, Order, RecordError};
+use serde::Serialize;
+
+use crate::rows::{AllowDevice, DeviceRow, NewDeviceError, Orphan};
+use crate::tables::NewAudit;
+
+/// One unit that is written whole or not at all.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// [`issuance::Recorder::intend`].
+    Intend(NewOrder),
+    /// [`issuance::Recorder::issued`].
+    Issued(Signatures),
+    /// One failed answer.
+    Attempt { challenge: [u8; 16], audit: NewAudit },
+    /// Drop counters of challenges that are long over.
+    ForgetAttempts { before: i64 },
+    /// A device into the inventory.
+    Allow { device: AllowDevice, audit: NewAudit },
+    /// Hold or release a device.
+    Hold {
+        device: String,
+        held: bool,
+        audit: NewAudit,
+    },
+    /// Block a key.
+    Block {
+        spki_sha256: [u8; 32],
+        reason: String,
+        audit: NewAudit,
+    },
+    /// Open intents become orphans.
+    Recover { older_than: i64, now: i64 },
+    /// An audit record on its own.
+    Audit(NewAudit),
+    /// A defect, for the test of what follows one.
+    #[cfg(test)]
+    Panic,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Recorded(Result<(), RecordError>),
+    Count(u32),
+    Device(Result<Box<DeviceRow>, NewDeviceError>),
+    Found(bool),
+    Orphans(Vec<Orphan>),
+    Done,
+}
+
+impl Change {
+    /// Whether doing it again after an unknown commit gives the same records and the same answer.
+    pub(crate) fn repeatable(&self) -> bool {
+        match self {
+            Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } => true,
+            Self::Block { .. } | Self::ForgetAttempts { .. } => true,
+            Self::Attempt { .. } | Self::Hold { .. } | Self::Recover { .. } | Self::Audit(_) => false,
+            #[cfg(test)]
+            Self::Panic => false,
+        }
+    }
+}
+
+/// An order and its intents.
+#[derive(Debug)]
+pub(crate) struct NewOrder {
+    pub(crate) challenge: [u8; 16],
+    pub(crate) request_sha256: [u8; 32],
+    pub(crate) device: Option<Binding>,
+    pub(crate) evidence: Option<attest::EvidenceRecord>,
+    pub(crate) audit: NewAudit,
+    pub(crate) at: i64,
+    pub(crate) intents: Vec<NewIntent>,
+}
+
+/// The device and what was proven about its TPM.
+#[derive(Debug, Clone)]
+pub(crate) struct Binding {
+    pub(crate) name: String,
+    pub(crate) ek: [u8; 32],
+    pub(crate) facts: TpmFacts,
+}
+
+/// The columns of a device's TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TpmFacts {
+    pub(crate) ek_certificate_sha256: Vec<u8>,
+    pub(crate) manufacturer: String,
+    pub(crate) model: String,
+    pub(crate) version: String,
+    pub(crate) assurance: String,
+    pub(crate) anchor: String,
+}
+
+/// An intent.
+#[derive(Debug)]
+pub(crate) struct NewIntent {
+    pub(crate) serial: Vec<u8>,
+    pub(crate) issuer_key_id: Vec<u8>,
+    pub(crate) tbs: Vec<u8>,
+    pub(crate) profile: String,
+    pub(crate) profile_sha256: Vec<u8>,
+    pub(crate) key_role: &'static str,
+    pub(crate) spki_sha256: [u8; 32],
+    pub(crate) decision: String,
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+}
+
+/// The signatures of an order.
+#[derive(Debug)]
+pub(crate) struct Signatures {
+    pub(crate) challenge: [u8; 16],
+    pub(crate) issued: Vec<IssuedRecord>,
+}
+
+/// The decision as it is stored.
+#[derive(Serialize)]
+struct StoredDecision<'a> {
+    rules: &'a [String],
+    reasons: &'a [String],
+    policy_sha256: String,
+}
+
+impl NewOrder {
+    pub(crate) fn new(order: &Order, intents: &[Intent]) -> Result<Self, RecordError> {
+        Ok(Self {
+            challenge: order.enrollment_id,
+            request_sha256: order.request_sha256,
+            device: order.device.as_ref().map(|d| Binding {
+                name: d.name.clone(),
+                ek: d.ek.spki_sha256,
+                facts: TpmFacts {
+                    ek_certificate_sha256: d.ek.certificate_sha256.to_vec(),
+                    manufacturer: storable(&d.ek.manufacturer),
+                    model: storable(&d.ek.model),
+                    version: storable(&d.ek.version),
+                    assurance: d.ek.assurance.as_str().to_owned(),
+                    anchor: storable(&d.ek.anchor),
+                },
+            }),
+            evidence: order.evidence.clone(),
+            audit: new_audit(&order.audit),
+            at: order.at.0,
+            intents: intents.iter().map(NewIntent::new).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl NewIntent {
+    fn new(intent: &Intent) -> Result<Self, RecordError> {
+        let decision = StoredDecision {
+            rules: &intent.decision.rules,
+            reasons: &intent.decision.reasons,
+            policy_sha256: hex::encode(intent.decision.policy_sha256),
+        };
+        Ok(Self {
+            serial: intent.serial.octets().to_vec(),
+            issuer_key_id: intent.issuer_key_id.clone(),
+            tbs: intent.tbs.clone(),
+            profile: intent.profile.clone(),
+            profile_sha256: intent.profile_sha256.to_vec(),
+            key_role: role_word(intent.key_role),
+            spki_sha256: intent.spki_sha256,
+            // JSON escapes U+0000, so this text can always be stored.
+            decision: serde_json::to_string(&decision).map_err(|e| RecordError::Unavailable(e.to_string()))?,
+            not_before: intent.not_before.0,
+            not_after: intent.not_after.0,
+        })
+    }
+}
+
+/// A key role as stored.
+pub(crate) fn role_word(role: KeyRole) -> &'static str {
+    match role {
+        KeyRole::Attestation => "attestation",
+        KeyRole::Identity => "identity",
+    }
+}
+
+/// An audit record as stored.
+pub(crate) fn new_audit(record: &AuditRecord) -> NewAudit {
+    NewAudit {
+        at: record.at.0,
+        action: storable(&record.action),
+        actor: storable(&record.actor),
+        // Indexed; ids are far shorter.
+        subject: storable(&record.subject).chars().take(255).collect(),
+        reason: storable(&record.reason),
+        detail: storable(&record.detail),
+    }
+}
+
+/// Free text that both engines take: PostgreSQL has no U+0000.
+pub(crate) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}

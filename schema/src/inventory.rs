@@ -1,0 +1,93 @@
+//! Devices: what is written about them by people.
+
+use diesel::prelude::*;
+
+use crate::StoreError;
+use crate::link::{Fault, Link, on};
+use crate::read::{self, StoredDevice};
+use crate::rows::{AllowDevice, DeviceRow, NewDeviceError};
+use crate::tables::{NewAudit, device};
+
+/// Longest name, batch in characters; the tables hold the same.
+const LONGEST: usize = 255;
+
+/// Put a device into the inventory.
+pub(crate) fn allow(
+    link: &mut Link,
+    new: &AllowDevice,
+    record: &NewAudit,
+) -> Result<Result<DeviceRow, NewDeviceError>, Fault> {
+    if let Some(e) = unfit(new) {
+        return Ok(Err(NewDeviceError::Store(StoreError::Unavailable(e))));
+    }
+    if let Some(found) = read::device_by_name(link, &new.name)? {
+        return Ok(if same(&found, new) {
+            Ok(found)
+        } else {
+            Err(NewDeviceError::NameTaken(new.name.clone()))
+        });
+    }
+    if let Some(ek) = &new.ek_spki_sha256
+        && let Some(other) = read::device_by_ek(link, ek)?
+    {
+        return Ok(Err(NewDeviceError::EkTaken(other.name)));
+    }
+    let dns_names = serde_json::to_string(&new.dns_names).map_err(|e| Fault::Failed(e.to_string()))?;
+    let stored: StoredDevice = on!(link, c => diesel::insert_into(device::table)
+        .values((
+            device::name.eq(&new.name),
+            device::ek_spki_sha256.eq(new.ek_spki_sha256.as_ref().map(<[u8; 32]>::as_slice)),
+            device::first_contact_until.eq(new.first_contact_until),
+            device::held.eq(false),
+            device::batch.eq(&new.batch),
+            device::dns_names.eq(&dns_names),
+            device::spiffe_id.eq(&new.spiffe_id),
+            device::created_at.eq(record.at),
+        ))
+        .returning(StoredDevice::as_returning())
+        .get_result(c))?;
+    crate::keeping::audit(link, std::slice::from_ref(record))?;
+    Ok(Ok(stored.into_row(None)?))
+}
+
+/// Hold or release a device; whether it exists.
+pub(crate) fn hold(link: &mut Link, name: &str, held: bool, record: &NewAudit) -> Result<bool, Fault> {
+    if name.contains('\0') {
+        return Ok(false);
+    }
+    let count = on!(link, c => diesel::update(device::table.filter(device::name.eq(name)))
+        .set(device::held.eq(held))
+        .execute(c))?;
+    if count == 0 {
+        return Ok(false);
+    }
+    crate::keeping::audit(link, std::slice::from_ref(record))?;
+    Ok(true)
+}
+
+/// What the two engines would not take alike.
+fn unfit(new: &AllowDevice) -> Option<String> {
+    let mut texts = [Some(&new.name), new.batch.as_ref(), new.spiffe_id.as_ref()]
+        .into_iter()
+        .flatten();
+    let long = |t: &str| t.chars().count() > LONGEST;
+    if new.name.is_empty() || long(&new.name) || new.batch.as_deref().is_some_and(long) {
+        Some(format!(
+            "a device's name and lot have at most {LONGEST} characters, the name at least one"
+        ))
+    } else if texts.any(|t| t.contains('\0')) {
+        Some("a device's texts have no U+0000".to_owned())
+    } else {
+        None
+    }
+}
+
+fn same(found: &DeviceRow, new: &AllowDevice) -> bool {
+    let bound_at_first_contact =
+        new.ek_spki_sha256.is_none() && found.tpm.is_some() && found.first_contact_until.is_some();
+    (found.ek_spki_sha256 == new.ek_spki_sha256 || bound_at_first_contact)
+        && found.first_contact_until == new.first_contact_until
+        && found.dns_names == new.dns_names
+        && found.spiffe_id == new.spiffe_id
+        && found.batch == new.batch
+}

@@ -1,0 +1,154 @@
+//! Recording signatures: `intent` becomes `issued`, once.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Binary};
+use issuance::RecordError;
+use wire::EnrollmentId;
+
+use crate::change::Signatures;
+use crate::link::{Fault, Link, on};
+use crate::tables::{NewAudit, certificate, enrollment};
+
+/// A certificate row of an enrollment.
+struct Row {
+    id: i64,
+    open: bool,
+    der: Option<Vec<u8>>,
+    profile: String,
+    created_at: i64,
+}
+
+/// Rows by (challenge, issuer, serial).
+type Rows = HashMap<(Vec<u8>, Vec<u8>, Vec<u8>), Row>;
+
+/// Record signatures inside the open transaction; one verdict for each job, in order.
+///
+/// `again`: an earlier transaction with the same signatures may have been committed; finding them is a success.
+pub(crate) fn issued(
+    link: &mut Link,
+    jobs: &[&Signatures],
+    again: bool,
+) -> Result<Vec<Result<(), RecordError>>, Fault> {
+    let rows = look(link, jobs, again)?;
+    let mut taken = HashSet::new();
+    let mut updates: Vec<(i64, &[u8])> = Vec::new();
+    let mut audits = Vec::new();
+    let mut verdicts = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let found: Vec<(&Row, &[u8])> = job
+            .issued
+            .iter()
+            .filter_map(|i| {
+                let key = (
+                    job.challenge.to_vec(),
+                    i.issuer_key_id.clone(),
+                    i.serial.octets().to_vec(),
+                );
+                rows.get(&key).map(|row| (row, i.certificate.as_slice()))
+            })
+            .collect();
+        let complete = !found.is_empty() && found.len() == job.issued.len();
+        let fresh = found.iter().map(|(row, _)| row.id).collect::<HashSet<_>>();
+        let open = fresh.len() == found.len() && found.iter().all(|(row, _)| row.open && !taken.contains(&row.id));
+        if complete && open {
+            taken.extend(fresh);
+            updates.extend(found.iter().map(|(row, der)| (row.id, *der)));
+            audits.push(entry(job, &found));
+            verdicts.push(Ok(()));
+        } else if again && complete && found.iter().all(|(row, der)| row.der.as_deref() == Some(*der)) {
+            verdicts.push(Ok(()));
+        } else {
+            verdicts.push(Err(RecordError::IntentClosed));
+        }
+    }
+    if close(link, &updates)? != updates.len() {
+        // Another server's recovery came between the look and the update.
+        return Err(Fault::Raced("an intent was closed meanwhile".to_owned()));
+    }
+    crate::keeping::audit(link, &audits)?;
+    Ok(verdicts)
+}
+
+fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Fault> {
+    let challenges: Vec<&[u8]> = jobs.iter().map(|j| j.challenge.as_slice()).collect();
+    type Loaded = (Vec<u8>, Vec<u8>, Vec<u8>, i64, String, String, i64);
+    let loaded: Vec<Loaded> = on!(link, c => certificate::table
+        .inner_join(enrollment::table)
+        .filter(enrollment::challenge.eq_any(&challenges))
+        .select((
+            enrollment::challenge,
+            certificate::issuer_key_id,
+            certificate::serial,
+            certificate::id,
+            certificate::state,
+            certificate::profile,
+            certificate::created_at,
+        ))
+        .load(c))?;
+    let mut ders: HashMap<i64, Vec<u8>> = HashMap::new();
+    if again {
+        let ids: Vec<i64> = loaded.iter().map(|row| row.3).collect();
+        let found: Vec<(i64, Option<Vec<u8>>)> = on!(link, c => certificate::table
+            .filter(certificate::id.eq_any(&ids))
+            .select((certificate::id, certificate::der))
+            .load(c))?;
+        ders.extend(found.into_iter().filter_map(|(id, der)| der.map(|der| (id, der))));
+    }
+    Ok(loaded
+        .into_iter()
+        .map(|(challenge, issuer, serial, id, state, profile, created_at)| {
+            let row = Row {
+                id,
+                open: state == "intent",
+                der: ders.remove(&id),
+                profile,
+                created_at,
+            };
+            ((challenge, issuer, serial), row)
+        })
+        .collect())
+}
+
+/// The conditional update; how many rows it found still open.
+fn close(link: &mut Link, updates: &[(i64, &[u8])]) -> Result<usize, Fault> {
+    if updates.is_empty() {
+        return Ok(0);
+    }
+    match link {
+        Link::Sqlite(c) => {
+            let mut count = 0;
+            for (id, der) in updates {
+                count += diesel::update(certificate::table.find(id).filter(certificate::state.eq("intent")))
+                    .set((certificate::state.eq("issued"), certificate::der.eq(der)))
+                    .execute(c)?;
+            }
+            Ok(count)
+        }
+        Link::Postgres(c) => Ok(diesel::sql_query(
+            "UPDATE certificate AS c SET state = 'issued', certificate = v.der \
+             FROM unnest($1, $2) AS v (id, der) WHERE c.id = v.id AND c.state = 'intent'",
+        )
+        .bind::<Array<BigInt>, _>(updates.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind::<Array<Binary>, _>(updates.iter().map(|(_, der)| *der).collect::<Vec<_>>())
+        .execute(c)?),
+    }
+}
+
+/// The audit record. Its time is the order's: the store has no clock of its own.
+fn entry(job: &Signatures, found: &[(&Row, &[u8])]) -> NewAudit {
+    let list: Vec<String> = found
+        .iter()
+        .zip(&job.issued)
+        .map(|((row, _), i)| format!("{} {}", row.profile, i.serial.hex()))
+        .collect();
+    NewAudit {
+        at: found.iter().map(|(row, _)| row.created_at).max().unwrap_or_default(),
+        action: "enrollment.issued".to_owned(),
+        actor: "server".to_owned(),
+        subject: EnrollmentId(job.challenge).to_string(),
+        reason: "ISSUED".to_owned(),
+        detail: list.join(", "),
+    }
+}

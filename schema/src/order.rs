@@ -1,0 +1,382 @@
+//! Recording orders and their intents: look, decide, write.
+//!
+//! A batch of orders costs the same number of statements as one order. What the look-up does not see because another
+//! server was quicker, the UNIQUE indexes refuse; the writer then looks again, one order at a time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Binary, Text};
+use issuance::RecordError;
+
+use crate::change::{NewIntent, NewOrder, TpmFacts};
+use crate::link::{Fault, Link, insert, on};
+use crate::seen::{Holder, Known, Seen};
+use crate::tables::{
+    NewAudit, NewCertificate, blocked_key, certificate, device, enrollment, evidence, identity, key_owner,
+};
+
+/// Whether a UNIQUE index that refused is the one on (serial, issuer).
+pub(crate) fn is_serial(constraint: &str) -> bool {
+    constraint == "certificate_serial" || constraint.contains("certificate.serial")
+}
+
+/// Record orders inside the open transaction; one verdict for each, in order.
+///
+/// `again`: an earlier transaction with the same order may have been committed; finding it is a success.
+pub(crate) fn intend(
+    link: &mut Link,
+    orders: &[&NewOrder],
+    again: bool,
+) -> Result<Vec<Result<(), RecordError>>, Fault> {
+    let mut seen = look(link, orders)?;
+    let mut verdicts = Vec::with_capacity(orders.len());
+    let mut accepted = Vec::new();
+    for order in orders {
+        let mut verdict = seen.accept(order);
+        if again && verdict == Err(RecordError::ChallengeUsed) && is_ours(link, order)? {
+            verdict = Ok(());
+        } else if verdict.is_ok() {
+            accepted.push(*order);
+        }
+        verdicts.push(verdict);
+    }
+    write(link, &seen, &accepted)?;
+    Ok(verdicts)
+}
+
+/// Everything the orders depend on, in one look.
+fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
+    let mut seen = Seen::default();
+    let bindings = || orders.iter().filter_map(|o| o.device.as_ref());
+    // A name with U+0000 cannot be in the inventory, and PostgreSQL would refuse the question.
+    let names: Vec<&str> = bindings()
+        .map(|b| b.name.as_str())
+        .filter(|n| !n.contains('\0'))
+        .collect();
+    if bindings().next().is_some() {
+        let eks: Vec<&[u8]> = bindings().map(|b| b.ek.as_slice()).collect();
+        // `as_select` fixes the engine, hence a macro and not a value.
+        macro_rules! wanted {
+            () => {
+                device::table
+                    .filter(
+                        device::name
+                            .eq_any(&names)
+                            .or(device::ek_spki_sha256.eq_any(&eks)),
+                    )
+                    .order(device::id)
+                    .select(Known::as_select())
+            };
+        }
+        // Locked in the order of ids, until the end of the transaction: nobody else binds, holds or certifies these
+        // devices meanwhile, and two servers never wait for each other.
+        let known: Vec<Known> = match link {
+            Link::Sqlite(c) => wanted!().load(c)?,
+            Link::Postgres(c) => wanted!().for_no_key_update().load(c)?,
+        };
+        for one in known {
+            seen.know(one);
+        }
+    }
+    let challenges: Vec<&[u8]> = orders.iter().map(|o| o.challenge.as_slice()).collect();
+    let used: Vec<Vec<u8>> = on!(link, c => enrollment::table
+        .filter(enrollment::challenge.eq_any(&challenges))
+        .select(enrollment::challenge)
+        .load(c))?;
+    seen.used.extend(used);
+    let keys: Vec<&[u8]> = orders
+        .iter()
+        .flat_map(|o| &o.intents)
+        .map(|i| i.spki_sha256.as_slice())
+        .collect();
+    let blocked: Vec<Vec<u8>> = on!(link, c => blocked_key::table
+        .filter(blocked_key::spki_sha256.eq_any(&keys))
+        .select(blocked_key::spki_sha256)
+        .load(c))?;
+    seen.blocked.extend(blocked);
+    let owners: Vec<(Vec<u8>, Option<String>)> = on!(link, c => key_owner::table
+        .left_join(device::table)
+        .filter(key_owner::spki_sha256.eq_any(&keys))
+        .select((key_owner::spki_sha256, device::name.nullable()))
+        .load(c))?;
+    seen.owned_before = owners.iter().map(|(key, _)| key.clone()).collect();
+    seen.owners.extend(owners);
+    let ids = seen.ids();
+    if !ids.is_empty() {
+        let held: Vec<(i64, String, String, i64, Vec<u8>)> = on!(link, c => identity::table
+            .inner_join(certificate::table)
+            .filter(identity::device_id.eq_any(&ids))
+            .select((
+                identity::device_id,
+                identity::profile,
+                certificate::state,
+                certificate::not_after,
+                certificate::spki_sha256,
+            ))
+            .load(c))?;
+        for (id, profile, state, not_after, spki_sha256) in held {
+            let holder = Holder {
+                open: state == "intent",
+                orphan: state == "orphan",
+                not_after,
+                spki_sha256,
+            };
+            seen.identities.insert((id, profile), holder);
+        }
+    }
+    Ok(seen)
+}
+
+/// Whether the enrollment on record is this very order, down to its serials.
+fn is_ours(link: &mut Link, order: &NewOrder) -> Result<bool, Fault> {
+    let found: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = on!(link, c => certificate::table
+        .inner_join(enrollment::table)
+        .filter(enrollment::challenge.eq(order.challenge.as_slice()))
+        .filter(certificate::state.eq("intent"))
+        .order(certificate::id)
+        .select((enrollment::request_sha256, certificate::issuer_key_id, certificate::serial))
+        .load(c))?;
+    let same = |(row, intent): (&(Vec<u8>, Vec<u8>, Vec<u8>), &NewIntent)| {
+        row.0 == order.request_sha256 && row.1 == intent.issuer_key_id && row.2 == intent.serial
+    };
+    // Without intents there is nothing that tells this order from another server's twin.
+    Ok(!found.is_empty() && found.len() == order.intents.len() && found.iter().zip(&order.intents).all(same))
+}
+
+/// Write accepted orders: everything or an error.
+fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fault> {
+    if accepted.is_empty() {
+        return Ok(());
+    }
+    bind(link, &seen.changed)?;
+    let device_of = |order: &NewOrder| order.device.as_ref().and_then(|b| seen.id_of(&b.name));
+    let ids = enrollments(link, accepted, device_of)?;
+    let mut proofs = Vec::new();
+    let mut certificates = Vec::new();
+    let mut audits: Vec<NewAudit> = Vec::new();
+    for order in accepted {
+        let id = *ids
+            .get(order.challenge.as_slice())
+            .ok_or_else(|| Fault::Failed("an enrollment without an id".to_owned()))?;
+        if let Some(e) = &order.evidence {
+            proofs.push((
+                evidence::enrollment_id.eq(id),
+                evidence::digest.eq(e.digest.as_slice()),
+                evidence::bytes.eq(e.bytes.as_slice()),
+            ));
+        }
+        for intent in &order.intents {
+            certificates.push(new_certificate(order, intent, id, device_of(order)));
+        }
+        audits.push(order.audit.clone());
+    }
+    insert!(link, evidence::table, &proofs);
+    let rows = insert_certificates(link, &certificates)?;
+    let mut keys = BTreeMap::new();
+    let mut identities = BTreeMap::new();
+    for (row, new) in rows.iter().zip(&certificates) {
+        if !seen.owned_before.contains(&new.spki_sha256) {
+            keys.insert(new.spki_sha256.as_slice(), new.device_id);
+        }
+        if let Some(owner) = new.device_id {
+            identities.insert((owner, new.profile.as_str()), *row);
+        }
+    }
+    let keys: Vec<_> = keys
+        .into_iter()
+        .map(|(spki, owner)| (key_owner::spki_sha256.eq(spki), key_owner::device_id.eq(owner)))
+        .collect();
+    insert!(link, key_owner::table, &keys);
+    put_identities(link, &identities)?;
+    crate::keeping::audit(link, &audits)
+}
+
+/// Bind EKs and note the facts about their TPMs.
+fn bind(link: &mut Link, changed: &BTreeMap<i64, ([u8; 32], TpmFacts)>) -> Result<(), Fault> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let count = match link {
+        Link::Sqlite(c) => {
+            let mut count = 0;
+            for (id, (ek, facts)) in changed {
+                count += diesel::update(device::table.find(id))
+                    .set((
+                        device::ek_spki_sha256.eq(ek.as_slice()),
+                        device::ek_certificate_sha256.eq(&facts.ek_certificate_sha256),
+                        device::manufacturer.eq(&facts.manufacturer),
+                        device::model.eq(&facts.model),
+                        device::version.eq(&facts.version),
+                        device::assurance.eq(&facts.assurance),
+                        device::anchor.eq(&facts.anchor),
+                    ))
+                    .execute(c)?;
+            }
+            count
+        }
+        Link::Postgres(c) => {
+            let list =
+                |f: fn(&TpmFacts) -> &str| -> Vec<&str> { changed.values().map(|(_, facts)| f(facts)).collect() };
+            diesel::sql_query(
+                "UPDATE device AS d SET ek_spki_sha256 = v.ek, ek_certificate_sha256 = v.certificate, \
+                 manufacturer = v.manufacturer, model = v.model, version = v.version, assurance = v.assurance, \
+                 anchor = v.anchor FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) \
+                 AS v (id, ek, certificate, manufacturer, model, version, assurance, anchor) WHERE d.id = v.id",
+            )
+            .bind::<Array<BigInt>, _>(changed.keys().copied().collect::<Vec<i64>>())
+            .bind::<Array<Binary>, _>(changed.values().map(|(ek, _)| ek.as_slice()).collect::<Vec<_>>())
+            .bind::<Array<Binary>, _>(
+                changed
+                    .values()
+                    .map(|(_, f)| f.ek_certificate_sha256.as_slice())
+                    .collect::<Vec<_>>(),
+            )
+            .bind::<Array<Text>, _>(list(|f| &f.manufacturer))
+            .bind::<Array<Text>, _>(list(|f| &f.model))
+            .bind::<Array<Text>, _>(list(|f| &f.version))
+            .bind::<Array<Text>, _>(list(|f| &f.assurance))
+            .bind::<Array<Text>, _>(list(|f| &f.anchor))
+            .execute(c)?
+        }
+    };
+    if count == changed.len() {
+        Ok(())
+    } else {
+        Err(Fault::Raced("a device went away".to_owned()))
+    }
+}
+
+/// Insert enrollments; their row ids by challenge.
+fn enrollments(
+    link: &mut Link,
+    accepted: &[&NewOrder],
+    device_of: impl Fn(&NewOrder) -> Option<i64>,
+) -> Result<HashMap<Vec<u8>, i64>, Fault> {
+    // In one order everywhere, so that two servers with the same challenges do not wait for each other.
+    let mut sorted = accepted.to_vec();
+    sorted.sort_by_key(|o| o.challenge);
+    let rows: Vec<_> = sorted
+        .iter()
+        .map(|order| {
+            (
+                enrollment::challenge.eq(order.challenge.as_slice()),
+                enrollment::request_sha256.eq(order.request_sha256.as_slice()),
+                enrollment::device_id.eq(device_of(order)),
+                enrollment::created_at.eq(order.at),
+            )
+        })
+        .collect();
+    match link {
+        Link::Sqlite(c) => {
+            let mut ids = HashMap::with_capacity(rows.len());
+            for (order, row) in sorted.iter().zip(rows) {
+                let id = diesel::insert_into(enrollment::table)
+                    .values(row)
+                    .returning(enrollment::id)
+                    .get_result(c)?;
+                ids.insert(order.challenge.to_vec(), id);
+            }
+            Ok(ids)
+        }
+        Link::Postgres(c) => {
+            let pairs: Vec<(Vec<u8>, i64)> = diesel::insert_into(enrollment::table)
+                .values(&rows)
+                .returning((enrollment::challenge, enrollment::id))
+                .get_results(c)?;
+            Ok(pairs.into_iter().collect())
+        }
+    }
+}
+
+fn new_certificate(order: &NewOrder, intent: &NewIntent, enrollment_id: i64, device_id: Option<i64>) -> NewCertificate {
+    NewCertificate {
+        serial: intent.serial.clone(),
+        issuer_key_id: intent.issuer_key_id.clone(),
+        enrollment_id,
+        device_id,
+        profile: intent.profile.clone(),
+        profile_sha256: intent.profile_sha256.clone(),
+        key_role: intent.key_role,
+        spki_sha256: intent.spki_sha256.to_vec(),
+        tbs: intent.tbs.clone(),
+        state: "intent",
+        not_before: intent.not_before,
+        not_after: intent.not_after,
+        created_at: order.at,
+        decision: intent.decision.clone(),
+    }
+}
+
+/// Insert intents; their row ids in the same order.
+fn insert_certificates(link: &mut Link, rows: &[NewCertificate]) -> Result<Vec<i64>, Fault> {
+    match link {
+        Link::Sqlite(c) => {
+            let mut ids = Vec::with_capacity(rows.len());
+            for row in rows {
+                ids.push(
+                    diesel::insert_into(certificate::table)
+                        .values(row)
+                        .returning(certificate::id)
+                        .get_result(c)?,
+                );
+            }
+            Ok(ids)
+        }
+        Link::Postgres(c) => {
+            let mut found: HashMap<(Vec<u8>, Vec<u8>), i64> = HashMap::with_capacity(rows.len());
+            for part in rows.chunks(1000) {
+                let ids: Vec<(Vec<u8>, Vec<u8>, i64)> = diesel::insert_into(certificate::table)
+                    .values(part)
+                    .returning((certificate::issuer_key_id, certificate::serial, certificate::id))
+                    .get_results(c)?;
+                found.extend(ids.into_iter().map(|(issuer, serial, id)| ((issuer, serial), id)));
+            }
+            rows.iter()
+                .map(|row| {
+                    found
+                        .get(&(row.issuer_key_id.clone(), row.serial.clone()))
+                        .copied()
+                        .ok_or_else(|| Fault::Failed("an intent without an id".to_owned()))
+                })
+                .collect()
+        }
+    }
+}
+
+/// Let certificates stand for their devices; the devices are locked.
+fn put_identities(link: &mut Link, rows: &BTreeMap<(i64, &str), i64>) -> Result<(), Fault> {
+    let values: Vec<_> = rows
+        .iter()
+        .map(|((owner, profile), row)| {
+            (
+                identity::device_id.eq(*owner),
+                identity::profile.eq(*profile),
+                identity::certificate_id.eq(*row),
+            )
+        })
+        .collect();
+    macro_rules! upsert {
+        ($c:expr, $values:expr) => {
+            diesel::insert_into(identity::table)
+                .values($values)
+                .on_conflict((identity::device_id, identity::profile))
+                .do_update()
+                .set(identity::certificate_id.eq(diesel::upsert::excluded(identity::certificate_id)))
+                .execute($c)?
+        };
+    }
+    match link {
+        Link::Sqlite(c) => {
+            for value in values {
+                upsert!(c, value);
+            }
+        }
+        Link::Postgres(c) => {
+            for part in values.chunks(1000) {
+                upsert!(c, part);
+            }
+        }
+    }
+    Ok(())
+}

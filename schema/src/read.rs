@@ -1,0 +1,373 @@
+//! Questions.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use issuance::{AuditRecord, KeyRole};
+
+use crate::link::{Fault, Link, on};
+use crate::rows::{
+    AuditFilter, CertificateRow, CertificateState, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow, EvidenceRow, Page,
+};
+use crate::tables::{audit, certificate, challenge_attempt, device, enrollment, evidence, identity};
+
+/// A row of `device`.
+#[derive(Queryable, Selectable, Debug)]
+#[diesel(table_name = device)]
+pub(crate) struct StoredDevice {
+    id: i64,
+    name: String,
+    ek_spki_sha256: Option<Vec<u8>>,
+    first_contact_until: Option<i64>,
+    held: bool,
+    batch: Option<String>,
+    dns_names: String,
+    spiffe_id: Option<String>,
+    ek_certificate_sha256: Option<Vec<u8>>,
+    manufacturer: Option<String>,
+    model: Option<String>,
+    version: Option<String>,
+    assurance: Option<String>,
+    anchor: Option<String>,
+    created_at: i64,
+}
+
+/// A row of `certificate`.
+#[derive(Queryable, Selectable, Debug)]
+#[diesel(table_name = certificate)]
+struct StoredCertificate {
+    id: i64,
+    serial: Vec<u8>,
+    issuer_key_id: Vec<u8>,
+    profile: String,
+    key_role: String,
+    spki_sha256: Vec<u8>,
+    state: String,
+    tbs: Vec<u8>,
+    der: Option<Vec<u8>>,
+    not_before: i64,
+    not_after: i64,
+    created_at: i64,
+}
+
+/// A certificate with its enrollment's challenge and its device's name.
+type Joined = (StoredCertificate, Vec<u8>, Option<String>);
+
+/// A column of fixed length. The tables hold its length; a wrong one is a damaged database.
+pub(crate) fn array<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], Fault> {
+    <[u8; N]>::try_from(bytes).map_err(|b| Fault::Failed(format!("{} bytes where {N} belong", b.len())))
+}
+
+impl StoredDevice {
+    pub(crate) fn into_row(self, last_seen_at: Option<i64>) -> Result<DeviceRow, Fault> {
+        let facts = (
+            self.ek_certificate_sha256,
+            self.manufacturer,
+            self.model,
+            self.version,
+            self.assurance,
+            self.anchor,
+        );
+        let tpm = match facts {
+            (Some(ek), Some(manufacturer), Some(model), Some(version), Some(assurance), Some(anchor)) => {
+                Some(DeviceTpm {
+                    ek_certificate_sha256: array(ek)?,
+                    manufacturer,
+                    model,
+                    version,
+                    assurance,
+                    anchor,
+                })
+            }
+            _ => None,
+        };
+        Ok(DeviceRow {
+            id: self.id,
+            name: self.name,
+            ek_spki_sha256: self.ek_spki_sha256.map(array).transpose()?,
+            first_contact_until: self.first_contact_until,
+            held: self.held,
+            batch: self.batch,
+            dns_names: serde_json::from_str(&self.dns_names).map_err(|e| Fault::Failed(e.to_string()))?,
+            spiffe_id: self.spiffe_id,
+            tpm,
+            created_at: self.created_at,
+            last_seen_at,
+        })
+    }
+}
+
+fn certificate_row((row, challenge, device): Joined) -> Result<CertificateRow, Fault> {
+    Ok(CertificateRow {
+        id: row.id,
+        serial: row.serial,
+        issuer_key_id: row.issuer_key_id,
+        enrollment_id: array(challenge)?,
+        device,
+        profile: row.profile,
+        key_role: match row.key_role.as_str() {
+            "attestation" => KeyRole::Attestation,
+            "identity" => KeyRole::Identity,
+            other => return Err(Fault::Failed(format!("key role `{other}`"))),
+        },
+        spki_sha256: array(row.spki_sha256)?,
+        state: match row.state.as_str() {
+            "intent" => CertificateState::Intent,
+            "issued" => CertificateState::Issued,
+            "orphan" => CertificateState::Orphan,
+            other => return Err(Fault::Failed(format!("state `{other}`"))),
+        },
+        tbs: row.tbs,
+        certificate: row.der,
+        not_before: row.not_before,
+        not_after: row.not_after,
+        created_at: row.created_at,
+    })
+}
+
+/// Certificates with what belongs to them; filter, order and limit are added behind.
+macro_rules! certificates {
+    ($link:expr, $from:ident => $rest:expr) => {{
+        let rows: Vec<Joined> = on!($link, c => {
+            let $from = certificate::table
+                .inner_join(enrollment::table)
+                .left_join(device::table.on(device::id.nullable().eq(certificate::device_id)))
+                .select((StoredCertificate::as_select(), enrollment::challenge, device::name.nullable()));
+            $rest.load(c)
+        })?;
+        rows.into_iter().map(certificate_row).collect::<Result<Vec<CertificateRow>, Fault>>()
+    }};
+}
+
+pub(crate) fn ping(link: &mut Link) -> Result<(), Fault> {
+    // A table of ours, so that a database without our tables does not answer.
+    let _count: Option<i64> =
+        on!(link, c => audit::table.select(audit::id).order(audit::id.desc()).first(c).optional())?;
+    Ok(())
+}
+
+pub(crate) fn latest_time(link: &mut Link) -> Result<Option<i64>, Fault> {
+    let told: Option<i64> = on!(link, c => audit::table.select(diesel::dsl::max(audit::at)).first(c))?;
+    let ordered: Option<i64> =
+        on!(link, c => enrollment::table.select(diesel::dsl::max(enrollment::created_at)).first(c))?;
+    Ok(told.max(ordered))
+}
+
+pub(crate) fn enrollment(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<EnrollmentRow>, Fault> {
+    let found: Option<(Vec<u8>, Option<String>, i64)> = on!(link, c => enrollment::table
+        .left_join(device::table)
+        .filter(enrollment::challenge.eq(challenge.as_slice()))
+        .select((enrollment::request_sha256, device::name.nullable(), enrollment::created_at))
+        .first(c)
+        .optional())?;
+    let Some((request_sha256, device, created_at)) = found else {
+        return Ok(None);
+    };
+    let certificates = certificates!(link, all => all
+        .filter(enrollment::challenge.eq(challenge.as_slice()))
+        .order(certificate::id))?;
+    Ok(Some(EnrollmentRow {
+        id: *challenge,
+        request_sha256: array(request_sha256)?,
+        device,
+        certificates,
+        created_at,
+    }))
+}
+
+pub(crate) fn failed_attempts(link: &mut Link, challenge: &[u8; 16]) -> Result<u32, Fault> {
+    let failures: Option<i64> = on!(link, c => challenge_attempt::table
+        .filter(challenge_attempt::challenge.eq(challenge.as_slice()))
+        .select(challenge_attempt::failures)
+        .first(c)
+        .optional())?;
+    Ok(u32::try_from(failures.unwrap_or(0)).unwrap_or(u32::MAX))
+}
+
+/// When devices were last issued something.
+fn last_seen(link: &mut Link, ids: &[i64]) -> Result<HashMap<i64, i64>, Fault> {
+    let found: Vec<(Option<i64>, Option<i64>)> = on!(link, c => certificate::table
+        .filter(certificate::device_id.eq_any(ids))
+        .filter(certificate::state.eq("issued"))
+        .group_by(certificate::device_id)
+        .select((certificate::device_id, diesel::dsl::max(certificate::created_at)))
+        .load(c))?;
+    Ok(found.into_iter().filter_map(|(id, at)| Some((id?, at?))).collect())
+}
+
+fn with_last_seen(link: &mut Link, stored: Vec<StoredDevice>) -> Result<Vec<DeviceRow>, Fault> {
+    let ids: Vec<i64> = stored.iter().map(|d| d.id).collect();
+    let seen = last_seen(link, &ids)?;
+    stored
+        .into_iter()
+        .map(|d| {
+            let at = seen.get(&d.id).copied();
+            d.into_row(at)
+        })
+        .collect()
+}
+
+pub(crate) fn device_by_name(link: &mut Link, name: &str) -> Result<Option<DeviceRow>, Fault> {
+    if name.contains('\0') {
+        return Ok(None);
+    }
+    let found: Vec<StoredDevice> = on!(link, c => device::table
+        .filter(device::name.eq(name))
+        .select(StoredDevice::as_select())
+        .load(c))?;
+    Ok(with_last_seen(link, found)?.pop())
+}
+
+pub(crate) fn device_by_ek(link: &mut Link, ek: &[u8; 32]) -> Result<Option<DeviceRow>, Fault> {
+    let found: Vec<StoredDevice> = on!(link, c => device::table
+        .filter(device::ek_spki_sha256.eq(ek.as_slice()))
+        .select(StoredDevice::as_select())
+        .load(c))?;
+    Ok(with_last_seen(link, found)?.pop())
+}
+
+diesel::define_sql_function! {
+    /// `replace`, which both engines have: a text that changes when the needle is taken out contains it, byte for
+    /// byte. (LIKE folds case on one engine only.)
+    fn replace(text: diesel::sql_types::Text, needle: diesel::sql_types::Text, by: diesel::sql_types::Text) -> diesel::sql_types::Text;
+}
+
+pub(crate) fn find_devices(
+    link: &mut Link,
+    filter: &DeviceFilter,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Page<DeviceRow>, Fault> {
+    let texts = [&filter.name_contains, &filter.batch, &filter.manufacturer];
+    if texts.into_iter().flatten().any(|t| t.contains('\0')) {
+        return Ok(Page {
+            items: Vec::new(),
+            next: None,
+        });
+    }
+    let size = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+    let mut found: Vec<StoredDevice> = on!(link, c => {
+        let mut query = device::table
+            .select(StoredDevice::as_select())
+            .order(device::id)
+            .limit(i64::from(limit.max(1)) + 1)
+            .into_boxed();
+        if let Some(after) = after {
+            query = query.filter(device::id.gt(after));
+        }
+        if let Some(part) = filter.name_contains.as_deref().filter(|p| !p.is_empty()) {
+            query = query.filter(replace(device::name, part, "").ne(device::name));
+        }
+        if let Some(batch) = &filter.batch {
+            query = query.filter(device::batch.eq(batch));
+        }
+        if let Some(manufacturer) = &filter.manufacturer {
+            query = query.filter(device::manufacturer.eq(manufacturer));
+        }
+        if let Some(before) = filter.expires_before {
+            let ending = identity::table
+                .inner_join(certificate::table)
+                .filter(identity::device_id.eq(device::id))
+                .filter(certificate::state.eq("issued"))
+                .filter(certificate::not_after.lt(before));
+            query = query.filter(diesel::dsl::exists(ending));
+        }
+        query.load(c)
+    })?;
+    let more = found.len() > size;
+    found.truncate(size);
+    let next = if more { found.last().map(|d| d.id) } else { None };
+    Ok(Page {
+        items: with_last_seen(link, found)?,
+        next,
+    })
+}
+
+pub(crate) fn certificates_of(link: &mut Link, name: &str) -> Result<Vec<CertificateRow>, Fault> {
+    if name.contains('\0') {
+        return Ok(Vec::new());
+    }
+    certificates!(link, all => all.filter(device::name.eq(name)).order(certificate::id.desc()))
+}
+
+pub(crate) fn live_identity(
+    link: &mut Link,
+    name: &str,
+    profile: &str,
+    now: i64,
+) -> Result<Option<CertificateRow>, Fault> {
+    if name.contains('\0') || profile.contains('\0') {
+        return Ok(None);
+    }
+    let standing: Option<i64> = on!(link, c => identity::table
+        .inner_join(device::table.on(device::id.eq(identity::device_id)))
+        .filter(device::name.eq(name))
+        .filter(identity::profile.eq(profile))
+        .select(identity::certificate_id)
+        .first(c)
+        .optional())?;
+    let Some(id) = standing else {
+        return Ok(None);
+    };
+    let mut found = certificates!(link, all => all
+        .filter(certificate::id.eq(id))
+        .filter(certificate::state.eq("issued"))
+        .filter(certificate::not_after.ge(now)))?;
+    Ok(found.pop())
+}
+
+pub(crate) fn by_serial(link: &mut Link, serial: &[u8]) -> Result<Option<CertificateRow>, Fault> {
+    let mut found = certificates!(link, all => all
+        .filter(certificate::serial.eq(serial))
+        .order(certificate::id.desc())
+        .limit(1))?;
+    Ok(found.pop())
+}
+
+pub(crate) fn evidence(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<EvidenceRow>, Fault> {
+    let found: Option<(Vec<u8>, Vec<u8>)> = on!(link, c => evidence::table
+        .inner_join(enrollment::table)
+        .filter(enrollment::challenge.eq(challenge.as_slice()))
+        .select((evidence::digest, evidence::bytes))
+        .first(c)
+        .optional())?;
+    found
+        .map(|(digest, bytes)| {
+            Ok(EvidenceRow {
+                digest: array(digest)?,
+                bytes,
+            })
+        })
+        .transpose()
+}
+
+pub(crate) fn orphans(link: &mut Link) -> Result<Vec<CertificateRow>, Fault> {
+    certificates!(link, all => all.filter(certificate::state.eq("orphan")).order(certificate::id))
+}
+
+pub(crate) fn audit_entries(link: &mut Link, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRecord>, Fault> {
+    if filter.subject.as_ref().is_some_and(|s| s.contains('\0')) {
+        return Ok(Vec::new());
+    }
+    type Loaded = (i64, String, String, String, String, String);
+    let loaded: Vec<Loaded> = on!(link, c => {
+        let mut query = audit::table
+            .select((audit::at, audit::action, audit::actor, audit::subject, audit::reason, audit::detail))
+            .order(audit::id.desc())
+            .limit(i64::from(limit))
+            .into_boxed();
+        if let Some(subject) = &filter.subject {
+            query = query.filter(audit::subject.eq(subject));
+        }
+        query.load(c)
+    })?;
+    let record = |(at, action, actor, subject, reason, detail): Loaded| AuditRecord {
+        at: attest::UnixTime(at),
+        action,
+        actor,
+        subject,
+        reason,
+        detail,
+    };
+    Ok(loaded.into_iter().map(record).collect())
+}

@@ -1,0 +1,199 @@
+//! The decision over an order, on what was seen in the transaction that will record it. Pure.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use diesel::prelude::*;
+use issuance::RecordError;
+
+use crate::change::{Binding, NewOrder, TpmFacts};
+use crate::tables::device;
+
+/// A device as far as orders are concerned.
+#[derive(Queryable, Selectable, Debug, Clone)]
+#[diesel(table_name = device)]
+pub(crate) struct Known {
+    id: i64,
+    name: String,
+    ek_spki_sha256: Option<Vec<u8>>,
+    first_contact_until: Option<i64>,
+    held: bool,
+    ek_certificate_sha256: Option<Vec<u8>>,
+    manufacturer: Option<String>,
+    model: Option<String>,
+    version: Option<String>,
+    assurance: Option<String>,
+    anchor: Option<String>,
+}
+
+/// The certificate that stands for a device under a profile.
+#[derive(Debug, Clone)]
+pub(crate) struct Holder {
+    /// Its signature is under way.
+    pub(crate) open: bool,
+    /// Its signature got lost.
+    pub(crate) orphan: bool,
+    /// Its last second.
+    pub(crate) not_after: i64,
+    /// Its key.
+    pub(crate) spki_sha256: Vec<u8>,
+}
+
+/// What the records say, and what the accepted orders of this batch add to it.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    devices: HashMap<String, Known>,
+    by_ek: HashMap<Vec<u8>, String>,
+    /// Challenges already used.
+    pub(crate) used: HashSet<Vec<u8>>,
+    /// Keys blocked.
+    pub(crate) blocked: HashSet<Vec<u8>>,
+    /// Keys certified before, and the device they belong to; none: the CA's own.
+    pub(crate) owners: HashMap<Vec<u8>, Option<String>>,
+    /// Who stands for (device, profile).
+    pub(crate) identities: HashMap<(i64, String), Holder>,
+    /// Bindings and facts to write, by device.
+    pub(crate) changed: BTreeMap<i64, ([u8; 32], TpmFacts)>,
+    /// Keys that had an owner before this batch.
+    pub(crate) owned_before: HashSet<Vec<u8>>,
+}
+
+impl Seen {
+    /// Note a device of the inventory.
+    pub(crate) fn know(&mut self, known: Known) {
+        if let Some(ek) = &known.ek_spki_sha256 {
+            self.by_ek.insert(ek.clone(), known.name.clone());
+        }
+        self.devices.insert(known.name.clone(), known);
+    }
+
+    /// Row ids of the devices seen.
+    pub(crate) fn ids(&self) -> Vec<i64> {
+        self.devices.values().map(|d| d.id).collect()
+    }
+
+    /// Row id of a device.
+    pub(crate) fn id_of(&self, name: &str) -> Option<i64> {
+        self.devices.get(name).map(|d| d.id)
+    }
+
+    /// Judge an order; when it stands, the next one is judged on top of it.
+    pub(crate) fn accept(&mut self, order: &NewOrder) -> Result<(), RecordError> {
+        if self.used.contains(order.challenge.as_slice()) {
+            return Err(RecordError::ChallengeUsed);
+        }
+        let id = match &order.device {
+            Some(binding) => Some(self.may_bind(binding, order.at)?),
+            None => None,
+        };
+        let name = order.device.as_ref().map(|b| b.name.as_str());
+        let mut profiles = HashSet::new();
+        for intent in &order.intents {
+            let key = intent.spki_sha256.as_slice();
+            if self.blocked.contains(key) {
+                return Err(RecordError::KeyBlocked);
+            }
+            let taken = |device: &str| RecordError::IdentityExists {
+                device: device.to_owned(),
+                profile: intent.profile.clone(),
+            };
+            match (self.owners.get(key), name) {
+                // One identity key, one identity (ISO/IEC 27071 5.2).
+                (Some(Some(owner)), _) if Some(owner.as_str()) != name => return Err(taken(owner)),
+                // A key of the CA itself.
+                (Some(None), Some(_)) => return Err(RecordError::KeyBlocked),
+                _ => {}
+            }
+            if let (Some(id), Some(name)) = (id, name) {
+                let twice = !profiles.insert(intent.profile.as_str());
+                let holder = self.identities.get(&(id, intent.profile.clone()));
+                if twice || holder.is_some_and(|h| h.stands_against(key, order.at)) {
+                    return Err(taken(name));
+                }
+            }
+        }
+        self.add(order, id);
+        Ok(())
+    }
+
+    fn may_bind(&self, binding: &Binding, at: i64) -> Result<i64, RecordError> {
+        let name = &binding.name;
+        if let Some(other) = self.by_ek.get(binding.ek.as_slice())
+            && other != name
+        {
+            return Err(RecordError::EkBoundElsewhere(other.clone()));
+        }
+        let closed = || RecordError::DeviceNotOpen(name.clone());
+        let known = self.devices.get(name).ok_or_else(closed)?;
+        match &known.ek_spki_sha256 {
+            Some(ek) if ek != binding.ek.as_slice() => return Err(RecordError::DeviceBoundElsewhere(name.clone())),
+            Some(_) => {}
+            None if known.first_contact_until.is_some_and(|end| at <= end) => {}
+            None => return Err(closed()),
+        }
+        if known.held {
+            return Err(closed());
+        }
+        Ok(known.id)
+    }
+
+    fn add(&mut self, order: &NewOrder, id: Option<i64>) {
+        self.used.insert(order.challenge.to_vec());
+        if let (Some(binding), Some(id)) = (&order.device, id)
+            && let Some(known) = self.devices.get_mut(&binding.name)
+            && !known.has(binding)
+        {
+            known.take(binding);
+            self.by_ek.insert(binding.ek.to_vec(), binding.name.clone());
+            self.changed.insert(id, (binding.ek, binding.facts.clone()));
+        }
+        for intent in &order.intents {
+            let key = intent.spki_sha256.to_vec();
+            let owner = order.device.as_ref().map(|b| b.name.clone());
+            self.owners.entry(key.clone()).or_insert(owner);
+            if let Some(id) = id {
+                let holder = Holder {
+                    open: true,
+                    orphan: false,
+                    not_after: intent.not_after,
+                    spki_sha256: key,
+                };
+                self.identities.insert((id, intent.profile.clone()), holder);
+            }
+        }
+    }
+}
+
+impl Known {
+    fn has(&self, binding: &Binding) -> bool {
+        let facts = &binding.facts;
+        self.ek_spki_sha256.as_deref() == Some(binding.ek.as_slice())
+            && self.ek_certificate_sha256.as_ref() == Some(&facts.ek_certificate_sha256)
+            && self.manufacturer.as_ref() == Some(&facts.manufacturer)
+            && self.model.as_ref() == Some(&facts.model)
+            && self.version.as_ref() == Some(&facts.version)
+            && self.assurance.as_ref() == Some(&facts.assurance)
+            && self.anchor.as_ref() == Some(&facts.anchor)
+    }
+
+    fn take(&mut self, binding: &Binding) {
+        let facts = binding.facts.clone();
+        self.ek_spki_sha256 = Some(binding.ek.to_vec());
+        self.ek_certificate_sha256 = Some(facts.ek_certificate_sha256);
+        self.manufacturer = Some(facts.manufacturer);
+        self.model = Some(facts.model);
+        self.version = Some(facts.version);
+        self.assurance = Some(facts.assurance);
+        self.anchor = Some(facts.anchor);
+    }
+}
+
+impl Holder {
+    /// Whether it keeps a certificate on `key` from taking its place at `at`.
+    ///
+    /// An orphan or an expired one does not. A live one does, unless it is on the same key and its signature is
+    /// known: that is a renewal of the same identity.
+    fn stands_against(&self, key: &[u8], at: i64) -> bool {
+        let live = !self.orphan && self.not_after >= at;
+        live && (self.open || self.spki_sha256 != key)
+    }
+}

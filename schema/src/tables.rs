@@ -1,0 +1,150 @@
+//! The tables, as both engines have them.
+
+use diesel::prelude::*;
+
+diesel::table! {
+    device (id) {
+        id -> BigInt,
+        name -> Text,
+        ek_spki_sha256 -> Nullable<Binary>,
+        first_contact_until -> Nullable<BigInt>,
+        held -> Bool,
+        batch -> Nullable<Text>,
+        dns_names -> Text,
+        spiffe_id -> Nullable<Text>,
+        ek_certificate_sha256 -> Nullable<Binary>,
+        manufacturer -> Nullable<Text>,
+        model -> Nullable<Text>,
+        version -> Nullable<Text>,
+        assurance -> Nullable<Text>,
+        anchor -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    enrollment (id) {
+        id -> BigInt,
+        challenge -> Binary,
+        request_sha256 -> Binary,
+        device_id -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    evidence (enrollment_id) {
+        enrollment_id -> BigInt,
+        digest -> Binary,
+        bytes -> Binary,
+    }
+}
+
+diesel::table! {
+    certificate (id) {
+        id -> BigInt,
+        serial -> Binary,
+        issuer_key_id -> Binary,
+        enrollment_id -> BigInt,
+        device_id -> Nullable<BigInt>,
+        profile -> Text,
+        profile_sha256 -> Binary,
+        key_role -> Text,
+        spki_sha256 -> Binary,
+        tbs -> Binary,
+        #[sql_name = "certificate"]
+        der -> Nullable<Binary>,
+        state -> Text,
+        not_before -> BigInt,
+        not_after -> BigInt,
+        created_at -> BigInt,
+        decision -> Text,
+    }
+}
+
+diesel::table! {
+    identity (id) {
+        id -> BigInt,
+        device_id -> BigInt,
+        profile -> Text,
+        certificate_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    key_owner (id) {
+        id -> BigInt,
+        spki_sha256 -> Binary,
+        device_id -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    challenge_attempt (id) {
+        id -> BigInt,
+        challenge -> Binary,
+        failures -> BigInt,
+        last_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    blocked_key (id) {
+        id -> BigInt,
+        spki_sha256 -> Binary,
+        reason -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        action -> Text,
+        actor -> Text,
+        subject -> Text,
+        reason -> Text,
+        detail -> Text,
+    }
+}
+
+diesel::joinable!(enrollment -> device (device_id));
+diesel::joinable!(evidence -> enrollment (enrollment_id));
+diesel::joinable!(certificate -> enrollment (enrollment_id));
+diesel::joinable!(certificate -> device (device_id));
+diesel::joinable!(identity -> certificate (certificate_id));
+diesel::joinable!(key_owner -> device (device_id));
+diesel::allow_tables_to_appear_in_same_query!(device, enrollment, evidence, certificate, identity, key_owner);
+
+/// A row to be written into `certificate`.
+#[derive(Insertable, Clone, Debug)]
+#[diesel(table_name = certificate)]
+pub(crate) struct NewCertificate {
+    pub(crate) serial: Vec<u8>,
+    pub(crate) issuer_key_id: Vec<u8>,
+    pub(crate) enrollment_id: i64,
+    pub(crate) device_id: Option<i64>,
+    pub(crate) profile: String,
+    pub(crate) profile_sha256: Vec<u8>,
+    pub(crate) key_role: &'static str,
+    pub(crate) spki_sha256: Vec<u8>,
+    pub(crate) tbs: Vec<u8>,
+    pub(crate) state: &'static str,
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+    pub(crate) created_at: i64,
+    pub(crate) decision: String,
+}
+
+/// A row to be written into `audit`.
+#[derive(Insertable, Clone, Debug)]
+#[diesel(table_name = audit)]
+pub(crate) struct NewAudit {
+    pub(crate) at: i64,
+    pub(crate) action: String,
+    pub(crate) actor: String,
+    pub(crate) subject: String,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
+}

@@ -1,0 +1,360 @@
+//! The one thread that writes: many changes, one transaction, answers only after the commit (group commit).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::change::{Change, Outcome};
+use crate::connect::Place;
+use crate::link::{Fault, Link};
+use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order};
+
+/// After a refused connection, callers are told at once for this long; then the next one tries.
+const BACK_OFF: Duration = Duration::from_millis(250);
+/// How often one change looks again after losing a race.
+const TRIES: usize = 5;
+
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+/// A change on its way.
+struct Job {
+    change: Change,
+    reply: SyncSender<Result<Outcome, StoreError>>,
+    state: Arc<AtomicU8>,
+}
+
+/// The way to the writer. Dropping it ends the thread and waits for it.
+pub(crate) struct Writer {
+    queue: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    patience: Duration,
+}
+
+impl Writer {
+    /// Start the thread on a connection that is ready.
+    pub(crate) fn start(place: Place, link: Link, options: &StoreOptions) -> Result<Self, StoreError> {
+        let group = options.group.clamp(1, 1000);
+        let moment = options.connect_timeout;
+        // Longer than everything the thread itself waits for: connecting, one statement, one lock.
+        let patience = moment * 2 + Duration::from_secs(20);
+        let (queue, jobs) = channel();
+        let mut hand = Hand {
+            place,
+            link: Some(link),
+            moment,
+            refused: None,
+            broken_disk: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || hand.serve(&jobs, group))
+            .map_err(|e| StoreError::Unavailable(format!("no thread for the writer: {e}")))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+            patience,
+        })
+    }
+
+    /// Have a change written; durable on return.
+    pub(crate) fn write(&self, change: Change) -> Result<Outcome, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        let state = Arc::new(AtomicU8::new(QUEUED));
+        let job = Job {
+            change,
+            reply,
+            state: Arc::clone(&state),
+        };
+        let gone = || StoreError::Unavailable("the writer has ended".to_owned());
+        self.queue.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())?;
+        match answer.recv_timeout(self.patience) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Timeout) => {
+                // Whoever changes the state first decides whether it was begun.
+                match state.compare_exchange(QUEUED, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => Err(StoreError::Unavailable("the writer is busy".to_owned())),
+                    Err(_) => Err(StoreError::Unknown("the writer gave no answer in time".to_owned())),
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                if state.load(Ordering::Acquire) == QUEUED {
+                    Err(gone())
+                } else {
+                    Err(StoreError::Unknown("the writer stopped in the middle".to_owned()))
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panics are caught inside; there is nothing to learn here.
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// How a transaction ended.
+enum Ending {
+    Committed(Vec<Outcome>),
+    /// Nothing was written.
+    NotWritten(Fault),
+    /// COMMIT was sent and not confirmed.
+    Unconfirmed(Fault),
+}
+
+/// What the thread holds.
+struct Hand {
+    place: Place,
+    link: Option<Link>,
+    /// How long to wait for a database that went away during a COMMIT.
+    moment: Duration,
+    refused: Option<(Instant, StoreError)>,
+    broken_disk: Option<String>,
+}
+
+impl Hand {
+    fn serve(&mut self, jobs: &Receiver<Job>, group: usize) {
+        while let Ok(first) = jobs.recv() {
+            let mut batch = vec![first];
+            while batch.len() < group {
+                match jobs.try_recv() {
+                    Ok(job) => batch.push(job),
+                    Err(_) => break,
+                }
+            }
+            batch.retain(|job| {
+                job.state
+                    .compare_exchange(QUEUED, TAKEN, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok()
+            });
+            let whole = catch_unwind(AssertUnwindSafe(|| self.write(batch)));
+            if whole.is_err() {
+                // The jobs and their reply channels are gone: their callers hear "unknown". The connection may stand
+                // in the middle of a transaction.
+                tracing::error!("the store's writer panicked; it goes on with a new connection");
+                self.link = None;
+            }
+        }
+    }
+
+    /// Write a batch and answer everyone in it.
+    fn write(&mut self, batch: Vec<Job>) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut ending = self.attempt(&batch, false);
+        if let Ending::NotWritten(Fault::Lost(_)) = ending {
+            // An idle connection that died, for example at a restart of the server: nothing was sent for good.
+            ending = self.attempt(&batch, false);
+        }
+        match ending {
+            Ending::Committed(outcomes) => {
+                for (job, outcome) in batch.into_iter().zip(outcomes) {
+                    answer(job, Ok(outcome));
+                }
+            }
+            Ending::NotWritten(fault @ (Fault::Away(_) | Fault::Lost(_) | Fault::Disk(_))) => {
+                let text = self.place.redact(&fault.text());
+                for job in batch {
+                    answer(job, Err(StoreError::Unavailable(text.clone())));
+                }
+            }
+            // Someone in the batch is at fault, or in a race: each alone, so that no one fails for a neighbour.
+            Ending::NotWritten(_) => {
+                for job in batch {
+                    self.alone(job, false);
+                }
+            }
+            Ending::Unconfirmed(_) => {
+                self.reconnect();
+                for job in batch {
+                    self.alone(job, true);
+                }
+            }
+        }
+    }
+
+    /// Write one change in a transaction of its own. `again`: a transaction with it may have been committed before.
+    fn alone(&mut self, job: Job, mut again: bool) {
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            if again && !job.change.repeatable() {
+                break;
+            }
+            match self.attempt(std::slice::from_ref(&job), again) {
+                Ending::Committed(outcomes) => {
+                    if let Some(outcome) = outcomes.into_iter().next() {
+                        answer(job, Ok(outcome));
+                    }
+                    return;
+                }
+                Ending::NotWritten(fault) => {
+                    let retry = matches!(fault, Fault::Lost(_) | Fault::Raced(_) | Fault::Unique(_));
+                    if let (Change::Intend(_), Fault::Unique(name)) = (&job.change, &fault) {
+                        // Looking again would not find a serial: only the index knows all of them.
+                        if order::is_serial(name) {
+                            answer(job, Ok(Outcome::Recorded(Err(issuance::RecordError::SerialTaken))));
+                            return;
+                        }
+                    }
+                    last = self.place.redact(&fault.text());
+                    if !retry {
+                        break;
+                    }
+                }
+                Ending::Unconfirmed(fault) => {
+                    last = self.place.redact(&fault.text());
+                    again = true;
+                }
+            }
+        }
+        let error = if again {
+            StoreError::Unknown(last)
+        } else {
+            StoreError::Unavailable(last)
+        };
+        answer(job, Err(error));
+    }
+
+    /// One transaction.
+    fn attempt(&mut self, batch: &[Job], again: bool) -> Ending {
+        if let Some(text) = &self.broken_disk {
+            return Ending::NotWritten(Fault::Disk(text.clone()));
+        }
+        let mut link = match self.connected() {
+            Ok(link) => link,
+            Err(e) => return Ending::NotWritten(Fault::Away(e.to_string())),
+        };
+        let written = link
+            .begin()
+            .map_err(Fault::from)
+            .and_then(|()| fill(&mut link, batch, again));
+        let ending = match written {
+            Ok(outcomes) => match link.run("COMMIT") {
+                Ok(()) => Ending::Committed(outcomes),
+                Err(e) => Ending::Unconfirmed(e.into()),
+            },
+            Err(fault) => Ending::NotWritten(fault),
+        };
+        match &ending {
+            Ending::Committed(_) => self.link = Some(link),
+            Ending::NotWritten(Fault::Away(_) | Fault::Lost(_)) => {}
+            Ending::NotWritten(Fault::Disk(text)) | Ending::Unconfirmed(Fault::Disk(text)) => {
+                // After a failed write or sync the page cache may show what the disk does not hold: stop, never go on.
+                tracing::error!(%text, "the disk failed under the database; nothing more is written until a restart");
+                self.broken_disk = Some(format!("the disk failed: {text}"));
+            }
+            Ending::NotWritten(_) => {
+                if link.run("ROLLBACK").is_ok() {
+                    self.link = Some(link);
+                }
+            }
+            // Dropping the connection rolls back what was not committed.
+            Ending::Unconfirmed(_) => {}
+        }
+        ending
+    }
+
+    /// Give the database a moment to come back: what it did with a COMMIT is worth waiting for.
+    fn reconnect(&mut self) {
+        let begun = Instant::now();
+        while self.link.is_none() && self.broken_disk.is_none() && begun.elapsed() < self.moment {
+            match self.place.write_link() {
+                Ok(link) => self.link = Some(link),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn connected(&mut self) -> Result<Link, StoreError> {
+        if let Some(link) = self.link.take() {
+            return Ok(link);
+        }
+        if let Some((when, error)) = &self.refused
+            && when.elapsed() < BACK_OFF
+        {
+            return Err(error.clone());
+        }
+        match self.place.write_link() {
+            Ok(link) => {
+                self.refused = None;
+                Ok(link)
+            }
+            Err(error) => {
+                self.refused = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+fn answer(job: Job, outcome: Result<Outcome, StoreError>) {
+    // A caller that stopped waiting hears nothing; it was told "unknown".
+    let _heard = job.reply.try_send(outcome);
+}
+
+/// Everything inside the transaction.
+fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fault> {
+    let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
+    let changes = || batch.iter().map(|job| &job.change).enumerate();
+    let orders: Vec<(usize, &change::NewOrder)> = changes()
+        .filter_map(|(i, c)| if let Change::Intend(o) = c { Some((i, o)) } else { None })
+        .collect();
+    let signed: Vec<(usize, &change::Signatures)> = changes()
+        .filter_map(|(i, c)| if let Change::Issued(s) = c { Some((i, s)) } else { None })
+        .collect();
+    let mut put = |index: usize, outcome: Outcome| {
+        if let Some(slot) = outcomes.get_mut(index) {
+            *slot = Some(outcome);
+        }
+    };
+    if !orders.is_empty() {
+        let list: Vec<_> = orders.iter().map(|(_, o)| *o).collect();
+        for ((index, _), verdict) in orders.iter().zip(order::intend(link, &list, again)?) {
+            put(*index, Outcome::Recorded(verdict));
+        }
+    }
+    if !signed.is_empty() {
+        let list: Vec<_> = signed.iter().map(|(_, s)| *s).collect();
+        for ((index, _), verdict) in signed.iter().zip(issued::issued(link, &list, again)?) {
+            put(*index, Outcome::Recorded(verdict));
+        }
+    }
+    for (index, job) in batch.iter().enumerate() {
+        let outcome = match &job.change {
+            Change::Intend(_) | Change::Issued(_) => continue,
+            Change::Attempt { challenge, audit } => Outcome::Count(keeping::attempt(link, challenge, audit)?),
+            Change::ForgetAttempts { before } => Outcome::Count(keeping::forget_attempts(link, *before)?),
+            Change::Allow { device, audit } => Outcome::Device(inventory::allow(link, device, audit)?.map(Box::new)),
+            Change::Hold { device, held, audit } => Outcome::Found(inventory::hold(link, device, *held, audit)?),
+            Change::Block {
+                spki_sha256,
+                reason,
+                audit,
+            } => {
+                keeping::block(link, spki_sha256, reason, audit)?;
+                Outcome::Done
+            }
+            Change::Recover { older_than, now } => Outcome::Orphans(keeping::recover(link, *older_than, *now)?),
+            Change::Audit(audit) => {
+                keeping::audit(link, std::slice::from_ref(audit))?;
+                Outcome::Done
+            }
+            #[cfg(test)]
+            #[expect(clippy::panic, reason = "the test of what follows a panic")]
+            Change::Panic => panic!("asked to"),
+        };
+        put(index, outcome);
+    }
+    // Every change has its outcome: each index was put exactly once.
+    Ok(outcomes.into_iter().flatten().collect())
+}
