@@ -83,7 +83,8 @@ pub(crate) fn recover(link: &mut Link, older_than: i64, now: i64) -> Result<Vec<
             return Err(Fault::Raced("an intent was closed meanwhile".to_owned()));
         }
         on!(link, c => diesel::delete(identity::table.filter(identity::certificate_id.eq_any(part))).execute(c))?;
-        let found: Vec<(Vec<u8>, Vec<u8>, Option<String>, String)> = on!(link, c => certificate::table
+        type Found = (Vec<u8>, Vec<u8>, Option<String>, String);
+        let found: Vec<Found> = on!(link, c => certificate::table
             .inner_join(enrollment::table)
             .left_join(device::table.on(device::id.nullable().eq(certificate::device_id)))
             .filter(certificate::id.eq_any(part))

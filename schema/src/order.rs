@@ -130,14 +130,15 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
 
 /// Whether the enrollment on record is this very order, down to its serials.
 fn is_ours(link: &mut Link, order: &NewOrder) -> Result<bool, Fault> {
-    let found: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = on!(link, c => certificate::table
+    type Found = (Vec<u8>, Vec<u8>, Vec<u8>);
+    let found: Vec<Found> = on!(link, c => certificate::table
         .inner_join(enrollment::table)
         .filter(enrollment::challenge.eq(order.challenge.as_slice()))
         .filter(certificate::state.eq("intent"))
         .order(certificate::id)
         .select((enrollment::request_sha256, certificate::issuer_key_id, certificate::serial))
         .load(c))?;
-    let same = |(row, intent): (&(Vec<u8>, Vec<u8>, Vec<u8>), &NewIntent)| {
+    let same = |(row, intent): (&Found, &NewIntent)| {
         row.0 == order.request_sha256 && row.1 == intent.issuer_key_id && row.2 == intent.serial
     };
     // Without intents there is nothing that tells this order from another server's twin.

@@ -179,7 +179,7 @@ fn settle(c: &mut SqliteConnection, mode: Mode) -> Result<(), StoreError> {
 
 /// Is the file whole?
 pub(crate) fn quick_check(c: &mut SqliteConnection) -> Result<(), StoreError> {
-    let found = line(c, "SELECT quick_check AS value FROM pragma_quick_check(1)").map_err(|e| match e {
+    let found = line(c, "SELECT quick_check AS value FROM pragma_quick_check LIMIT 1").map_err(|e| match e {
         StoreError::Unavailable(text) => StoreError::Unusable(format!("the database is damaged: {text}")),
         other => other,
     })?;

@@ -350,11 +350,54 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
                 Outcome::Done
             }
             #[cfg(test)]
-            #[expect(clippy::panic, reason = "the test of what follows a panic")]
             Change::Panic => panic!("asked to"),
         };
         put(index, outcome);
     }
     // Every change has its outcome: each index was put exactly once.
     Ok(outcomes.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::NewAudit;
+
+    fn audit(subject: &str) -> Change {
+        Change::Audit(NewAudit {
+            at: 1,
+            action: "test".to_owned(),
+            actor: "test".to_owned(),
+            subject: subject.to_owned(),
+            reason: String::new(),
+            detail: String::new(),
+        })
+    }
+
+    fn writer(directory: &tempfile::TempDir) -> Writer {
+        let options = StoreOptions::default();
+        let url = format!("sqlite://{}/ca.db", directory.path().display());
+        let place = Place::parse(&url, &options).unwrap();
+        drop(place.claim().unwrap());
+        let link = place.prepare().unwrap();
+        Writer::start(place, link, &options).unwrap()
+    }
+
+    #[test]
+    fn a_panic_leaves_nobody_waiting_and_the_writer_alive() {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = writer(&directory);
+        assert!(matches!(writer.write(Change::Panic), Err(StoreError::Unknown(_))));
+        assert!(matches!(writer.write(audit("after")), Ok(Outcome::Done)));
+    }
+
+    #[test]
+    fn a_dropped_writer_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = writer(&directory);
+        assert!(matches!(first.write(audit("one")), Ok(Outcome::Done)));
+        drop(first);
+        let second = writer(&directory);
+        assert!(matches!(second.write(audit("two")), Ok(Outcome::Done)));
+    }
 }

@@ -8,6 +8,7 @@
 pub mod der;
 pub mod endorsement;
 pub mod keys;
+pub mod postgres;
 pub mod rig;
 pub mod soft_tpm;
 pub mod swtpm;

@@ -1,0 +1,247 @@
+//! A private PostgreSQL: its own cluster in a temporary directory, reachable by a unix socket only, gone afterwards.
+//!
+//! ```no_run
+//! let cluster = device_kit::postgres::shared().unwrap();
+//! let url = cluster.database().unwrap();
+//! ```
+//! The shared cluster is started once per test binary. Whatever ends this process, a guardian that holds the other
+//! end of a pipe stops the server and removes its directory.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Says its directory, waits for the end of its input, then stops the server and cleans up.
+const GUARDIAN: &str = r#"
+set -eu
+cd /
+umask 077
+dir=$(mktemp -d "$2/holdfast-pg-XXXXXX")
+printf '%s\n' "$dir"
+cat >/dev/null || true
+"$1/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null 2>&1 || true
+rm -rf "$dir"
+"#;
+
+/// A PostgreSQL cluster of our own.
+#[derive(Debug)]
+pub struct Cluster {
+    bin: PathBuf,
+    directory: PathBuf,
+    guardian: Child,
+    pipe: Option<ChildStdin>,
+    databases: AtomicU32,
+}
+
+/// The cluster of this test binary.
+///
+/// # Errors
+/// PostgreSQL is not installed, or does not start. A test must not be skipped for that: `make test` installs it.
+pub fn shared() -> Result<&'static Cluster> {
+    static SHARED: OnceLock<std::result::Result<Cluster, String>> = OnceLock::new();
+    match SHARED.get_or_init(|| Cluster::start().map_err(|e| format!("{e:#}"))) {
+        Ok(cluster) => Ok(cluster),
+        Err(text) => bail!("{text}"),
+    }
+}
+
+impl Cluster {
+    /// Make a cluster and start it, with everything that makes its commits durable switched on.
+    ///
+    /// # Errors
+    /// PostgreSQL is not installed, or does not start.
+    pub fn start() -> Result<Self> {
+        let bin = programs()?;
+        let mut guardian = as_postgres("sh")
+            .args(["-c", GUARDIAN, "guardian"])
+            .arg(&bin)
+            .arg(std::env::temp_dir())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the guardian of PostgreSQL")?;
+        let pipe = guardian.stdin.take();
+        let mut said = String::new();
+        let mut output = guardian.stdout.take().context("the guardian says nothing")?;
+        let mut byte = [0];
+        while output.read(&mut byte)? == 1 && byte != *b"\n" {
+            said.push(char::from(byte[0]));
+        }
+        ensure!(!said.is_empty(), "the guardian of PostgreSQL made no directory");
+        let cluster = Self {
+            bin,
+            directory: PathBuf::from(said),
+            guardian,
+            pipe,
+            databases: AtomicU32::new(0),
+        };
+        cluster.run("initdb", |c| {
+            c.arg("-D").arg(cluster.data());
+            c.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
+        })?;
+        let settings = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nunix_socket_permissions = 0700\nfsync = on\n\
+             full_page_writes = on\nsynchronous_commit = on\nmax_connections = 200\n",
+            cluster.directory.display()
+        );
+        cluster.append_settings(&settings)?;
+        cluster.up()?;
+        Ok(cluster)
+    }
+
+    /// Add lines to `postgresql.conf`; they count after the next [`Cluster::up`].
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append_settings(&self, lines: &str) -> Result<()> {
+        use std::io::Write as _;
+        // Root may write there, and otherwise it is our own file.
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.data().join("postgresql.conf"))?;
+        file.write_all(lines.as_bytes())?;
+        Ok(())
+    }
+
+    /// Start the server; it answers on return.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn up(&self) -> Result<()> {
+        self.run("pg_ctl", |c| {
+            c.arg("-D").arg(self.data());
+            c.arg("-l").arg(self.directory.join("log"));
+            c.args(["-w", "-t", "60", "start"]);
+        })
+    }
+
+    /// Stop the server as a crash would (`immediate`): nothing is flushed, clients are cut off.
+    ///
+    /// # Errors
+    /// It does not stop.
+    pub fn crash(&self) -> Result<()> {
+        self.run("pg_ctl", |c| {
+            c.arg("-D").arg(self.data());
+            c.args(["-m", "immediate", "-w", "stop"]);
+        })
+    }
+
+    /// A new empty database; its URL.
+    ///
+    /// # Errors
+    /// The server does not make it.
+    pub fn database(&self) -> Result<String> {
+        let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
+        Ok(self.url(&name))
+    }
+
+    /// The URL of a database.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres:///{database}?host={}&user=postgres", self.directory.display())
+    }
+
+    /// Run SQL with `psql`; rows as lines, columns separated by `|`.
+    ///
+    /// # Errors
+    /// The statement fails; the server's words are in the error.
+    pub fn sql(&self, database: &str, statement: &str) -> Result<String> {
+        let output = as_postgres(self.bin.join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-h"])
+            .arg(&self.directory)
+            .args(["-c", statement])
+            .output()
+            .context("psql")?;
+        Ok(said("psql", &output)?.trim_end().to_owned())
+    }
+
+    /// Name of the database in a URL of [`Cluster::database`].
+    #[must_use]
+    pub fn name_in(url: &str) -> &str {
+        let rest = url.strip_prefix("postgres:///").unwrap_or(url);
+        rest.split('?').next().unwrap_or_default()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn run(&self, program: &str, with: impl FnOnce(&mut Command)) -> Result<()> {
+        let mut command = as_postgres(self.bin.join(program));
+        with(&mut command);
+        // A started server keeps what it inherits: it gets none of our pipes.
+        let notes = tempfile::tempfile()?;
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(notes.try_clone()?)
+            .stderr(notes.try_clone()?)
+            .status()
+            .with_context(|| program.to_owned())?;
+        if status.success() {
+            return Ok(());
+        }
+        let mut notes = notes;
+        let mut text = String::new();
+        std::io::Seek::rewind(&mut notes)?;
+        notes.read_to_string(&mut text)?;
+        let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        bail!("{program}: {status}\n{text}\n{log}")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The end of its input is the guardian's sign.
+        self.pipe = None;
+        let _ended = self.guardian.wait();
+    }
+}
+
+fn said(program: &str, output: &Output) -> Result<String> {
+    ensure!(
+        output.status.success(),
+        "{program}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout.clone())?)
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_postgres(program: impl AsRef<Path>) -> Command {
+    let program = program.as_ref();
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir("/").env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// Where the newest PostgreSQL's programs are.
+fn programs() -> Result<PathBuf> {
+    let number = |path: &Path| -> u32 {
+        let version = path.parent().and_then(Path::file_name).and_then(|n| n.to_str());
+        version.and_then(|n| n.parse().ok()).unwrap_or(0)
+    };
+    let debian = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(debian)
+        .filter(|bin| bin.join("initdb").is_file() && bin.join("postgres").is_file())
+        .max_by_key(|bin| number(bin))
+        .context(
+            "PostgreSQL's server programs (initdb, postgres) are not installed: run `make test`, which installs them",
+        )
+}

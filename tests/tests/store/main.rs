@@ -1,0 +1,10 @@
+//! The store, on both engines: one suite, run on SQLite and on a private PostgreSQL.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod kit;
+mod orders;
