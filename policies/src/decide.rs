@@ -1,13 +1,9 @@
 //! From proof to permission by Cedar rules.
 
 mod build;
-#[cfg(test)]
-mod cases;
 mod csr;
 mod facts;
 mod rules;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -254,3 +250,8 @@ fn key(item: &Item<'_>, facts: &Facts) -> Result<(), Denial> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod tests;

@@ -50,19 +50,19 @@ pub(super) fn san(kind: ProfileKind, ek: &EkFacts, entry: &InventoryEntry) -> Re
     ])
 }
 
-/// `<manufacturer>:<AKI>:<serial>` (TCG TPM 2.0 Keys for Device Identity and Attestation): hex digits and colons only.
+/// `<manufacturer>:<AKI>:<serial>` (TCG TPM 2.0 Keys for Device Identity and Attestation): hex digits and colons only,
+/// at most 128 of them; the AKI may be empty.
 fn hardware_serial(ek: &EkFacts) -> Result<String, Denial> {
-    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
-    let manufacturer = ek
-        .manufacturer
-        .strip_prefix("id:")
-        .filter(|digits| digits.len() == 8 && is_hex(digits));
-    match manufacturer {
-        Some(manufacturer) if is_hex(&ek.authority_key_id) && is_hex(&ek.serial) => {
-            Ok(format!("{manufacturer}:{}:{}", ek.authority_key_id, ek.serial))
+    let hex = |text: &str, lengths: core::ops::RangeInclusive<usize>| {
+        lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    // 20 octets are the longest serial and the usual key identifier (RFC 5280 §4.1.2.2, §4.2.1.2); some vendors hash longer.
+    match ek.manufacturer.strip_prefix("id:") {
+        Some(id) if hex(id, 8..=8) && hex(&ek.authority_key_id, 0..=64) && hex(&ek.serial, 1..=54) => {
+            Ok(format!("{id}:{}:{}", ek.authority_key_id, ek.serial))
         }
         _ => Err(refuse(
-            "the endorsement's manufacturer, AKI or serial is not in hex digits".to_owned(),
+            "the endorsement's manufacturer, AKI or serial is not in hex digits of the usual length".to_owned(),
         )),
     }
 }

@@ -1,5 +1,7 @@
 //! `policies/cases/*.toml`: facts -> verdict and the rules that decided. The policy's own test.
 
+// The whole file is test code; said here too for readers of this file alone.
+#[cfg(test)]
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -41,6 +43,7 @@ struct Given {
     level: String,
     manufacturer: String,
     authority_key_id: String,
+    ek_serial: String,
     ak: String,
     key: String,
     /// Whose key the identity key is: its own, the AK's or the EK's.
@@ -66,7 +69,7 @@ struct Csr {
     serial_number: Option<String>,
     dns: Vec<String>,
     uri: Vec<String>,
-    ip: Vec<std::net::IpAddr>,
+    ip: Vec<core::net::IpAddr>,
     permanent_identifier: Vec<String>,
     extensions: Vec<String>,
     attributes: Vec<String>,
@@ -82,6 +85,7 @@ impl Default for Given {
             level: "hardware-verified".into(),
             manufacturer: "id:49465800".into(),
             authority_key_id: "a1b2".into(),
+            ek_serial: "04d5".into(),
             ak: "p-256".into(),
             key: "p-256".into(),
             key_is: "own".into(),
@@ -186,6 +190,7 @@ impl Given {
         facts.requested = self.csr.request();
         facts.ek.manufacturer.clone_from(&self.manufacturer);
         facts.ek.authority_key_id.clone_from(&self.authority_key_id);
+        facts.ek.serial.clone_from(&self.ek_serial);
         facts.ek.assurance = level(&self.level);
         facts.ak = key(1, algorithm(&self.ak));
         facts.identity = key(2, algorithm(&self.key));
@@ -237,8 +242,8 @@ impl Csr {
         let san: Vec<_> = (self.dns.iter().map(|text| SanEntry::Dns(text.clone())))
             .chain(self.uri.iter().map(|text| SanEntry::Uri(text.clone())))
             .chain(self.ip.iter().map(|ip| match ip {
-                std::net::IpAddr::V4(v4) => SanEntry::Ip(v4.octets().to_vec()),
-                std::net::IpAddr::V6(v6) => SanEntry::Ip(v6.octets().to_vec()),
+                core::net::IpAddr::V4(v4) => SanEntry::Ip(v4.octets().to_vec()),
+                core::net::IpAddr::V6(v6) => SanEntry::Ip(v6.octets().to_vec()),
             }))
             .chain(
                 self.permanent_identifier
