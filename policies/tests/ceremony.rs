@@ -136,6 +136,11 @@ fn keys_that_no_profile_allows_are_refused() {
     let mut nothing = plan();
     nothing.server_tls.spki.clear();
     assert_eq!(refusal(&nothing), "server-tls: key: not a SubjectPublicKeyInfo");
+    let mut small = plan();
+    let three = openssl::bn::BigNum::from_u32(3).unwrap();
+    let key = Rsa::generate_with_e(3072, &three).unwrap();
+    small.root.spki = PKey::from_rsa(key).unwrap().public_key_to_der().unwrap();
+    assert_eq!(refusal(&small), "root: key: the RSA exponent is not 65537");
     let mut strong = plan();
     strong.issuing.spki = rsa(3072);
     assert!(
