@@ -21,16 +21,16 @@ pub mod tpm;
 pub mod trust;
 mod x509;
 
-pub use binding::{EvidenceFields, EvidenceRecord, VerifiedBinding};
 #[cfg(test)]
-#[path = "../tests/common/vendor.rs"]
+#[path = "../tests/common/mod.rs"]
 #[expect(
     unreachable_pub,
     clippy::cast_possible_truncation,
-    reason = "the device kit takes the file as it is"
+    reason = "the test vendor is written to be used from anywhere"
 )]
 mod vendor;
 
+pub use binding::{EvidenceFields, EvidenceRecord, VerifiedBinding};
 pub use entropy::{Entropy, EntropyError, Watched};
 pub use evidence::{Challenge, ChallengeContext, ChallengeError, Endorsed, Evidence, EvidenceBytes};
 pub use facts::{AnchorKind, Assurance, EkFacts, KeyAlgorithm, KeyFacts, UnixTime};

@@ -121,22 +121,20 @@ fn tpm_name(certificate: &Certificate<'_>) -> Result<Option<TpmName>, Refusal> {
     let (mut manufacturer, mut model, mut version) = (None, None, None);
     certificate
         .extensions
-        .alternative_attributes(|attribute, value| {
-            let (slot, parse, wrong): (&mut Option<String>, fn(&str) -> Option<String>, _) = match attribute {
-                oid::TPM_MANUFACTURER => (
-                    &mut manufacturer,
-                    name::manufacturer_id,
-                    "tpmManufacturer is not well-formed",
-                ),
-                oid::TPM_MODEL => (&mut model, name::model, "tpmModel has characters that are not allowed"),
-                oid::TPM_VERSION => (&mut version, name::version, "tpmVersion is not well-formed"),
-                _ => return Ok(()),
-            };
-            if slot.is_some() {
-                return Err(BadDer("a TPM attribute is there twice"));
+        .alternative_attributes(|attribute, value| match attribute {
+            oid::TPM_MANUFACTURER => {
+                let id = name::manufacturer_id(name::text(&value)?);
+                once(&mut manufacturer, id, "tpmManufacturer is not well-formed")
             }
-            *slot = Some(parse(name::text(&value)?).ok_or(BadDer(wrong))?);
-            Ok(())
+            oid::TPM_MODEL => {
+                let text = name::model(name::text(&value)?);
+                once(&mut model, text, "tpmModel has characters that are not allowed")
+            }
+            oid::TPM_VERSION => {
+                let text = name::version(name::text(&value)?);
+                once(&mut version, text, "tpmVersion is not well-formed")
+            }
+            _ => Ok(()),
         })
         .map_err(refuse)?;
     match (manufacturer, model, version) {
@@ -147,5 +145,12 @@ fn tpm_name(certificate: &Certificate<'_>) -> Result<Option<TpmName>, Refusal> {
         })),
         (None, None, None) => Ok(None),
         _ => Err(refuse("tpmManufacturer, tpmModel and tpmVersion are not all there")),
+    }
+}
+
+fn once(slot: &mut Option<String>, value: Option<String>, wrong: &'static str) -> Result<(), BadDer> {
+    match slot.replace(value.ok_or(BadDer(wrong))?) {
+        None => Ok(()),
+        Some(_) => Err(BadDer("a TPM attribute is there twice")),
     }
 }

@@ -11,6 +11,9 @@ pub(crate) mod oid;
 mod signature;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use certificate::{Certificate, name, name_is_empty};
 pub(crate) use extension::{Extensions, KeyUsage, general_names};
 pub(crate) use key::PublicKey;

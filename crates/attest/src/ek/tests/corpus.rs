@@ -32,6 +32,9 @@ fn files(folder: &str) -> Option<BTreeMap<String, Vec<u8>>> {
     )
 }
 
+/// Manufacturer, model and version; or why it is refused.
+type Verdict = Result<&'static str, (Reason, &'static str)>;
+
 /// What the vendors' roots may speak for, by the beginning of the file name.
 const ROOTS: [(&str, AnchorKind, &str); 8] = [
     ("Infineon_OPTIGA", AnchorKind::Hardware, "id:49465800"),
@@ -63,7 +66,7 @@ fn corpus_anchors() -> Option<Anchors> {
 }
 
 /// The public area that a TPM with this certified key would have.
-fn public_of(certificate: &[u8]) -> TpmtPublic {
+pub(super) fn public_of(certificate: &[u8]) -> TpmtPublic {
     let frame = Certificate::parse(certificate, Leniencies::VENDOR).unwrap();
     let bytes = match PublicKey::parse(frame.spki, Leniencies::VENDOR).unwrap() {
         PublicKey::Rsa { modulus, .. } => EkFields::of("L-1").encode_rsa(&modulus),
@@ -75,22 +78,21 @@ fn public_of(certificate: &[u8]) -> TpmtPublic {
     TpmtPublic::parse(&bytes).unwrap()
 }
 
-const SHA1: Result<&str, (Reason, &str)> = Err((
+const SHA1: Verdict = Err((
     Reason::EkChain,
     "EK certificate: signature algorithm is not on the allow-list",
 ));
-const STRANGER: Result<&str, (Reason, &str)> = Err((
+const STRANGER: Verdict = Err((
     Reason::EkChain,
     "its issuer is neither an anchor nor shipped nor offered",
 ));
-const FORGED: Result<&str, (Reason, &str)> =
-    Err((Reason::EkChain, "EK certificate: the signature is not its issuer's"));
+const FORGED: Verdict = Err((Reason::EkChain, "EK certificate: the signature is not its issuer's"));
 /// Google's attestation keys have certificates like its EKs', some with the purpose of an EK.
-const SIGNING_RSA: Result<&str, (Reason, &str)> = Err((Reason::EkProfile, "keyUsage lacks keyEncipherment"));
-const SIGNING_ECC: Result<&str, (Reason, &str)> = Err((Reason::EkProfile, "keyUsage lacks keyAgreement"));
+const SIGNING_RSA: Verdict = Err((Reason::EkProfile, "keyUsage lacks keyEncipherment"));
+const SIGNING_ECC: Verdict = Err((Reason::EkProfile, "keyUsage lacks keyAgreement"));
 
 /// End of the file name, and its manufacturer, model and version, or why it is refused.
-const LEAVES: [(&str, Result<&str, (Reason, &str)>); 35] = [
+const LEAVES: [(&str, Verdict); 35] = [
     ("0dd71325", Ok("id:474F4F47  ")),
     ("25a5373d", SIGNING_ECC),
     ("2df7967a", Ok("id:474F4F47  ")),

@@ -231,9 +231,9 @@ fn tpm_attributes_may_stand_in_one_rdn_or_several_names_in_any_order() {
     let [manufacturer, model, version] = attributes().try_into().unwrap();
     let one = directory_san(&seq(&[&rdn(&[manufacturer.clone(), model.clone(), version.clone()])]));
     let reversed = directory_san(&seq(&[
-        &rdn(&[version.clone()]),
-        &rdn(&[model.clone()]),
-        &rdn(&[manufacturer.clone()]),
+        &rdn(std::slice::from_ref(&version)),
+        &rdn(std::slice::from_ref(&model)),
+        &rdn(std::slice::from_ref(&manufacturer)),
     ]));
     let names = seq(&[
         &tlv(0x82, b"a.example"),
@@ -333,4 +333,20 @@ fn a_missing_authority_key_identifier_is_an_empty_fact() {
         spec.extension(AUTHORITY_KEY_IDENTIFIER).value = long
     });
     assert_eq!(detail, "keyIdentifier is too long");
+}
+
+#[test]
+fn basic_constraints_may_be_missing_or_not_critical_for_earlier_profiles_only() {
+    use crate::x509::Leniency;
+    let changes: [fn(&mut Spec); 2] = [
+        |spec| spec.without(BASIC_CONSTRAINTS),
+        |spec| spec.extension(BASIC_CONSTRAINTS).critical = None,
+    ];
+    for change in changes {
+        verify_changed(&ifx(), change).unwrap();
+        let certificate = VENDOR.root.ek(&VENDOR.chip.spki(), change);
+        let strict = Leniencies::VENDOR.without(Leniency::LooseLeafConstraints);
+        let refusal = Profile::read(&Certificate::parse(&certificate, strict).unwrap()).unwrap_err();
+        assert_eq!(refusal.detail, "basicConstraints is missing or not critical");
+    }
 }

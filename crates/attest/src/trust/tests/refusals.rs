@@ -29,7 +29,13 @@ fn paths_with_none_one_and_two_intermediates_verify() {
     );
     let leaf = ek(&VENDOR.issuing, |_| {});
     assert_eq!(
-        verify(&anchors(), &leaf, &[VENDOR.issuing.certificate.clone()], NOW).unwrap(),
+        verify(
+            &anchors(),
+            &leaf,
+            std::slice::from_ref(&VENDOR.issuing.certificate),
+            NOW
+        )
+        .unwrap(),
         "vendor"
     );
     let deeper = VENDOR.issuing.intermediate("deeper", Key::new(Kind::Rsa(2048)), |_| {});
@@ -77,7 +83,7 @@ fn a10_a_self_signed_ek_certificate_is_refused() {
         certificate: vec![],
     };
     let leaf = ek(&own, |spec| spec.subject = spec.issuer.clone());
-    assert!(refused(&anchors(), &leaf, &[leaf.clone()]).contains("it is not a CA"));
+    assert!(refused(&anchors(), &leaf, std::slice::from_ref(&leaf)).contains("it is not a CA"));
 }
 
 #[test]
@@ -150,7 +156,15 @@ fn a11_a_path_length_far_above_holds_and_is_not_widened_below() {
         spec.extension(BASIC_CONSTRAINTS).value = seq(&[&tlv(1, &[0xFF]), &tlv(2, &[9])]);
     });
     let second = first.intermediate("second", Key::new(Kind::P256), |_| {});
-    assert!(verify(&anchors, &ek(&first, |_| {}), &[first.certificate.clone()], NOW).is_ok());
+    assert!(
+        verify(
+            &anchors,
+            &ek(&first, |_| {}),
+            std::slice::from_ref(&first.certificate),
+            NOW
+        )
+        .is_ok()
+    );
     let offered = [first.certificate, second.certificate.clone()];
     assert!(refused(&anchors, &ek(&second, |_| {}), &offered).contains("pathLenConstraint is exceeded"));
 }
@@ -312,10 +326,17 @@ fn what_is_not_yet_valid_is_refused_whatever_the_anchor_says() {
     let anchors = lax(&VENDOR.root, &[]);
     assert!(refused(&anchors, &ek(&VENDOR.root, later), &[]).contains(EARLY));
     let issuing = VENDOR.root.intermediate("issuing", VENDOR.issuing.key.clone(), later);
-    assert!(refused(&anchors, &ek(&issuing, |_| {}), &[issuing.certificate.clone()]).contains(EARLY));
     assert!(
         refused(
-            &lax(&VENDOR.root, &[issuing.certificate.clone()]),
+            &anchors,
+            &ek(&issuing, |_| {}),
+            std::slice::from_ref(&issuing.certificate)
+        )
+        .contains(EARLY)
+    );
+    assert!(
+        refused(
+            &lax(&VENDOR.root, std::slice::from_ref(&issuing.certificate)),
             &ek(&issuing, |_| {}),
             &[]
         )
