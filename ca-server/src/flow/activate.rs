@@ -69,6 +69,8 @@ impl From<Refusal> for ActivateError {
     fn from(refusal: Refusal) -> Self {
         match refusal.reason {
             Reason::Malformed => Self::Malformed(refusal.detail),
+            // Not a question of belief: the key has a role of its own.
+            Reason::KeyReuse => Self::KeyRejected(refusal.detail),
             reason => Self::Attestation {
                 reason: reason.as_str(),
                 detail: refusal.detail,
@@ -267,7 +269,7 @@ fn issue(
         csr: request.csr.0.clone(),
     };
     let binding = house.metrics.timed(Phase::Answer, || pending.answer(answer))?;
-    refuse_keys_of_others(house, &binding)?;
+    refuse_own_keys(house, &binding)?;
     let permit = house.metrics.timed(Phase::Decide, || {
         let entry = inventory(house, &binding, now)?;
         policies::decide(&house.policy, &house.profiles, binding, entry, now).map_err(ActivateError::from)
@@ -294,20 +296,16 @@ fn issue(
     }))
 }
 
-/// Keys that have a role of their own are never identity keys.
-fn refuse_keys_of_others(house: &House, binding: &VerifiedBinding) -> Result<(), ActivateError> {
-    let identity = sha256(&binding.identity().spki);
-    let attestation = sha256(&binding.ak().spki);
-    let why = if identity == binding.ek().spki_sha256 {
-        "the identity key is the endorsement key"
-    } else if identity == attestation {
-        "the identity key is the attestation key"
-    } else if house.own_keys.contains(&identity) || house.own_keys.contains(&attestation) {
-        "the key is one of this CA's own"
-    } else {
-        return Ok(());
-    };
-    Err(ActivateError::KeyRejected(why.to_owned()))
+/// This CA's own keys are certified for nobody; that EK, AK and identity key differ is part of the proof.
+fn refuse_own_keys(house: &House, binding: &VerifiedBinding) -> Result<(), ActivateError> {
+    for (role, key) in [("attestation", binding.ak()), ("identity", binding.identity())] {
+        if house.own_keys.contains(&sha256(&key.spki)) {
+            return Err(ActivateError::KeyRejected(format!(
+                "the {role} key is one of this CA's own"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What the inventory says about this EK; before first contact, about the name it claims.
@@ -474,7 +472,7 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
         evidence: Some(permit.evidence.clone()),
         audit: AuditRecord {
             at: now,
-            action: "enrollment.issued".to_owned(),
+            action: "enrollment.granted".to_owned(),
             actor: format!("device:{}", permit.device),
             subject: id.to_string(),
             reason: rules.join(","),

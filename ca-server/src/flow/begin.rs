@@ -19,6 +19,9 @@ pub enum BeginError {
     /// The endorsement or the attestation key is not believed.
     #[error("{}", .0.detail)]
     Attestation(Refusal),
+    /// The attestation key is the endorsement key.
+    #[error("{0}")]
+    KeyRejected(String),
     /// Not the client's fault.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -28,6 +31,7 @@ impl From<Refusal> for BeginError {
     fn from(refusal: Refusal) -> Self {
         match refusal.reason {
             Reason::Malformed => Self::Malformed(refusal.detail),
+            Reason::KeyReuse => Self::KeyRejected(refusal.detail),
             _ => Self::Attestation(refusal),
         }
     }
@@ -42,7 +46,7 @@ impl From<attest::ChallengeError> for BeginError {
 impl Reasoned for BeginError {
     fn fate(&self) -> Fate {
         match self {
-            Self::Malformed(_) | Self::UnknownProfile(_) | Self::Attestation(_) => Fate::Refuse,
+            Self::Malformed(_) | Self::UnknownProfile(_) | Self::Attestation(_) | Self::KeyRejected(_) => Fate::Refuse,
             Self::Trouble(trouble) => trouble.fate(),
         }
     }
@@ -51,6 +55,7 @@ impl Reasoned for BeginError {
             Self::Malformed(_) => "MALFORMED",
             Self::UnknownProfile(_) => "PROFILE",
             Self::Attestation(refusal) => refusal.reason.as_str(),
+            Self::KeyRejected(_) => "KEY_REJECTED",
             Self::Trouble(_) => "TROUBLE",
         }
     }

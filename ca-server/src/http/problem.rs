@@ -44,6 +44,7 @@ pub(super) fn begin(failure: &Failure<BeginError>) -> Problem {
         BeginError::Malformed(detail) => Problem::new(ProblemCode::Malformed).with_detail(detail),
         BeginError::UnknownProfile(_) => Problem::new(ProblemCode::ProfileViolation),
         BeginError::Attestation(_) => Problem::new(ProblemCode::AttestationRejected),
+        BeginError::KeyRejected(_) => Problem::new(ProblemCode::KeyRejected),
         BeginError::Trouble(trouble) => self::trouble(trouble),
     };
     problem.with_incident(failure.incident.to_string())

@@ -1,0 +1,405 @@
+//! What is wrong with a configuration is said with file, line, caret and what to do.
+
+mod kit;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use ca_server::config::Config;
+use device_kit::vendor::VendorCa;
+use kit::{Ca, pem, secret_file};
+
+/// The shortest configuration, each line one that a test may change.
+const SHORT: &str = r#"[server]
+name = "Example Devices CA"
+mode = "rehearsal"
+public = "127.0.0.1:0"
+[tls]
+certificate = "server-tls.pem"
+key = "server-tls.key"
+[database]
+url = "sqlite://ca.db"
+[hsm]
+uri = "pkcs11:token=issuing;id=%01?module-path=/usr/lib/softhsm/libsofthsm2.so"
+pin = { file = "issuing.pin" }
+[issuer]
+certificate = "chain.pem"
+[trust]
+files = ["trust"]
+[enrollment]
+seal_key_file = "seal.key"
+[audit]
+file = "audit.jsonl"
+"#;
+
+/// A directory with every file the configuration names.
+fn directory() -> Ca {
+    let ca = Ca::rehearse();
+    let chain: Vec<u8> = ca.chain.iter().flat_map(|c| pem(c)).collect();
+    let tls: Vec<u8> = [pem(&ca.tls_certificate), pem(&ca.chain[0])].concat();
+    std::fs::write(ca.path("chain.pem"), chain).unwrap();
+    std::fs::write(ca.path("server-tls.pem"), tls).unwrap();
+    secret_file(
+        &ca.path("server-tls.key"),
+        &ca.tls_key.private_key_to_pem_pkcs8().unwrap(),
+    );
+    secret_file(&ca.path("seal.key"), format!("{}\n", "5a".repeat(32)).as_bytes());
+    secret_file(&ca.path("issuing.pin"), b"1234\n");
+    std::fs::create_dir(ca.path("trust")).unwrap();
+    let trust = trust(&ca, "software");
+    std::fs::write(ca.path("trust/kit.toml"), trust).unwrap();
+    ca
+}
+
+fn trust(ca: &Ca, kind: &str) -> String {
+    // SIM0 is for tests, and hardware anchors may not speak for it.
+    let manufacturer = if kind == "software" {
+        "id:53494D30"
+    } else {
+        "id:49465800"
+    };
+    let text = ca.vendor.trust_toml("kit", kind, &[manufacturer]);
+    // A date is a TOML date, not text.
+    text.replace("\"2026-11-22\"", "2026-11-22")
+}
+
+fn load(ca: &Ca, text: &str) -> Result<Config, (String, u8)> {
+    let path: PathBuf = ca.path("server.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path).map_err(|error| {
+        let shown = error
+            .to_string()
+            .replace(&format!("{}/", ca.directory.path().display()), "");
+        (shown, error.exit_code())
+    })
+}
+
+fn changed(from: &str, to: &str) -> String {
+    let text = SHORT.replacen(from, to, 1);
+    assert_ne!(text, SHORT, "the change must change something");
+    text
+}
+
+fn wrong(ca: &Ca, from: &str, to: &str) -> String {
+    let (shown, exit) = load(ca, &changed(from, to))
+        .err()
+        .unwrap_or_else(|| panic!("`{to}` was taken"));
+    assert_eq!(exit, 2, "{shown}");
+    shown
+}
+
+#[test]
+fn the_shortest_configuration_loads() {
+    let ca = directory();
+    let config = load(&ca, SHORT).map_err(|(shown, _)| shown).unwrap();
+    assert_eq!(config.server.name, "Example Devices CA");
+    assert_eq!(config.hsm.key_id, [1]);
+    assert!(config.database.embedded);
+    assert_eq!(
+        config.database.url.as_str(),
+        format!("sqlite://{}", ca.path("ca.db").display())
+    );
+    assert_eq!(config.audit, ca.path("audit.jsonl"));
+    assert_eq!(config.limits.body, 65_536);
+    assert_eq!(config.enrollment.challenge_ttl.as_secs(), 120);
+}
+
+/// The shipped file documents every key: uncommented, it still loads and means the defaults.
+#[test]
+fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
+    let ca = directory();
+    let shipped = include_str!("../server.toml");
+    let short = load(&ca, SHORT).map_err(|(shown, _)| shown).unwrap();
+    let adapted = |text: &str| text.replace("issuing-chain.pem", "chain.pem");
+    load(&ca, &adapted(shipped)).map_err(|(shown, _)| shown).unwrap();
+    let mut everything = String::new();
+    for line in adapted(shipped).lines() {
+        let key = line
+            .strip_prefix("# ")
+            .filter(|rest| rest.contains(" = ") && !rest.contains(':') || rest.starts_with("base_url"));
+        let optional_files = [
+            "password",
+            "intermediates",
+            "profiles",
+            "rules",
+            "previous",
+            "ca_issuers",
+            "crl",
+        ];
+        match key {
+            Some(key) if !optional_files.iter().any(|name| key.starts_with(name)) => {
+                let _ = writeln!(everything, "{key}");
+            }
+            _ => {
+                let _ = writeln!(everything, "{line}");
+            }
+        }
+    }
+    let all = load(&ca, &everything).map_err(|(shown, _)| shown).unwrap();
+    assert_eq!(format!("{:?}", all.limits), format!("{:?}", short.limits));
+    assert_eq!(format!("{:?}", all.enrollment), format!("{:?}", short.enrollment));
+    assert_eq!(format!("{:?}", all.log), format!("{:?}", short.log));
+    assert_eq!(
+        format!("{:?}", all.database.options),
+        format!("{:?}", short.database.options)
+    );
+    assert_eq!(all.hsm.probe_interval, short.hsm.probe_interval);
+    assert_eq!(all.hsm.token.queue_deadline, short.hsm.token.queue_deadline);
+    assert_eq!(all.hsm.token.login_backoff, short.hsm.token.login_backoff);
+    assert_eq!(all.hsm.token.sessions, short.hsm.token.sessions);
+    assert_eq!(all.server.shutdown_grace, short.server.shutdown_grace);
+    assert_eq!(all.server.clock_tolerance, short.server.clock_tolerance);
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_a_suggestion() {
+    let ca = directory();
+    assert_eq!(
+        wrong(&ca, "[enrollment]\n", "[enrollment]\nchalenge_ttl = \"2m\"\n"),
+        "server.toml:18:1: unknown key `chalenge_ttl`\n   \
+         |\n\
+         18 | chalenge_ttl = \"2m\"\n   \
+         | ^^^^^^^^^^^^\n   \
+         = did you mean `challenge_ttl`?\n   \
+         = keys here: seal_key_file, previous, challenge_ttl, max_attempts, sign_deadline"
+    );
+    assert_eq!(
+        wrong(&ca, "[audit]\nfile", "[audti]\nfile"),
+        "server.toml:19:2: unknown key `audti`\n   \
+         |\n\
+         19 | [audti]\n   \
+         |  ^^^^^\n   \
+         = did you mean `audit`?\n   \
+         = keys here: server, tls, database, hsm, issuer, trust, policy, enrollment, limits, audit, log"
+    );
+    let strange = wrong(&ca, "[audit]", "[log]\nzzz = 1\n[audit]");
+    assert!(strange.starts_with("server.toml:20:1: unknown key `zzz`"), "{strange}");
+    assert!(!strange.contains("did you mean"));
+}
+
+#[test]
+fn other_mistakes_are_shown_at_their_place() {
+    let ca = directory();
+    let cases = [
+        ("name = \"Example Devices CA\"\n", "", ":1:1: missing key `name`"),
+        (
+            "mode = \"rehearsal\"",
+            "mode = \"demo\"",
+            ":3:8: unknown variant `demo`",
+        ),
+        ("127.0.0.1:0", "localhost:8443", ":4:10: invalid socket address"),
+        ("[tls]", "[tls", ":5:5: "),
+        ("[tls]", "[tls]\ncertificate = \"x\"", ":7:1: duplicate key"),
+        (
+            "\"sqlite://ca.db\"",
+            "\"mysql://x\"",
+            ":9:7: the URL of a database starts with sqlite:// or postgres://",
+        ),
+        (
+            "\"sqlite://ca.db\"",
+            "\"sqlite://ca.db?mode=memory\"",
+            ":9:7: an SQLite URL is sqlite:// and a path",
+        ),
+        ("[hsm]\n", "[hsm]\nsessions = 0\n", ":11:12: this must be at least 1"),
+        (
+            "[hsm]\n",
+            "[hsm]\nprobe_interval = \"0s\"\n",
+            ":11:18: this duration must be longer than zero",
+        ),
+        (
+            "[hsm]\n",
+            "[hsm]\nprobe_interval = \"soon\"\n",
+            ":11:18: a duration is written like",
+        ),
+        (
+            "[hsm]\n",
+            "[limits]\nrate_total = \"1/day\"\n[hsm]\n",
+            ":11:14: a rate is written like",
+        ),
+        (
+            "[hsm]\n",
+            "[limits]\nrate_total = \"0/s\"\n[hsm]\n",
+            ":11:14: a rate is written like",
+        ),
+        (";id=%01", "", ":11:7: which key signs is not said"),
+        ("pkcs11:", "file:", ":11:7: "),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"none.pem\"",
+            ":14:15: none.pem: No such file",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"seal.key\"",
+            ":14:15: seal.key: no PEM certificate in it",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\nalgorithm = \"rsa\"",
+            ":15:13: there is no such algorithm",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\ncrl_url = \"https://x/\"",
+            ":15:11: this URL is plain http",
+        ),
+        ("files = [\"trust\"]", "files = []", ":16:9: no anchor"),
+        (
+            "files = [\"trust\"]",
+            "files = [\"chain.pem\"]",
+            ":16:10: trust `chain.pem`",
+        ),
+        ("\"seal.key\"", "\"none.key\"", ":18:17: none.key: no such file"),
+        (
+            "\"seal.key\"",
+            "\"chain.pem\"",
+            ":18:17: chain.pem: others may read this secret",
+        ),
+        (
+            "\"seal.key\"",
+            "\"issuing.pin\"",
+            ":18:17: issuing.pin: not 64 hex digits",
+        ),
+        (
+            "key = \"server-tls.key\"",
+            "key = \"seal.key\"",
+            ":7:7: seal.key: no unencrypted PEM private key",
+        ),
+        ("name = \"Example Devices CA\"", "name = \"\"", ":2:8: name: "),
+        (
+            "public = \"127.0.0.1:0\"",
+            "public = \"127.0.0.1:0\"\nbase_url = \"http://x\"",
+            ":5:12: base_url starts with https://",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let shown = wrong(&ca, from, to);
+        assert!(shown.starts_with(&format!("server.toml{expected}")), "{to}:\n{shown}");
+        assert!(shown.contains('^'), "{shown}");
+    }
+}
+
+// E-CONFIG-SECRET-IN-CONFIG, L01: a secret in a configuration is refused, and not repeated.
+#[test]
+fn secrets_have_no_place_in_configuration() {
+    let ca = directory();
+    let cases = [
+        ("pin = { file = \"issuing.pin\" }", "pin = \"CANARY\""),
+        ("pin = { file = \"issuing.pin\" }", "pin = 133742"),
+        ("pin = { file = \"issuing.pin\" }", "pin = { value = \"CANARY\" }"),
+        ("?module-path", "?pin-value=CANARY&module-path"),
+        ("\"sqlite://ca.db\"", "\"postgres://ca:CANARY@db/ca\""),
+        ("\"sqlite://ca.db\"", "\"postgres://ca@db/ca?password=CANARY\""),
+        (
+            "url = \"sqlite://ca.db\"",
+            "url = \"postgres://ca@db/ca\"\npassword = \"CANARY\"",
+        ),
+        ("seal_key_file = \"seal.key\"", "seal_key = \"CANARY\""),
+    ];
+    for (from, to) in cases {
+        let shown = wrong(&ca, from, to);
+        assert!(!shown.contains("CANARY") && !shown.contains("133742"), "{shown}");
+        assert!(
+            ["file", "credential"].iter().any(|fix| shown.contains(fix)),
+            "the fix is said: {shown}"
+        );
+    }
+}
+
+#[test]
+fn a_password_file_goes_into_the_url_escaped() {
+    let ca = directory();
+    secret_file(&ca.path("db.pw"), b"p@ss/w:rd\n");
+    let text = changed(
+        "url = \"sqlite://ca.db\"",
+        "url = \"postgresql://ca@db.example:5433/ca?sslmode=verify-full\"\npassword = { file = \"db.pw\" }",
+    );
+    let config = load(&ca, &text).map_err(|(shown, _)| shown).unwrap();
+    assert_eq!(
+        config.database.url.as_str(),
+        "postgres://ca:p%40ss%2Fw%3Ard@db.example:5433/ca?sslmode=verify-full"
+    );
+    assert!(!config.database.embedded);
+}
+
+#[test]
+fn tls_key_and_certificate_belong_together() {
+    let ca = directory();
+    secret_file(&ca.path("other.key"), &kit::p256().private_key_to_pem_pkcs8().unwrap());
+    let shown = wrong(&ca, "key = \"server-tls.key\"", "key = \"other.key\"");
+    assert!(
+        shown.contains("the TLS key is not the key of the TLS certificate"),
+        "{shown}"
+    );
+    let backwards = [pem(&ca.chain[0]), pem(&ca.tls_certificate)].concat();
+    std::fs::write(ca.path("backwards.pem"), backwards).unwrap();
+    let shown = wrong(&ca, "\"server-tls.pem\"", "\"backwards.pem\"");
+    assert!(shown.contains("not the key of"), "{shown}");
+    let stranger = [pem(&ca.tls_certificate), pem(&ca.chain[1])].concat();
+    std::fs::write(ca.path("gap.pem"), stranger).unwrap();
+    let shown = wrong(&ca, "\"server-tls.pem\"", "\"gap.pem\"");
+    assert!(shown.contains("not a chain"), "{shown}");
+}
+
+#[test]
+fn a_rehearsal_does_not_run_in_production() {
+    let ca = directory();
+    let text = changed("mode = \"rehearsal\"", "mode = \"production\"");
+    let (shown, exit) = load(&ca, &text).err().unwrap();
+    assert_eq!(exit, 78, "{shown}");
+    assert!(
+        shown.contains("a CA of a rehearsal does not run in production"),
+        "{shown}"
+    );
+}
+
+/// A CA of an earlier world, without the mark of a rehearsal, so that exactly the anchor is refused.
+#[test]
+fn software_anchors_are_refused_in_production() {
+    let ca = directory();
+    let root = VendorCa::root("Production Root");
+    let issuing = root.intermediate("Production Issuing");
+    let chain: Vec<u8> = [pem(&issuing.certificate), pem(&root.certificate)].concat();
+    std::fs::write(ca.path("chain.pem"), chain).unwrap();
+    let production = changed("mode = \"rehearsal\"", "mode = \"production\"");
+    let (shown, exit) = load(&ca, &production).err().unwrap();
+    assert_eq!(exit, 78, "{shown}");
+    assert!(
+        shown.contains("anchors of software TPMs are refused in production: kit"),
+        "{shown}"
+    );
+    std::fs::write(ca.path("trust/kit.toml"), trust(&ca, "hardware")).unwrap();
+    load(&ca, &production).map_err(|(shown, _)| shown).unwrap();
+}
+
+#[test]
+fn own_profiles_and_rules_are_read_and_their_mistakes_shown() {
+    let ca = directory();
+    std::fs::create_dir(ca.path("profiles")).unwrap();
+    std::fs::create_dir(ca.path("rules")).unwrap();
+    let with = "[policy]\nprofiles = \"profiles\"\nrules = \"rules\"\n[audit]";
+    let shown = wrong(&ca, "[audit]", with);
+    assert!(shown.contains("profiles: no *.toml in it"), "{shown}");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
+    for folder in ["profiles", "rules"] {
+        for file in std::fs::read_dir(format!("{source}/{folder}")).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), ca.path(folder).join(file.file_name())).unwrap();
+        }
+    }
+    load(&ca, &changed("[audit]", with))
+        .map_err(|(shown, _)| shown)
+        .unwrap();
+    std::fs::write(ca.path("rules/zz.cedar"), "permit(principal, action, resource);").unwrap();
+    assert!(wrong(&ca, "[audit]", with).contains("rules"));
+    std::fs::remove_file(ca.path("rules/zz.cedar")).unwrap();
+    std::fs::copy(ca.path("rules/schema.cedarschema"), ca.path("rules/two.cedarschema")).unwrap();
+    assert!(wrong(&ca, "[audit]", with).contains("exactly one *.cedarschema"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so() {
+    let error = Config::load(std::path::Path::new("no/such/server.toml")).err().unwrap();
+    assert!(error.to_string().starts_with("no/such/server.toml: cannot be read"));
+    assert_eq!(error.exit_code(), 2);
+}
