@@ -1,15 +1,14 @@
 //! `TBSCertificate`, written (RFC 5280 §4.1).
 
-use attest::rot::{ID_ON_HARDWARE_MODULE_NAME, ID_ON_PERMANENT_IDENTIFIER, ID_REHEARSAL, ID_ROT_BINDING, RotBinding};
+use attest::rot::{ID_REHEARSAL, ID_ROT_BINDING, RotBinding};
 use const_oid::ObjectIdentifier;
-use const_oid::db::{rfc4519, rfc5280};
+use const_oid::db::rfc5280;
 use der::Encode;
 use openssl::sha::sha256;
-use policies::{Decision, Grant, KeyRole, Profile, ProfileKind, RdnKind, SanEntry, Subject, Validity};
+use policies::{Decision, Grant, KeyRole, Profile, ProfileKind, SanEntry, Subject, Validity};
 
 use crate::encode::{
-    BIT_STRING, BOOLEAN, INTEGER, NULL, OCTET_STRING, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING, context,
-    context_constructed, is_printable, oid, time, tlv,
+    BIT_STRING, BOOLEAN, INTEGER, NULL, OCTET_STRING, SEQUENCE, context, context_constructed, oid, time, tlv,
 };
 use crate::issuer::IssuerFacts;
 use crate::lint::Promise;
@@ -110,7 +109,12 @@ impl TbsSpec {
             ));
         }
         if !self.san.is_empty() {
-            let names: Vec<u8> = self.san.iter().flat_map(general_name).collect();
+            let names = self
+                .san
+                .iter()
+                .map(|entry| entry.to_general_name()?.to_der())
+                .collect::<Result<Vec<_>, _>>();
+            let names = names.map_err(|e| DraftError::Encoding(format!("SAN: {e}")))?.concat();
             // RFC 5280 §4.2.1.6: critical if and only if it is the only name.
             let critical = self.subject.0.is_empty();
             out.extend(extension(
@@ -201,50 +205,10 @@ pub(crate) fn key_id(spki: &[u8]) -> Result<[u8; 20], Malformed> {
     digest.first_chunk().copied().ok_or(Malformed("subjectPublicKey"))
 }
 
-/// `Name`: one attribute per RDN, in wire order.
+/// `Name`, DER; what [`Subject::to_name`] makes of it.
 pub(crate) fn name(subject: &Subject) -> Result<Vec<u8>, DraftError> {
-    let mut rdns = Vec::new();
-    for rdn in &subject.0 {
-        let (id, tag) = match rdn.kind {
-            RdnKind::Country => (rfc4519::C, PRINTABLE_STRING),
-            RdnKind::Organization => (rfc4519::O, UTF8_STRING),
-            RdnKind::CommonName => (rfc4519::CN, UTF8_STRING),
-            RdnKind::SerialNumber => (rfc4519::SERIAL_NUMBER, PRINTABLE_STRING),
-        };
-        if tag == PRINTABLE_STRING && !is_printable(&rdn.value) {
-            return Err(DraftError::Encoding(format!(
-                "{:?} is not a PrintableString: {:?}",
-                rdn.kind, rdn.value
-            )));
-        }
-        let value = tlv(tag, &[rdn.value.as_bytes()]);
-        rdns.extend(tlv(SET, &[&tlv(SEQUENCE, &[&oid(&id), &value])]));
-    }
-    Ok(tlv(SEQUENCE, &[&rdns]))
-}
-
-fn general_name(entry: &SanEntry) -> Vec<u8> {
-    match entry {
-        SanEntry::Dns(name) => tlv(context(2), &[name.as_bytes()]),
-        SanEntry::Uri(uri) => tlv(context(6), &[uri.as_bytes()]),
-        SanEntry::Ip(octets) => tlv(context(7), &[octets]),
-        SanEntry::HardwareModuleName(hw_type, serial) => {
-            let value = tlv(SEQUENCE, &[&oid(hw_type), &tlv(OCTET_STRING, &[serial])]);
-            other_name(&ID_ON_HARDWARE_MODULE_NAME, &value)
-        }
-        SanEntry::PermanentIdentifier(value, assigner) => {
-            let value = tlv(SEQUENCE, &[&tlv(UTF8_STRING, &[value.as_bytes()]), &oid(assigner)]);
-            other_name(&ID_ON_PERMANENT_IDENTIFIER, &value)
-        }
-    }
-}
-
-/// `otherName [0] IMPLICIT SEQUENCE { type-id, value [0] EXPLICIT }`.
-fn other_name(id: &ObjectIdentifier, value: &[u8]) -> Vec<u8> {
-    tlv(
-        context_constructed(0),
-        &[&oid(id), &tlv(context_constructed(0), &[value])],
-    )
+    let name = subject.to_name().and_then(|name| name.to_der());
+    name.map_err(|e| DraftError::Encoding(format!("subject: {e}")))
 }
 
 /// RFC 5280 §4.2.1.13: one point, one URI, no reasons, no indirect CRL.

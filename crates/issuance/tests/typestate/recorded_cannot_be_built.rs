@@ -1,0 +1,6 @@
+//! Only `record` makes it.
+fn forged() -> issuance::Recorded {
+    issuance::Recorded(())
+}
+
+fn main() {}
