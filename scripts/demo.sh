@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# From a bare machine to a certificate bound to a TPM, told step by step. Everything lives in .run/demo and on loopback;
+# every process started here is stopped here, by pid. Can be run again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+run=$PWD/.run/demo
+bin=$PWD/target/debug
+pids=()
+lot=${HOLDFAST_DEMO_LOT:-10}
+
+# -- telling the story ------------------------------------------------------------------------------------------------
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi
+number=0
+step() {
+    number=$((number + 1))
+    printf '\n%s%2d  %s%s\n' "$bold" "$number" "$1" "$plain"
+}
+say() { printf '    %s\n' "$*"; }
+show() { sed 's/^/    /'; }
+# Print a command as one would type it, then run it.
+type_and_run() {
+    printf '    %s$ %s%s\n' "$dim" "$(printf '%s ' "$@" | sed "s|$bin/||g; s|$run/||g; s|$PWD/||g")" "$plain"
+    "$@" 2>&1 | show
+    return "${PIPESTATUS[0]}"
+}
+fail() {
+    printf '\ndemo: %s\n' "$*" >&2
+    exit 1
+}
+
+# -- processes ----------------------------------------------------------------------------------------------------------
+stop_all() {
+    local pid
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    pids=()
+}
+finish() {
+    local code=$?
+    stop_all
+    if ((code != 0)); then
+        printf '\nThe demo stopped with exit code %s. Logs: %s\n' "$code" "$run" >&2
+        [ -f "$run/ca/server.log" ] && tail -n 5 "$run/ca/server.log" >&2
+    fi
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# Wait until a command succeeds: readiness is asked for, never slept for. At most about ten seconds.
+until_true() {
+    local tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        ((tries < 200)) || return 1
+        read -rt 0.05 <> <(:) || true
+    done
+}
+# Two free neighbouring TCP ports: swtpm takes one for commands and the next for control.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 20000))
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
+        (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null && continue
+        echo "$port"
+        return
+    done
+}
+json() { # json FILE KEY: one string value of a flat JSON document
+    sed -nE "s/^ *\"$2\": \"([^\"]*)\".*/\1/p" "$1" | head -n 1
+}
+
+# -- 1 ------------------------------------------------------------------------------------------------------------------
+printf '%sHoldfast: from a bare machine to a certificate bound to a TPM%s\n' "$bold" "$plain"
+step 'Build (the first time takes a few minutes)'
+cargo build --workspace --bins --locked 2>&1 | grep -E '^(error|warning: unused)|Finished' | show
+rm -rf "$run"
+mkdir -p "$run"
+export TSS2_LOG=all+none
+
+# -- 2 ------------------------------------------------------------------------------------------------------------------
+step 'A rehearsal root and an issuing CA, each in a SoftHSM token of its own'
+type_and_run "$bin/ca-cli" init --dir "$run/ca" --answers <(
+    printf 'organization = "Example Devices"\nlisten = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\n'
+) --no-input
+export SOFTHSM2_CONF=$run/ca/softhsm2.conf HOLDFAST_ADMIN_SOCKET=$run/ca/admin.sock
+root_sha256=$(openssl x509 -in "$run/ca/ca/root.pem" -outform der | sha256sum | cut -d' ' -f1)
+
+# -- 3 ------------------------------------------------------------------------------------------------------------------
+step 'A TPM vendor manufactures a TPM 2.0 (swtpm) and certifies its endorsement key'
+mkdir -p "$run/vendor" "$run/tpm"
+cat >"$run/vendor/localca.conf" <<CONF
+statedir = $run/vendor
+signingkey = $run/vendor/signkey.pem
+issuercert = $run/vendor/issuercert.pem
+certserial = $run/vendor/certserial
+CONF
+printf -- '--platform-manufacturer Example\n--platform-version 1\n--platform-model demo\n' >"$run/vendor/localca.options"
+cat >"$run/vendor/setup.conf" <<CONF
+create_certs_tool = swtpm_localca
+create_certs_tool_config = $run/vendor/localca.conf
+create_certs_tool_options = $run/vendor/localca.options
+active_pcr_banks = sha256
+CONF
+swtpm_setup --tpm2 --tpmstate "$run/tpm" --config "$run/vendor/setup.conf" --create-ek-cert --lock-nvram --overwrite \
+    >"$run/vendor/setup.log" 2>&1 || fail "swtpm_setup failed: $run/vendor/setup.log"
+port=$(free_port)
+swtpm socket --tpm2 --tpmstate "dir=$run/tpm" --flags not-need-init,startup-clear \
+    --server "type=tcp,port=$port,bindaddr=127.0.0.1" --ctrl "type=tcp,port=$((port + 1)),bindaddr=127.0.0.1" \
+    >"$run/tpm/log" 2>&1 &
+pids+=($!)
+tcti=swtpm:host=127.0.0.1,port=$port
+until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$((port + 1))" || fail 'swtpm does not answer'
+say 'EK certificate:'
+openssl x509 -in "$run/vendor/swtpm-localca-rootca-cert.pem" -noout -subject | show
+{
+    printf '[[anchor]]\nname = "demo-tpm-vendor"\nkind = "software"\nmanufacturers = ["id:00001014"]\n'
+    printf 'source = "swtpm_localca in this folder"\nadded = "%s"\nwhy = "the demo vendor"\n' "$(date -u +%F)"
+    printf 'certificate = """\n%s\n"""\n' "$(cat "$run/vendor/swtpm-localca-rootca-cert.pem")"
+} >"$run/ca/trust/vendor.toml"
+mkdir -p "$run/ca/trust/intermediates"
+cp "$run/vendor/issuercert.pem" "$run/ca/trust/intermediates/"
+sed -i 's|^files = \["trust"\]|files = ["trust"]\nintermediates = ["trust/intermediates"]|' "$run/ca/server.toml"
+say 'its root is now an anchor of the CA, for software TPMs only: identities will say so'
+
+# -- 4 ------------------------------------------------------------------------------------------------------------------
+step 'ca-server on embedded SQLite, over TLS 1.3'
+type_and_run "$bin/ca-server" --config "$run/ca/server.toml" --check
+mkfifo "$run/ready"
+"$bin/ca-server" --config "$run/ca/server.toml" >"$run/ready" 2>"$run/ca/server.log" &
+pids+=($!)
+read -r ready <"$run/ready" || fail 'ca-server did not start'
+public=$(sed -E 's/.*public=127\.0\.0\.1:([0-9]+).*/\1/' <<<"$ready")
+server=https://localhost:$public
+say "listening at $server"
+
+# -- 5 ------------------------------------------------------------------------------------------------------------------
+step 'Who is this device? Its agent asks the TPM'
+agent() { "$bin/ca-agent" --tcti "$tcti" "$@"; }
+agent identify | show
+agent identify -o json >"$run/identify.json"
+ek=$(json "$run/identify.json" ek_spki_sha256)
+type_and_run "$bin/ca-cli" device allow gateway-1 --ek "$ek" --reason 'demo'
+
+# -- 6 ------------------------------------------------------------------------------------------------------------------
+step 'Enrollment: the CA challenges the TPM, and certifies the key that lives in it'
+say 'The answer needs the private endorsement key: only this TPM can open the challenge, and only with that AK in it.'
+type_and_run "$bin/ca-agent" --tcti "$tcti" --state-dir "$run/device" enroll --server "$server" \
+    --root-sha256 "$root_sha256" --profile device-ldevid --device gateway-1
+
+# -- 7 ------------------------------------------------------------------------------------------------------------------
+step 'The certificate, in words'
+type_and_run "$bin/ca-cli" cert inspect "$run/device/cert.pem"
+step 'Two chains meet at the key of the device'
+type_and_run "$bin/ca-cli" device tree gateway-1
+
+# -- 8 ------------------------------------------------------------------------------------------------------------------
+step 'Verified by our verifier, and by one that is not ours'
+type_and_run "$bin/ca-cli" verify "$run/device/cert.pem" --trust "$run/ca/ca/root.pem" --untrusted "$run/ca/ca/issuing.pem" \
+    --level software --rehearsal
+type_and_run openssl verify -x509_strict -CAfile "$run/ca/ca/root.pem" -untrusted "$run/ca/ca/issuing.pem" "$run/device/cert.pem"
+
+# -- 9 ------------------------------------------------------------------------------------------------------------------
+step 'Mutual TLS 1.3: the device signs with its key inside the TPM (OpenSSL, tpm2 provider)'
+tls=$(free_port)
+openssl s_server -accept "127.0.0.1:$tls" -tls1_3 -Verify 3 -verify_return_error -quiet -www \
+    -cert "$run/ca/server-tls.pem" -key "$run/ca/server-tls.key" -CAfile "$run/ca/ca/root.pem" \
+    -chainCAfile "$run/ca/ca/issuing.pem" >"$run/s_server.log" 2>&1 &
+pids+=($!)
+until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$tls" || fail 's_server does not answer'
+# The resource manager stands between OpenSSL and the TPM: OpenSSL keeps more objects open than a TPM has slots for.
+# Its bus and itself are started, and ended, with this one command.
+cat >"$run/handshake.sh" <<HANDSHAKE
+set -eu
+tpm2-abrmd --session --allow-root --tcti="$tcti" >"$run/abrmd.log" 2>&1 &
+abrmd=\$!
+trap 'kill \$abrmd; wait \$abrmd 2>/dev/null || true' EXIT
+export TPM2OPENSSL_TCTI=tabrmd:bus_type=session TSS2_LOG=all+none
+tries=0
+until TPM2TOOLS_TCTI=tabrmd:bus_type=session tpm2_getcap properties-fixed >/dev/null 2>&1; do
+    tries=\$((tries + 1)); [ \$tries -lt 100 ]
+done
+printf 'GET / HTTP/1.0\r\n\r\n' | openssl s_client -connect 127.0.0.1:$tls -servername localhost -tls1_3 -ign_eof \
+    -verify_return_error -CAfile "$run/ca/ca/root.pem" -cert "$run/device/cert.pem" -cert_chain "$run/ca/ca/issuing.pem" \
+    -provider tpm2 -provider default -propquery '?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes' \
+    -key "$run/device/key.tss2.pem"
+HANDSHAKE
+dbus-run-session -- bash "$run/handshake.sh" >"$run/handshake.log" 2>&1 || fail "the handshake failed: $run/handshake.log"
+grep -E '^(Protocol|New, TLS|Verify return code|Server certificate)|^subject=|Verification' "$run/handshake.log" | sort -u | show
+grep -aE 'Client certificate|Subject: ' "$run/handshake.log" | head -n 2 | show
+say 'Both sides proved their keys; the private key of the device never left its TPM.'
+
+# -- 10 -----------------------------------------------------------------------------------------------------------------
+step 'Refused: a software key that poses as an attestation key'
+"$bin/imposter" --server "$server" --root "$run/ca/ca/root.pem" --identify "$run/identify.json" >"$run/imposter.json" || true
+show <"$run/imposter.json"
+incident=$(json "$run/imposter.json" incident)
+say 'The caller learns no more than that. The audit record has the reason:'
+grep -F "$incident" "$run/ca/audit.jsonl" | show
+
+step 'Refused: the same TPM claims a second identity'
+type_and_run "$bin/ca-cli" device allow gateway-2 --first-contact 10min --reason 'demo: an open name'
+"$bin/ca-agent" --tcti "$tcti" --state-dir "$run/second" enroll --server "$server" --root-sha256 "$root_sha256" \
+    --profile device-ldevid --device gateway-2 >"$run/second.log" 2>&1 && fail 'one TPM got two identities'
+show <"$run/second.log"
+say 'gateway-2 stays free, gateway-1 keeps its identity:'
+type_and_run "$bin/ca-cli" device find
+
+# -- 11 -----------------------------------------------------------------------------------------------------------------
+step "A small lot as a factory line sees it: $lot TPMs, IAK and IDevID each in one conversation"
+"$bin/factory-line" --devices "$lot" --server "$server" --root-sha256 "$root_sha256" --vendor "$run/vendor" \
+    --state-dir "$run/lot" --batch 2026-47-B
+
+# -- end ----------------------------------------------------------------------------------------------------------------
+step 'What you saw'
+say 'A certificate that says, and lets anyone check, that its key lives in one TPM: the CA proved it before it signed.'
+say 'This was a rehearsal with software tokens and software TPMs; its certificates are marked, and refused elsewhere.'
+say 'Look around: .run/demo   Learn more: README.md, docs/ISSUANCE-CYCLE.md, docs/TRUST.md'
