@@ -91,20 +91,20 @@ root_sha256=$(openssl x509 -in "$run/ca/ca/root.pem" -outform der | sha256sum | 
 # -- 3 ------------------------------------------------------------------------------------------------------------------
 step 'A TPM vendor manufactures a TPM 2.0 (swtpm) and certifies its endorsement key'
 mkdir -p "$run/vendor" "$run/tpm"
-cat >"$run/vendor/localca.conf" <<CONF
+cat >"$run/vendor/swtpm-localca.conf" <<CONF
 statedir = $run/vendor
 signingkey = $run/vendor/signkey.pem
 issuercert = $run/vendor/issuercert.pem
 certserial = $run/vendor/certserial
 CONF
-printf -- '--platform-manufacturer Example\n--platform-version 1\n--platform-model demo\n' >"$run/vendor/localca.options"
-cat >"$run/vendor/setup.conf" <<CONF
+printf -- '--platform-manufacturer Example\n--platform-version 1\n--platform-model demo\n' >"$run/vendor/swtpm-localca.options"
+cat >"$run/vendor/swtpm_setup.conf" <<CONF
 create_certs_tool = swtpm_localca
-create_certs_tool_config = $run/vendor/localca.conf
-create_certs_tool_options = $run/vendor/localca.options
+create_certs_tool_config = $run/vendor/swtpm-localca.conf
+create_certs_tool_options = $run/vendor/swtpm-localca.options
 active_pcr_banks = sha256
 CONF
-swtpm_setup --tpm2 --tpmstate "$run/tpm" --config "$run/vendor/setup.conf" --create-ek-cert --lock-nvram --overwrite \
+swtpm_setup --tpm2 --tpmstate "$run/tpm" --config "$run/vendor/swtpm_setup.conf" --create-ek-cert --lock-nvram --overwrite \
     >"$run/vendor/setup.log" 2>&1 || fail "swtpm_setup failed: $run/vendor/setup.log"
 port=$(free_port)
 swtpm socket --tpm2 --tpmstate "dir=$run/tpm" --flags not-need-init,startup-clear \
@@ -194,7 +194,12 @@ say 'Both sides proved their keys; the private key of the device never left its 
 
 # -- 10 -----------------------------------------------------------------------------------------------------------------
 step 'Refused: a software key that poses as an attestation key'
-"$bin/imposter" --server "$server" --root "$run/ca/ca/root.pem" --identify "$run/identify.json" >"$run/imposter.json" || true
+# The imposter shows a genuine endorsement, read from the real TPM, beside an attestation key made in software.
+export TPM2TOOLS_TCTI=$tcti
+tpm2_nvread 0x1c00002 -o "$run/ek.der" >/dev/null
+tpm2_readpublic -c 0x81010001 -o "$run/ek.tpm2b" >/dev/null
+"$bin/imposter" --server "$server" --root "$run/ca/ca/root.pem" --ek-certificate "$run/ek.der" --ek-public "$run/ek.tpm2b" \
+    --vendor-issuer "$run/vendor/issuercert.pem" >"$run/imposter.json" && fail 'the imposter was let in'
 show <"$run/imposter.json"
 incident=$(json "$run/imposter.json" incident)
 say 'The caller learns no more than that. The audit record has the reason:'

@@ -19,7 +19,9 @@ use tempfile::TempDir;
 /// The CA of a TPM vendor: a root and an issuing CA, made by `swtpm_localca` when the first TPM is manufactured.
 #[derive(Debug)]
 pub struct VendorCa {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Removes the directory on drop, when it is ours.
+    _temporary: Option<TempDir>,
 }
 
 impl VendorCa {
@@ -29,8 +31,11 @@ impl VendorCa {
     /// The directory or its files cannot be written.
     pub fn new() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("vendor-ca-").tempdir()?;
-        let ca = Self { directory };
-        let state = ca.directory.path().display();
+        let ca = Self {
+            directory: directory.path().to_owned(),
+            _temporary: Some(directory),
+        };
+        let state = ca.directory.display();
         std::fs::write(
             ca.localca_conf(),
             format!(
@@ -54,28 +59,37 @@ impl VendorCa {
         Ok(ca)
     }
 
+    /// The CA whose files are in `directory`, as [`VendorCa::new`] lays them out; it stays there.
+    #[must_use]
+    pub fn at(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            _temporary: None,
+        }
+    }
+
     fn localca_conf(&self) -> PathBuf {
-        self.directory.path().join("swtpm-localca.conf")
+        self.directory.join("swtpm-localca.conf")
     }
 
     fn localca_options(&self) -> PathBuf {
-        self.directory.path().join("swtpm-localca.options")
+        self.directory.join("swtpm-localca.options")
     }
 
     fn setup_conf(&self) -> PathBuf {
-        self.directory.path().join("swtpm_setup.conf")
+        self.directory.join("swtpm_setup.conf")
     }
 
     /// The vendor's root certificate, PEM; there once a TPM was manufactured.
     #[must_use]
     pub fn root_pem(&self) -> PathBuf {
-        self.directory.path().join("swtpm-localca-rootca-cert.pem")
+        self.directory.join("swtpm-localca-rootca-cert.pem")
     }
 
     /// The vendor's issuing CA certificate, PEM; there once a TPM was manufactured.
     #[must_use]
     pub fn issuer_pem(&self) -> PathBuf {
-        self.directory.path().join("issuercert.pem")
+        self.directory.join("issuercert.pem")
     }
 
     /// The vendor's root certificate, DER.
