@@ -9,6 +9,7 @@ use openssl::x509::X509;
 
 use crate::SignatureAlgorithm;
 use crate::encode::{BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, SEQUENCE};
+use crate::lint::Curves;
 use crate::verify::Verifier;
 use crate::view::{Certificate, Malformed, Reader, Tbs, only, time};
 
@@ -33,6 +34,7 @@ pub(crate) struct IssuerFacts {
     pub(crate) rehearsal: bool,
     pub(crate) urls: IssuerUrls,
     pub(crate) verifier: Verifier,
+    pub(crate) curves: Arc<Curves>,
 }
 
 /// Where relying parties find things; empty means the extension is left out.
@@ -102,6 +104,7 @@ impl Issuer {
                 rehearsal: tbs.extension(&ID_REHEARSAL).is_some(),
                 urls,
                 verifier,
+                curves: Arc::new(Curves::new().map_err(|e| IssuerError(e.to_string()))?),
             }),
             chain: chain.into(),
         })

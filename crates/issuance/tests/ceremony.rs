@@ -1,5 +1,7 @@
 //! A rehearsal through the public doors: plan, approval, and the same corridor as every leaf.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::sync::Mutex;
 
 use attest::UnixTime;

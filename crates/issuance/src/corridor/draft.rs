@@ -6,7 +6,7 @@ use openssl::sha::sha256;
 use policies::{Grant, GrantKind, KeyRole, ProfileKind, Validity};
 
 use crate::issuer::IssuerFacts;
-use crate::lint::{self, Finding};
+use crate::lint::{self, Curves, Finding};
 use crate::tbs::{TbsSpec, key_id, name};
 use crate::verify::Verifier;
 use crate::{CaKey, Intent, Issuer, IssuerUrls, Serial};
@@ -112,6 +112,7 @@ impl Draft {
             rehearsal: spec.promise.rehearsal,
             urls: IssuerUrls::default(),
             verifier: Verifier::new(algorithm, &spec.spki).map_err(|e| DraftError::Key(e.to_string()))?,
+            curves: Arc::new(Curves::new().map_err(|e| DraftError::Key(e.to_string()))?),
             spki: spec.spki.clone(),
         };
         Self::encoded(spec, Arc::new(facts), serial)
@@ -146,7 +147,7 @@ impl Draft {
     }
 }
 
-/// An IDevID and its IAK outlive their issuers by design (IEEE 802.1AR-2018 §8.7).
+/// An IDevID and its IAK outlive their issuers by design (IEEE 802.1AR-2018 §8).
 pub(crate) fn outlives_issuer(kind: ProfileKind) -> bool {
     matches!(kind, ProfileKind::DeviceIdevid | ProfileKind::DeviceIak)
 }

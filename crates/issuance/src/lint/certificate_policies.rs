@@ -15,7 +15,7 @@ use crate::view::{Malformed, Reader, Tbs, oid, only};
 
 pub(super) const LINT: Lint = Lint {
     name: "certificate_policies",
-    citation: "RFC 5280 §4.2.1.4, TCG TPM 2.0 Keys for Device Identity and Attestation §7.3",
+    citation: "RFC 5280 §4.2.1.4, TCG TPM 2.0 Keys for Device Identity and Attestation",
     judge,
 };
 

@@ -6,7 +6,7 @@ use super::{Case, Lint};
 
 pub(super) const LINT: Lint = Lint {
     name: "idevid_never_expires",
-    citation: "IEEE 802.1AR-2018 §8.7",
+    citation: "IEEE 802.1AR-2018 §8",
     judge,
 };
 

@@ -44,6 +44,8 @@ mod version;
 use const_oid::ObjectIdentifier;
 use policies::{ProfileKey, ProfileKind};
 
+pub(crate) use public_key::Curves;
+
 use crate::issuer::IssuerFacts;
 use crate::view::Tbs;
 
@@ -194,6 +196,20 @@ mod tests {
         assert_eq!(names.len(), files.len());
         assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), files);
         assert!(catalogue().all(|(_, citation)| citation.contains('§') || citation.contains("docs/")));
+    }
+
+    #[test]
+    fn the_reference_lists_them_all() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/lints.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| `")).collect();
+        let expected: Vec<String> = catalogue()
+            .map(|(name, citation)| format!("| `{name}` | {citation} | "))
+            .collect();
+        assert_eq!(rows.len(), expected.len());
+        for (row, start) in rows.iter().zip(&expected) {
+            assert!(row.starts_with(start), "{row}\nis not {start}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! its one form.
 
 use openssl::bn::BigNumContext;
-use openssl::ec::{EcGroup, EcPoint};
+use openssl::ec::{EcGroup, EcGroupRef, EcPoint};
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use policies::ProfileKey;
 
@@ -23,8 +24,29 @@ const P384: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x
 /// `{ rsaEncryption, NULL }`.
 const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
 
+/// The curves a certified key may be on. Setting one up costs as much as a signature, so an issuer keeps them.
+pub(crate) struct Curves {
+    p256: EcGroup,
+    p384: EcGroup,
+}
+
+impl Curves {
+    pub(crate) fn new() -> Result<Self, ErrorStack> {
+        Ok(Self {
+            p256: EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?,
+            p384: EcGroup::from_curve_name(Nid::SECP384R1)?,
+        })
+    }
+}
+
+impl std::fmt::Debug for Curves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Curves")
+    }
+}
+
 fn judge(case: &Case<'_>) -> Result<(), String> {
-    let key = read(case.tbs.spki)?;
+    let key = read(case.tbs.spki, &case.issuer.curves)?;
     if case.promise.keys.contains(&key) {
         Ok(())
     } else {
@@ -32,7 +54,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     }
 }
 
-fn read(spki: &[u8]) -> Result<ProfileKey, String> {
+fn read(spki: &[u8], curves: &Curves) -> Result<ProfileKey, String> {
     let malformed = |e: Malformed| e.to_string();
     let mut fields = Reader(only(spki, SEQUENCE, "SubjectPublicKeyInfo").map_err(malformed)?.value);
     let algorithm = fields.expect(SEQUENCE, "algorithm").map_err(malformed)?.raw;
@@ -42,22 +64,19 @@ fn read(spki: &[u8]) -> Result<ProfileKey, String> {
         return Err("a key with unused bits".into());
     };
     match algorithm {
-        P256 => point(key, 32, Nid::X9_62_PRIME256V1).map(|()| ProfileKey::P256),
-        P384 => point(key, 48, Nid::SECP384R1).map(|()| ProfileKey::P384),
+        P256 => point(key, 32, &curves.p256).map(|()| ProfileKey::P256),
+        P384 => point(key, 48, &curves.p384).map(|()| ProfileKey::P384),
         RSA => rsa(key),
         other => Err(format!("algorithm {}", hex::encode(other))),
     }
 }
 
-fn point(key: &[u8], width: usize, curve: Nid) -> Result<(), String> {
+fn point(key: &[u8], width: usize, curve: &EcGroupRef) -> Result<(), String> {
     if key.first() != Some(&4) || key.len() != 1 + 2 * width {
         return Err("not an uncompressed point".into());
     }
     // Decoding refuses what is not on the curve; the cofactor is 1, so what is on the curve is in the group.
-    let decode = || {
-        let group = EcGroup::from_curve_name(curve)?;
-        EcPoint::from_bytes(&group, key, &mut *BigNumContext::new()?)
-    };
+    let decode = || EcPoint::from_bytes(curve, key, &mut *BigNumContext::new()?);
     decode().map(|_| ()).map_err(|_| "the point is not on its curve".into())
 }
 

@@ -6,7 +6,7 @@ use super::{Case, Lint};
 
 pub(super) const LINT: Lint = Lint {
     name: "public_key_not_issuers",
-    citation: "RFC 5280 §3.2, docs/reference/threat-model.md (K04)",
+    citation: "RFC 5280 §3.2, §6.1",
     judge,
 };
 

@@ -9,7 +9,7 @@ use crate::view::only;
 
 pub(super) const LINT: Lint = Lint {
     name: "subject_key_id",
-    citation: "RFC 5280 §4.2.1.2, RFC 7093 §2 method 1, IEEE 802.1AR-2018 §8.10",
+    citation: "RFC 5280 §4.2.1.2, RFC 7093 §2 method 1, IEEE 802.1AR-2018 §8.10.2",
     judge,
 };
 

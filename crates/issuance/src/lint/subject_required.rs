@@ -6,7 +6,7 @@ use super::{Case, Lint};
 
 pub(super) const LINT: Lint = Lint {
     name: "subject_required",
-    citation: "RFC 5280 §4.1.2.6, IEEE 802.1AR-2018 §8.6",
+    citation: "RFC 5280 §4.1.2.6, IEEE 802.1AR-2018 §8",
     judge,
 };
 

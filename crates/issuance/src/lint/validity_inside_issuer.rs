@@ -6,7 +6,7 @@ use crate::view::time;
 
 pub(super) const LINT: Lint = Lint {
     name: "validity_inside_issuer",
-    citation: "RFC 5280 §6.1.3 (a)(2), IEEE 802.1AR-2018 §8.7",
+    citation: "RFC 5280 §6.1.3 (a)(2), IEEE 802.1AR-2018 §8",
     judge,
 };
 
