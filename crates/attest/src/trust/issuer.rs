@@ -15,6 +15,9 @@ const PROCESSED: [&[u8]; 4] = [
     oid::CERTIFICATE_POLICIES,
 ];
 
+/// Limits that are not processed.
+const LIMITS: [&[u8]; 3] = [oid::NAME_CONSTRAINTS, oid::POLICY_CONSTRAINTS, oid::INHIBIT_ANY_POLICY];
+
 /// A CA certificate that may issue EK certificates, if something proves it.
 #[derive(Debug)]
 pub(super) struct Issuer {
@@ -68,9 +71,9 @@ fn constraints(extensions: &Extensions<'_>) -> Result<Option<u32>, &'static str>
     if extensions.unprocessed_critical(&PROCESSED).is_some() {
         return Err("it has a critical extension that is not processed");
     }
-    // Should be critical, and is a limit on what the CA may say: never passed over.
-    if extensions.find(oid::NAME_CONSTRAINTS).is_some() {
-        return Err("it has name constraints, which are not processed");
+    // Limits on what the CA may say should be critical, and are never passed over if they are not.
+    if LIMITS.iter().any(|limit| extensions.find(limit).is_some()) {
+        return Err("it has name or policy constraints, which are not processed");
     }
     let usage = extensions.key_usage().map_err(|error| error.0)?;
     if !usage.is_some_and(|usage| usage.has(KeyUsage::KEY_CERT_SIGN)) {

@@ -196,11 +196,15 @@ fn a40_critical_extensions_of_a_ca_that_are_not_processed_are_refused() {
 }
 
 #[test]
-fn a40_name_constraints_are_refused_critical_or_not() {
-    intermediate_refused("it has name constraints", |spec| spec.with("2.5.29.30", None, seq(&[])));
-    intermediate_refused("it has a critical extension", |spec| {
-        spec.with("2.5.29.30", Some(true), seq(&[]))
-    });
+fn a40_limits_are_refused_critical_or_not() {
+    for limit in ["2.5.29.30", "2.5.29.36", "2.5.29.54"] {
+        intermediate_refused("it has name or policy constraints", |spec| {
+            spec.with(limit, None, seq(&[]))
+        });
+        intermediate_refused("it has a critical extension", |spec| {
+            spec.with(limit, Some(true), seq(&[]))
+        });
+    }
 }
 
 #[test]
