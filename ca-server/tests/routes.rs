@@ -14,7 +14,7 @@ use actix_web::test::{self, TestRequest};
 use actix_web::{App, web};
 use ca_server::config::{Limits, Rate};
 use ca_server::house::House;
-use ca_server::http::{Front, Manners, gate, monitor_routes, public_routes};
+use ca_server::http::{Front, Manners, gate, monitor_routes, public_routes, whole};
 use device_kit::keys::{Shape, SoftKey};
 use device_kit::soft_tpm::SoftTpm;
 use kit::{Ca, Mood, allow};
@@ -56,6 +56,7 @@ macro_rules! serve {
         test::init_service(
             App::new()
                 .app_data($front.clone())
+                .wrap(from_fn(whole))
                 .wrap(from_fn(gate))
                 .configure(public_routes),
         )

@@ -233,10 +233,9 @@ fn an_endless_body_is_cut_off() {
         );
         stream.write_all(head.as_bytes()).unwrap();
         let chunk = [b"4000\r\n".as_slice(), &[b' '; 0x4000], b"\r\n"].concat();
-        let mut sent = 0_usize;
+        let start = Instant::now();
         while stream.write_all(&chunk).is_ok() {
-            sent += chunk.len();
-            assert!(sent < 64 << 20, "{path}: the server reads for ever");
+            assert!(start.elapsed() < Duration::from_secs(15), "{path}: the server reads for ever");
         }
     }
 }
@@ -246,13 +245,12 @@ fn an_endless_head_is_cut_off() {
     let running = Running::start();
     let mut stream = running.tls();
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n").unwrap();
-    let mut sent = 0_usize;
+    let start = Instant::now();
     while stream
         .write_all(b"x-filler: 0123456789012345678901234567890123456789\r\n")
         .is_ok()
     {
-        sent += 52;
-        assert!(sent < 64 << 20, "the server reads for ever");
+        assert!(start.elapsed() < Duration::from_secs(15), "the server reads for ever");
     }
 }
 

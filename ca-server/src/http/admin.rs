@@ -18,6 +18,7 @@ use wire::admin::{
 };
 use wire::problem::{Problem, ProblemCode};
 
+use super::body::Whole;
 use super::extract;
 use super::front::Front;
 use super::problem::{response, trouble};
@@ -86,10 +87,9 @@ async fn get_or_post(front: web::Data<Front>) -> HttpResponse {
     not_offered(&front, "GET, POST")
 }
 
-async fn allow(front: web::Data<Front>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn allow(front: web::Data<Front>, request: HttpRequest, body: web::ReqData<Whole>) -> HttpResponse {
     let outcome = async {
-        let limits = &front.manners.limits;
-        let body: AllowDevice = extract::json(&request, payload, limits.body, limits.body_timeout).await?;
+        let body: AllowDevice = extract::json(&request, &body.0)?;
         let actor = request
             .conn_data::<Peer>()
             .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid));

@@ -8,6 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use wire::problem::{Problem, ProblemCode};
 
+use super::body::{hold, take};
 use super::front::Front;
 use super::problem::response_after;
 
@@ -17,7 +18,7 @@ use super::problem::response_after;
 /// What the handler returns; ours never do.
 pub async fn gate<B: MessageBody>(
     front: web::Data<Front>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let start = Instant::now();
@@ -28,7 +29,8 @@ pub async fn gate<B: MessageBody>(
         Ok(()) => next.call(request).await?.map_into_left_body(),
         Err(wait) => {
             let problem = Problem::new(ProblemCode::RateLimited);
-            let answer = response_after(&front.manners.base_url, problem, wait);
+            let unread = take(&mut request);
+            let answer = hold(response_after(&front.manners.base_url, problem, wait), unread);
             request.into_response(answer).map_into_right_body()
         }
     };

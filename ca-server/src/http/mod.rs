@@ -1,6 +1,7 @@
 //! The only place for actix-web.
 
 mod admin;
+mod body;
 mod extract;
 mod front;
 mod gate;
@@ -12,6 +13,7 @@ mod serve;
 mod tls;
 
 pub use admin::routes as admin_routes;
+pub use body::whole;
 pub use front::{Front, Manners};
 pub use gate::gate;
 pub use monitor::routes as monitor_routes;

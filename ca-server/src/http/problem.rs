@@ -28,13 +28,6 @@ pub(super) fn response_after(base_url: &str, mut problem: Problem, wait: Duratio
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         answer.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
     }
-    if matches!(
-        status,
-        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE
-    ) {
-        // Whatever else the client wants to send is not read.
-        answer.force_close();
-    }
     answer.json(problem)
 }
 

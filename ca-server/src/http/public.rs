@@ -6,6 +6,7 @@ use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentRequest, Issuers};
 use wire::problem::{Problem, ProblemCode};
 
+use super::body::Whole;
 use super::extract;
 use super::front::Front;
 use super::problem::{self, response};
@@ -95,10 +96,9 @@ fn caller(request: &HttpRequest) -> String {
         .map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string())
 }
 
-async fn begin(front: web::Data<Front>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn begin(front: web::Data<Front>, request: HttpRequest, body: web::ReqData<Whole>) -> HttpResponse {
     let outcome = async {
-        let limits = &front.manners.limits;
-        let body: EnrollmentRequest = extract::json(&request, payload, limits.body, limits.body_timeout).await?;
+        let body: EnrollmentRequest = extract::json(&request, &body.0)?;
         let caller = caller(&request);
         let challenge = front
             .work(move |house| enroll::begin(house, &caller, body))
@@ -117,12 +117,11 @@ async fn activate(
     front: web::Data<Front>,
     request: HttpRequest,
     id: web::Path<String>,
-    payload: web::Payload,
+    body: web::ReqData<Whole>,
 ) -> HttpResponse {
     let outcome = async {
         let id = enrollment_id(&id)?;
-        let limits = &front.manners.limits;
-        let body: ActivationRequest = extract::json(&request, payload, limits.body, limits.body_timeout).await?;
+        let body: ActivationRequest = extract::json(&request, &body.0)?;
         let caller = caller(&request);
         let activation = front
             .work(move |house| enroll::activate(house, &caller, id, &body))

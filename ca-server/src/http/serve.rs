@@ -13,7 +13,7 @@ use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
 
 use super::front::{Front, Manners};
-use super::{admin, gate, monitor, public};
+use super::{admin, body, gate, monitor, public};
 use crate::config;
 use crate::house::House;
 
@@ -55,6 +55,7 @@ impl Serving {
         let mut http = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
+                .wrap(from_fn(body::whole))
                 .wrap(from_fn(gate))
                 .configure(public::routes)
         })
@@ -99,6 +100,7 @@ impl Serving {
             let http = HttpServer::new(move || {
                 App::new()
                     .app_data(shared.clone())
+                    .wrap(from_fn(body::whole))
                     .wrap(from_fn(admin::only_this_host))
                     .configure(admin::routes)
             })
