@@ -1,5 +1,12 @@
 //! What is wrong with a configuration is said with file, line, caret and what to do.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
 mod kit;
 
 use std::fmt::Write as _;

@@ -1,5 +1,7 @@
 //! The enrollment flow on a real store: what is issued, what is refused, and by which check.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod kit;
 
 use std::collections::BTreeSet;
@@ -541,7 +543,7 @@ fn randomness_that_repeats_itself_halts_the_house() {
     impl attest::Entropy for Repeats {
         fn fill(&mut self, out: &mut [u8]) -> Result<(), attest::EntropyError> {
             for (n, byte) in out.iter_mut().enumerate() {
-                *byte = (n / 16) as u8;
+                *byte = u8::try_from(n / 16).unwrap();
             }
             Ok(())
         }

@@ -1,5 +1,12 @@
 //! Every route and what it answers to bad input. The flow's own refusals are in `flow.rs`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
 mod kit;
 
 use std::sync::Arc;
@@ -197,7 +204,8 @@ async fn every_attestation_failure_has_the_same_answer() {
     }
 
     let unsworn = SoftKey::generate(Shape::identity(attest::KeyAlgorithm::P256));
-    let changes: [(&SoftTpm, Option<&str>, &dyn Fn(&mut ActivationRequest)); 7] = [
+    type Change<'a> = &'a dyn Fn(&mut ActivationRequest);
+    let changes: [(&SoftTpm, Option<&str>, Change<'_>); 7] = [
         (&tpm, None, &|a| a.secret.0[0] ^= 1),
         (&tpm, None, &|a| a.ticket.0[30] ^= 1),
         (&tpm, None, &|a| a.key_public = unsworn.public.clone().into()),

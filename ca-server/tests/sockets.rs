@@ -1,6 +1,13 @@
 //! What only shows on real sockets: TLS, time-outs, endless bodies, ambiguous framing, the administration socket, and
 //! the end.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
 mod kit;
 
 use std::io::{ErrorKind, Read, Write};
@@ -235,7 +242,10 @@ fn an_endless_body_is_cut_off() {
         let chunk = [b"4000\r\n".as_slice(), &[b' '; 0x4000], b"\r\n"].concat();
         let start = Instant::now();
         while stream.write_all(&chunk).is_ok() {
-            assert!(start.elapsed() < Duration::from_secs(15), "{path}: the server reads for ever");
+            assert!(
+                start.elapsed() < Duration::from_secs(15),
+                "{path}: the server reads for ever"
+            );
         }
     }
 }
