@@ -1,0 +1,491 @@
+//! Attested enrollments per second, end to end: release builds of the real server on SoftHSM, software devices over TLS
+//! with kept connections, on the same machine. Baselines are measured in the same run.
+//!
+//! ```text
+//! cargo bench -p tests --bench enrollment -- [--devices N] [--challenges N] [--postgres]
+//! ```
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing,
+    reason = "a program for people that measures: what fails must stop it"
+)]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use attest::{KeyAlgorithm, UnixTime};
+use clap::Parser;
+use device_kit::endorsement::Template;
+use device_kit::postgres;
+use device_kit::rig::{Rig, Wanted};
+use device_kit::soft_tpm::SoftTpm;
+use issuance::AuditRecord;
+use schema::{AllowDevice, Store, StoreOptions};
+
+/// What to measure.
+#[derive(Parser)]
+struct Arguments {
+    /// Devices of each run with ECC endorsement keys.
+    #[arg(long, default_value_t = 6000)]
+    devices: usize,
+    /// Devices with RSA endorsement keys (making them takes time).
+    #[arg(long, default_value_t = 300)]
+    rsa_devices: usize,
+    /// Challenges begun and never finished.
+    #[arg(long, default_value_t = 100_000)]
+    challenges: usize,
+    /// Also on PostgreSQL.
+    #[arg(long)]
+    postgres: bool,
+    /// Measure the floor with the token in this environment, then end. Used by the program itself.
+    #[arg(long)]
+    floor: Option<std::path::PathBuf>,
+    /// Passed by cargo.
+    #[arg(long)]
+    bench: bool,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    if let Some(dir) = &arguments.floor {
+        floor::measure(dir);
+        return;
+    }
+    println!(
+        "machine: {} cores",
+        std::thread::available_parallelism().map_or(0, usize::from)
+    );
+    let floor = {
+        let rig = Rig::initialised(&Wanted::default());
+        let own = std::env::current_exe().expect("own path");
+        let output = Command::new(own)
+            .arg("--floor")
+            .arg(rig.dir.path())
+            .env("SOFTHSM2_CONF", rig.path("softhsm2.conf"))
+            .output()
+            .expect("the floor runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        print!("{text}");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let cpu = text
+            .lines()
+            .find_map(|l| l.strip_prefix("floor-cpu-us ")?.parse::<f64>().ok());
+        cpu.expect("the floor's CPU time")
+    };
+    println!("\nenrollments: two calls, software devices, P-256 AK and identity key, CA key P-256 in SoftHSM");
+    println!(
+        "{:<26}{:>8}{:>10}{:>10}{:>10}{:>13}{:>10}{:>9}",
+        "", "clients", "per s", "p50 ms", "p99 ms", "server CPU", "x floor", "RSS MB"
+    );
+    let run = |title: &str, wanted: &Wanted, template: Template, devices: usize| {
+        for clients in [1, 8, 64] {
+            // One client alone gets fewer devices: it only has to show its latency.
+            let count = if clients == 1 { devices / 6 } else { devices };
+            measure(title, wanted, template, count.max(clients), clients, floor);
+        }
+    };
+    let sqlite = Wanted::default();
+    run("SQLite, ECC EK (L-2)", &sqlite, Template::L2, arguments.devices);
+    run("SQLite, RSA EK (L-1)", &sqlite, Template::L1, arguments.rsa_devices);
+    if arguments.postgres {
+        for clients in [8, 64] {
+            let cluster = postgres::shared().expect("PostgreSQL");
+            let database = cluster.database().expect("a database");
+            let wanted = Wanted {
+                database,
+                ..Wanted::default()
+            };
+            measure(
+                "PostgreSQL, ECC EK (L-2)",
+                &wanted,
+                Template::L2,
+                arguments.devices,
+                clients,
+                floor,
+            );
+        }
+    }
+    begun_and_never_finished(arguments.challenges);
+}
+
+/// Enroll `count` devices by `clients` clients and print a line.
+fn measure(title: &str, wanted: &Wanted, template: Template, count: usize, clients: usize, floor: f64) {
+    let mut rig = Rig::initialised(&wanted.clone().set("enrollment", "challenge_ttl", "10m"));
+    let devices = manufacture(&rig, template, count);
+    expect_all(&rig, wanted, &devices);
+    rig.start();
+    let next = AtomicUsize::new(0);
+    let times: Mutex<Vec<Duration>> = Mutex::new(Vec::with_capacity(count));
+    let cpu = cpu_seconds(rig.pid());
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                let client = rig.client();
+                let mut own = Vec::new();
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(device) = devices.get(at) else { break };
+                    let begun = Instant::now();
+                    let result = client.enroll(device, &device.request("device-ldevid", None, None));
+                    own.push(begun.elapsed());
+                    result.expect("an honest device is enrolled");
+                }
+                times.lock().expect("no panic").extend(own);
+            });
+        }
+    });
+    let took = begun.elapsed().as_secs_f64();
+    let cpu = (cpu_seconds(rig.pid()) - cpu) / count as f64 * 1e6;
+    let mut times = times.into_inner().expect("no panic");
+    times.sort();
+    let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3;
+    println!(
+        "{title:<26}{clients:>8}{:>10.0}{:>10.1}{:>10.1}{:>10.0} us{:>10.2}{:>9.0}",
+        count as f64 / took,
+        at(0.5),
+        at(0.99),
+        cpu,
+        cpu / floor,
+        memory(rig.pid(), "VmHWM:")
+    );
+    if clients == 1 {
+        phases(&rig);
+    }
+    assert_eq!(rig.stop(), Some(0), "the server ends in order");
+}
+
+/// Where the time of one enrollment goes, as the server itself measured it: mean of each phase.
+fn phases(rig: &Rig) {
+    let (_, text) = rig.monitor("/metrics");
+    let mut means: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for line in text.lines().filter(|l| l.starts_with("ca_enrollment_phase_seconds")) {
+        let phase = line
+            .split("phase=\"")
+            .nth(1)
+            .and_then(|r| r.split('"').next())
+            .unwrap_or_default()
+            .to_owned();
+        let value: f64 = line.rsplit(' ').next().and_then(|v| v.parse().ok()).unwrap_or_default();
+        let entry = means.entry(phase).or_default();
+        if line.contains("_sum{") {
+            entry.0 = value;
+        } else if line.contains("_count{") {
+            entry.1 = value;
+        }
+    }
+    let mut parts: Vec<(f64, String)> = means
+        .into_iter()
+        .filter(|(_, (_, count))| *count > 0.0)
+        .map(|(phase, (sum, count))| (sum / count * 1e6, phase))
+        .collect();
+    parts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let words: Vec<String> = parts.iter().map(|(us, phase)| format!("{phase} {us:.0}")).collect();
+    println!("{:<26}  wall time by step, us: {}", "", words.join(" · "));
+}
+
+/// Begin challenges that nobody answers: memory stays flat.
+fn begun_and_never_finished(count: usize) {
+    let mut rig = Rig::initialised(&Wanted::default());
+    let devices = manufacture(&rig, Template::L2, 64);
+    rig.start();
+    let next = AtomicUsize::new(0);
+    let clients = 8;
+    let mut marks = Vec::new();
+    let idle = memory(rig.pid(), "VmRSS:");
+    let begun = Instant::now();
+    for tenth in 1..=10usize {
+        let until = count / 10 * tenth;
+        std::thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| {
+                    let client = rig.client();
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        if at >= until {
+                            break;
+                        }
+                        let device = &devices[at % devices.len()];
+                        client
+                            .begin(&device.request("device-ldevid", None, None))
+                            .expect("a challenge");
+                    }
+                });
+            }
+        });
+        next.store(until, Ordering::Relaxed);
+        marks.push(memory(rig.pid(), "VmRSS:"));
+    }
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    let database = std::fs::metadata(rig.path("ca.db")).map_or(0, |m| m.len() / 1024);
+    println!("\n{count} challenges begun and never finished: {rate:.0} per s");
+    let marks: Vec<String> = marks.iter().map(|m| format!("{m:.0}")).collect();
+    println!(
+        "  resident set, MB: idle {idle:.0}, then after each tenth {}; database {database} KB",
+        marks.join(" ")
+    );
+    assert_eq!(rig.stop(), Some(0));
+}
+
+fn manufacture(rig: &Rig, template: Template, count: usize) -> Arc<Vec<SoftTpm>> {
+    let make = || SoftTpm::manufacture(&rig.vendor, template, KeyAlgorithm::P256, KeyAlgorithm::P256);
+    let half = count / 2;
+    let mut devices: Vec<SoftTpm> = Vec::with_capacity(count);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| (0..half).map(|_| make()).collect::<Vec<_>>());
+        devices.extend((half..count).map(|_| make()));
+        devices.extend(other.join().expect("keys"));
+    });
+    Arc::new(devices)
+}
+
+/// Put the devices into the inventory before the server starts.
+fn expect_all(rig: &Rig, wanted: &Wanted, devices: &[SoftTpm]) {
+    let url = match wanted.database.strip_prefix("sqlite://") {
+        Some(file) => format!("sqlite://{}", rig.path(file).display()),
+        None => wanted.database.clone(),
+    };
+    let store = Store::open(&url, &StoreOptions::default()).expect("the store");
+    let at = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        // Many at once share commits.
+        for _ in 0..16 {
+            scope.spawn(|| {
+                loop {
+                    let number = at.fetch_add(1, Ordering::Relaxed);
+                    let Some(device) = devices.get(number) else { break };
+                    let device = AllowDevice {
+                        name: format!("bench-{number}"),
+                        ek_spki_sha256: Some(device.ek.sha256()),
+                        first_contact_until: None,
+                        dns_names: Vec::new(),
+                        spiffe_id: None,
+                        batch: None,
+                    };
+                    store.allow_device(&device, &audit()).expect("a new device");
+                }
+            });
+        }
+    });
+}
+
+fn audit() -> AuditRecord {
+    AuditRecord {
+        at: UnixTime(1),
+        action: "device.allowed".into(),
+        actor: "bench".into(),
+        subject: String::new(),
+        reason: String::new(),
+        detail: String::new(),
+    }
+}
+
+/// User and system time of a process so far, seconds.
+fn cpu_seconds(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let after = text.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let ticks: f64 = [11, 12]
+        .iter()
+        .filter_map(|i| fields.get(*i)?.parse::<f64>().ok())
+        .sum();
+    ticks / 100.0
+}
+
+/// A line of `/proc/PID/status`, MB.
+fn memory(pid: u32, key: &str) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = text.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|v| v.parse::<f64>().ok())
+        .unwrap_or_default()
+        / 1024.0
+}
+
+/// The floor: the cryptography and the two durable records of one enrollment, written tightly, without HTTP, TLS, JSON,
+/// parsing, policy or lints.
+mod floor {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    use attest::EvidenceRecord;
+    use hsm::{HsmKey, PinSource, Token, TokenConfig};
+    use issuance::{Intent, IssuedRecord, KeyRole, Order, Serial, SignatureAlgorithm};
+    use openssl::derive::Deriver;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::ecdsa::EcdsaSig;
+    use openssl::nid::Nid;
+    use openssl::pkey::{PKey, Private};
+    use schema::{Store, StoreOptions};
+
+    use super::{audit, cpu_seconds};
+
+    struct Parts {
+        ek: PKey<Private>,
+        verifier: EcKey<Private>,
+        signature: EcdsaSig,
+        digest: [u8; 32],
+        ca: HsmKey,
+        store: Store,
+    }
+
+    /// Print floor and CPU time for 8 and 64 threads.
+    pub(super) fn measure(dir: &Path) {
+        let ca_dir = dir.join("ca");
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
+        let verifier = EcKey::generate(&group).expect("a key");
+        let digest = openssl::sha::sha256(b"floor");
+        let parts = Parts {
+            ek: PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key"),
+            signature: EcdsaSig::sign(&digest, &verifier).expect("a signature"),
+            verifier,
+            digest,
+            ca: key(&ca_dir),
+            store: Store::open(
+                &format!("sqlite://{}", dir.join("floor.db").display()),
+                &StoreOptions::default(),
+            )
+            .expect("the store"),
+        };
+        println!(
+            "\nfloor of one enrollment: ECDH, HMAC and AES, 3 P-256 verifications, 1 SoftHSM P-256 signature, verified,"
+        );
+        println!("and 2 durable records in SQLite with group commit");
+        let mut best = f64::MAX;
+        for threads in [8, 64] {
+            let rounds = 4000;
+            let next = AtomicUsize::new(0);
+            let cpu = cpu_seconds(std::process::id());
+            let begun = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        while next.fetch_add(1, Ordering::Relaxed) < rounds {
+                            parts.once();
+                        }
+                    });
+                }
+            });
+            let took = begun.elapsed().as_secs_f64();
+            let cpu = (cpu_seconds(std::process::id()) - cpu) / rounds as f64 * 1e6;
+            best = best.min(cpu);
+            println!(
+                "  {threads:>3} threads {:>8.0} per s {:>8.0} us CPU each",
+                rounds as f64 / took,
+                cpu
+            );
+        }
+        println!("floor-cpu-us {best:.0}");
+    }
+
+    fn key(dir: &Path) -> HsmKey {
+        let pin = PinSource::File(dir.join("secrets/issuing.pin"))
+            .read(None)
+            .expect("the PIN");
+        let uri = "pkcs11:token=holdfast-issuing?module-path=/usr/lib/softhsm/libsofthsm2.so"
+            .parse()
+            .expect("a URI");
+        let config = TokenConfig {
+            uri,
+            sessions: 8,
+            queue_deadline: Duration::from_secs(30),
+            login_backoff: Duration::from_secs(10),
+        };
+        let pem = std::fs::read(dir.join("ca/issuing.pem")).expect("the issuing CA");
+        let spki = openssl::x509::X509::from_pem(&pem)
+            .and_then(|c| c.public_key())
+            .and_then(|k| k.public_key_to_der());
+        let token = Token::open(config, pin).expect("the token");
+        token
+            .ca_key(&[1], &spki.expect("a key"), SignatureAlgorithm::EcdsaP256Sha256)
+            .expect("the CA's key")
+    }
+
+    impl Parts {
+        fn once(&self) {
+            // MakeCredential: an ephemeral key, one agreement; KDFs, HMAC and AES are noise beside it.
+            let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
+            let ephemeral = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
+            let mut deriver = Deriver::new(&ephemeral).expect("ECDH");
+            deriver.set_peer(&self.ek).expect("ECDH");
+            let z = deriver.derive_to_vec().expect("ECDH");
+            let hmac = PKey::hmac(&z).expect("HMAC");
+            let mut signer = openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &hmac).expect("HMAC");
+            let mac = signer.sign_oneshot_to_vec(&[0; 66]).expect("HMAC");
+            let cipher = openssl::symm::Cipher::aes_128_cfb128();
+            openssl::symm::encrypt(cipher, &z[..16], Some(&[0; 16]), &mac).expect("AES");
+            // EK certificate, TPM2_Certify, CSR.
+            for _ in 0..3 {
+                assert!(
+                    self.signature
+                        .verify(&self.digest, &self.verifier)
+                        .expect("a verification")
+                );
+            }
+            let (order, intent) = record();
+            use issuance::Recorder as _;
+            self.store
+                .intend(&order, std::slice::from_ref(&intent))
+                .expect("a record");
+            // Signs once and verifies that signature.
+            issuance::probe(&self.ca).expect("a signature");
+            let issued = IssuedRecord {
+                serial: intent.serial,
+                issuer_key_id: intent.issuer_key_id.clone(),
+                certificate: vec![0x30; 900],
+            };
+            self.store.issued(&order.enrollment_id, &[issued]).expect("a record");
+        }
+    }
+
+    struct Os;
+    impl attest::Entropy for Os {
+        fn fill(&mut self, out: &mut [u8]) -> Result<(), attest::EntropyError> {
+            openssl::rand::rand_bytes(out).map_err(|_| attest::EntropyError)
+        }
+    }
+
+    /// An order of a ceremony's shape: no device, the size of a real one.
+    fn record() -> (Order, Intent) {
+        let mut id = [0; 16];
+        openssl::rand::rand_bytes(&mut id).expect("randomness");
+        let at = attest::UnixTime(1_795_305_600);
+        let order = Order {
+            enrollment_id: id,
+            request_sha256: [0; 32],
+            device: None,
+            evidence: Some(EvidenceRecord {
+                digest: openssl::sha::sha256(&id),
+                bytes: vec![0; 2000],
+            }),
+            audit: audit(),
+            at,
+        };
+        let intent = Intent {
+            serial: Serial::draw(&mut Os).expect("randomness"),
+            issuer_key_id: vec![1; 20],
+            tbs: vec![0x30; 800],
+            profile: "device-ldevid".into(),
+            profile_sha256: [0; 32],
+            key_role: KeyRole::Identity,
+            spki_sha256: openssl::sha::sha256(&id),
+            decision: issuance::Decision {
+                rules: vec!["floor".into()],
+                reasons: Vec::new(),
+                policy_sha256: [0; 32],
+            },
+            not_before: at,
+            not_after: attest::UnixTime(at.0 + 86_400),
+        };
+        (order, intent)
+    }
+}
