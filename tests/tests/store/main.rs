@@ -6,5 +6,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod inventory;
 mod kit;
 mod orders;
+mod races;
