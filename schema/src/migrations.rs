@@ -9,6 +9,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::StoreError;
 use crate::link::Link;
+use crate::postgres::SETTINGS;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -21,10 +22,11 @@ pub(crate) fn run(link: &mut Link) -> Result<(), StoreError> {
     match link {
         Link::Sqlite(c) => step::<SqliteConnection, diesel::sqlite::Sqlite>(c, SQLITE),
         Link::Postgres(c) => {
-            let lock = format!("SELECT pg_advisory_lock({LOCK})");
+            // A migration, or waiting for another server's, may take longer than a request ever should.
+            let lock = format!("SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({LOCK})");
             c.batch_execute(&lock).map_err(unavailable)?;
             let outcome = step::<PgConnection, diesel::pg::Pg>(c, POSTGRES);
-            let unlock = format!("SELECT pg_advisory_unlock({LOCK})");
+            let unlock = format!("SELECT pg_advisory_unlock({LOCK}); {SETTINGS}");
             c.batch_execute(&unlock).map_err(unavailable)?;
             outcome
         }

@@ -12,6 +12,11 @@ use crate::link::Link;
 /// PostgreSQL 14, as `server_version_num`.
 const OLDEST: i64 = 140_000;
 
+/// Of every session. Waits are bounded, so that a vanished server or client holds nobody up.
+pub(crate) const SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+    SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '20s'; \
+    SET client_min_messages = error";
+
 /// A server. No `Debug`: the URL may carry a password.
 pub(crate) struct Place {
     conninfo: String,
@@ -74,20 +79,8 @@ impl Place {
         .get_result(&mut c)
         .map_err(|e| StoreError::Unavailable(self.redact(&e.to_string())))?;
         facts.judge()?;
-        c.batch_execute(
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-             SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
-             SET idle_in_transaction_session_timeout = '20s'; SET lc_messages = 'C'",
-        )
-        .or_else(|_| {
-            // lc_messages is for superusers before PostgreSQL 15 and where it was not granted.
-            c.batch_execute(
-                "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-                 SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
-                 SET idle_in_transaction_session_timeout = '20s'",
-            )
-        })
-        .map_err(|e| StoreError::Unavailable(self.redact(&e.to_string())))?;
+        c.batch_execute(SETTINGS)
+            .map_err(|e| StoreError::Unavailable(self.redact(&e.to_string())))?;
         Ok(Link::Postgres(c))
     }
 

@@ -46,6 +46,7 @@ impl Writer {
         let mut hand = Hand {
             place,
             link: Some(link),
+            patience,
             moment,
             refused: None,
             broken_disk: None,
@@ -115,6 +116,8 @@ enum Ending {
 struct Hand {
     place: Place,
     link: Option<Link>,
+    /// How long callers wait.
+    patience: Duration,
     /// How long to wait for a database that went away during a COMMIT.
     moment: Duration,
     refused: Option<(Instant, StoreError)>,
@@ -169,16 +172,28 @@ impl Hand {
                 }
             }
             // Someone in the batch is at fault, or in a race: each alone, so that no one fails for a neighbour.
-            Ending::NotWritten(_) => {
-                for job in batch {
-                    self.alone(job, false);
-                }
-            }
+            Ending::NotWritten(_) => self.each(batch, false),
             Ending::Unconfirmed(_) => {
                 self.reconnect();
-                for job in batch {
-                    self.alone(job, true);
-                }
+                self.each(batch, true);
+            }
+        }
+    }
+
+    /// Write each change of a batch alone, as long as its caller still waits.
+    fn each(&mut self, batch: Vec<Job>, again: bool) {
+        let begun = Instant::now();
+        for job in batch {
+            if begun.elapsed() < self.patience / 2 {
+                self.alone(job, again);
+            } else {
+                let text = "the database is too slow".to_owned();
+                let error = if again {
+                    StoreError::Unknown(text)
+                } else {
+                    StoreError::Unavailable(text)
+                };
+                answer(job, Err(error));
             }
         }
     }
@@ -186,7 +201,7 @@ impl Hand {
     /// Write one change in a transaction of its own. `again`: a transaction with it may have been committed before.
     fn alone(&mut self, job: Job, mut again: bool) {
         let mut last = String::new();
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             if again && !job.change.repeatable() {
                 break;
             }
@@ -198,7 +213,12 @@ impl Hand {
                     return;
                 }
                 Ending::NotWritten(fault) => {
-                    let retry = matches!(fault, Fault::Lost(_) | Fault::Raced(_) | Fault::Unique(_));
+                    // Once more in any case: a server that speaks another language hides its deadlocks from us.
+                    let retry = match &fault {
+                        Fault::Lost(_) | Fault::Raced(_) | Fault::Unique(_) => true,
+                        Fault::Failed(_) => tried == 0,
+                        Fault::Away(_) | Fault::Disk(_) => false,
+                    };
                     if let (Change::Intend(_), Fault::Unique(name)) = (&job.change, &fault) {
                         // Looking again would not find a serial: only the index knows all of them.
                         if order::is_serial(name) {

@@ -65,14 +65,14 @@ macro_rules! both {
         mod $name {
             use super::*;
             $(#[$attribute])*
-            fn run($bench: &$crate::kit::Bench) $body
+            fn on_engine($bench: &$crate::kit::Bench) $body
             #[test]
             fn sqlite() {
-                run(&$crate::kit::Bench::sqlite());
+                on_engine(&$crate::kit::Bench::sqlite());
             }
             #[test]
             fn postgres() {
-                run(&$crate::kit::Bench::postgres());
+                on_engine(&$crate::kit::Bench::postgres());
             }
         }
     )+ };

@@ -1,12 +1,20 @@
 //! The store, on both engines: one suite, run on SQLite and on a private PostgreSQL.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on stops"
 )]
 
+mod crash;
+mod engine;
 mod inventory;
 mod kit;
+mod model;
 mod orders;
+mod outage;
+mod proxy;
 mod races;
+mod raw;
+mod tables;
