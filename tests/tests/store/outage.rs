@@ -206,7 +206,6 @@ fn cut_off_clients_lose_nothing() {
             {
                 std::thread::yield_now();
             }
-            eprintln!("round {round} {:?}", begun.elapsed());
         }
         over.store(true, Ordering::Relaxed);
         threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
