@@ -352,10 +352,10 @@ impl Model {
                 return Err(RecordError::SerialTaken);
             }
         }
-        if let Some((name, tpm)) = device {
-            if let Some(known) = self.devices.iter_mut().find(|d| d.name == name) {
-                known.ek = Some(tpm);
-            }
+        if let Some((name, tpm)) = device
+            && let Some(known) = self.devices.iter_mut().find(|d| d.name == name)
+        {
+            known.ek = Some(tpm);
         }
         self.enrollments.insert(challenge, (at, name));
         for wish in wishes {
