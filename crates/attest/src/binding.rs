@@ -44,7 +44,7 @@ pub struct EvidenceFields<'a> {
 ///
 /// Nobody asserts a binding: the fields are private, and there is no other constructor.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// # fn forge(context: attest::ChallengeContext, ek: attest::EkFacts, key: attest::KeyFacts, evidence: attest::EvidenceRecord) {
 /// let forged = attest::VerifiedBinding {
 ///     context,
@@ -59,17 +59,17 @@ pub struct EvidenceFields<'a> {
 ///
 /// Nor does anyone change one, keep a copy for later, or conjure one up:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0616
 /// fn redirect(mut binding: attest::VerifiedBinding, other: attest::KeyFacts) {
 ///     binding.identity = other;
 /// }
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// fn keep(binding: &attest::VerifiedBinding) -> attest::VerifiedBinding {
 ///     binding.clone()
 /// }
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// fn conjure() -> attest::VerifiedBinding {
 ///     attest::VerifiedBinding::default()
 /// }

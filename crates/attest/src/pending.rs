@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 /// Evidence welded to the one answer that will prove it. Not `Clone`: one challenge, one try.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// fn twice(pending: attest::Pending) -> (attest::Pending, attest::Pending) {
 ///     (pending.clone(), pending)
 /// }
