@@ -10,7 +10,7 @@ const ROOT: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/root.de
 const ISSUER: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/issuer.der");
 const CERTIFICATE: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/ek-p384.der");
 const PUBLIC: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/ek-p384.tpmt");
-const AK: &[u8] = include_bytes!("../ak-p256.tpmt");
+const AK: &[u8] = include_bytes!("../seeds/tpmt_public/ak-p256");
 
 static ANCHORS: LazyLock<Anchors> = LazyLock::new(|| {
     let source = AnchorSource {

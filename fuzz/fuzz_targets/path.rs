@@ -11,7 +11,7 @@ const ROOT: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/root.de
 const ISSUER: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/issuer.der");
 const CERTIFICATE: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/ek-p384.der");
 const PUBLIC: &[u8] = include_bytes!("../../crates/attest/tests/data/swtpm/ek-p384.tpmt");
-const AK: &[u8] = include_bytes!("../ak-p256.tpmt");
+const AK: &[u8] = include_bytes!("../seeds/tpmt_public/ak-p256");
 
 fn source(name: &str, certificate: &[u8]) -> AnchorSource {
     AnchorSource {

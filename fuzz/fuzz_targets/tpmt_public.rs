@@ -1,7 +1,7 @@
-//! `TPMT_PUBLIC`: no panic; what parses keeps its bytes, has a Name, and says whether its key is sound.
+//! `TPMT_PUBLIC`: no panic; what parses keeps its bytes and has a Name; what is judged a key has a sound one.
 #![no_main]
 
-use attest::tpm::TpmtPublic;
+use attest::tpm::{AttestationKey, IdentityKey, TpmtPublic};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -9,6 +9,12 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(public) = TpmtPublic::parse(bytes) {
         assert_eq!(public.raw(), bytes);
         assert!(public.name().len() <= 66);
-        let _ = public.spki();
+        let spki = public.spki();
+        if let Ok(key) = IdentityKey::judge(&public) {
+            assert_eq!(Some(&key.facts().spki), spki.as_ref().ok());
+        }
+        if let Ok(key) = AttestationKey::judge(public) {
+            assert_eq!(Some(&key.facts().spki), spki.as_ref().ok());
+        }
     }
 });
