@@ -228,7 +228,7 @@ impl VendorCa {
             .expect("PEM");
         let pem = String::from_utf8(pem).expect("ASCII");
         format!(
-            "[[anchor]]\nname = \"{name}\"\nkind = \"{kind}\"\nmanufacturers = {manufacturers:?}\nsource = \"the device kit\"\nadded = \"2026-11-22\"\nwhy = \"tests\"\ncertificate = \"\"\"\n{pem}\"\"\"\n"
+            "[[anchor]]\nname = \"{name}\"\nkind = \"{kind}\"\nmanufacturers = {manufacturers:?}\nsource = \"the device kit\"\nadded = 2026-11-22\nwhy = \"tests\"\ncertificate = \"\"\"\n{pem}\"\"\"\n"
         )
     }
 }
