@@ -2,16 +2,16 @@
 //! while an object with the given Name is loaded in it.
 
 use super::kdf::{hmac, kdfa, kdfe};
-use super::spki::{ec_key, rsa_key};
-use super::{EccParms, HashAlgorithm, PublicParms, RsaParms, TpmAlgId, TpmtPublic};
+use super::spki::{Key, SoundKey};
+use super::{HashAlgorithm, TpmAlgId, TpmtPublic};
 use crate::{ChallengeError, Entropy};
 use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::EcPoint;
+use openssl::ec::{EcGroupRef, EcKeyRef, EcPoint, EcPointRef};
 use openssl::error::ErrorStack;
 use openssl::md::Md;
-use openssl::pkey::PKey;
+use openssl::pkey::{PKey, Public};
 use openssl::pkey_ctx::PkeyCtx;
-use openssl::rsa::Padding;
+use openssl::rsa::{Padding, Rsa};
 use openssl::symm::{Cipher, encrypt};
 use zeroize::Zeroizing;
 
@@ -51,11 +51,12 @@ pub fn make_credential(
         )));
     }
     let cipher = SymmetricKey::of(ek)?;
-    let (seed, encrypted_secret) = match ek.parms() {
-        PublicParms::Rsa(rsa) => rsa_seed(rsa, hash, entropy)?,
-        PublicParms::Ecc(ecc) => {
-            let ephemeral = ephemeral_scalar(ecc, entropy)?;
-            ecc_seed(ecc, hash, &ephemeral)?
+    let sound = SoundKey::of(ek.parms()).map_err(|refusal| ChallengeError::Crypto(refusal.detail))?;
+    let (seed, encrypted_secret) = match sound.key {
+        Key::Rsa(key) => rsa_seed(key, hash, entropy)?,
+        Key::Ec(key) => {
+            let ephemeral = ephemeral_scalar(key.group(), entropy)?;
+            ecc_seed(&key, hash, &ephemeral)?
         }
     };
     Ok(Credential {
@@ -118,13 +119,13 @@ fn id_object(
 
 /// A random seed, and its OAEP encryption.
 fn rsa_seed(
-    rsa: &RsaParms,
+    key: Rsa<Public>,
     hash: HashAlgorithm,
     entropy: &mut dyn Entropy,
 ) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), ChallengeError> {
     let mut seed = Zeroizing::new(vec![0; hash.digest_len()]);
     entropy.fill(&mut seed)?;
-    let key = PKey::from_rsa(rsa_key(rsa).map_err(|refusal| ChallengeError::Crypto(refusal.detail))?)?;
+    let key = PKey::from_rsa(key)?;
     let md = match hash {
         HashAlgorithm::Sha256 => Md::sha256(),
         HashAlgorithm::Sha384 => Md::sha384(),
@@ -142,20 +143,17 @@ fn rsa_seed(
 }
 
 /// A scalar in 1..order, by rejection.
-fn ephemeral_scalar(ecc: &EccParms, entropy: &mut dyn Entropy) -> Result<Zeroizing<Vec<u8>>, ChallengeError> {
-    let (_, len) = curve(ecc)?;
-    let group = group(ecc)?;
+fn ephemeral_scalar(group: &EcGroupRef, entropy: &mut dyn Entropy) -> Result<Zeroizing<Vec<u8>>, ChallengeError> {
     let mut order = BigNum::new()?;
     let mut context = BigNumContext::new()?;
     group.order(&mut order, &mut context)?;
     let order = order.to_vec();
-    let mut scalar = Zeroizing::new(vec![0; len]);
+    let mut scalar = Zeroizing::new(vec![0; order.len()]);
     // A draw is refused once in 2^32 at most (P-256): a source that is refused so often is broken.
     for _ in 0..128 {
         entropy.fill(&mut scalar)?;
-        if len == 66
-            && let Some(top) = scalar.first_mut()
-        {
+        // P-521: 7 bits too many.
+        if let (Some(1), Some(top)) = (order.first(), scalar.first_mut()) {
             *top &= 1;
         }
         if scalar.iter().any(|byte| *byte != 0) && **scalar < *order {
@@ -165,26 +163,15 @@ fn ephemeral_scalar(ecc: &EccParms, entropy: &mut dyn Entropy) -> Result<Zeroizi
     Err(ChallengeError::Entropy(crate::EntropyError))
 }
 
-fn curve(ecc: &EccParms) -> Result<(openssl::nid::Nid, usize), ChallengeError> {
-    ecc.curve
-        .group()
-        .ok_or_else(|| ChallengeError::Crypto(format!("EK curve is {}", ecc.curve)))
-}
-
-fn group(ecc: &EccParms) -> Result<openssl::ec::EcGroup, ChallengeError> {
-    Ok(openssl::ec::EcGroup::from_curve_name(curve(ecc)?.0)?)
-}
-
 /// The seed both sides derive by ECDH with the ephemeral key `scalar`, and that key's point.
 fn ecc_seed(
-    ecc: &EccParms,
+    key: &EcKeyRef<Public>,
     hash: HashAlgorithm,
     scalar: &[u8],
 ) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), ChallengeError> {
-    let (_, len) = curve(ecc)?;
-    let width = i32::try_from(len).map_err(|_| ChallengeError::Crypto("coordinate length".to_owned()))?;
-    let key = ec_key(ecc).map_err(|refusal| ChallengeError::Crypto(refusal.detail))?;
     let group = key.group();
+    let width = i32::try_from(group.degree().div_ceil(8))
+        .map_err(|_| ChallengeError::Crypto("coordinate length".to_owned()))?;
     let mut context = BigNumContext::new()?;
     let mut secret = BigNum::from_slice(scalar)?;
     secret.set_const_time();
@@ -196,7 +183,7 @@ fn ecc_seed(
     secret.clear();
 
     // All coordinates padded to the field: a stripped zero would break one activation in 256.
-    let mut coordinates = |point: &EcPoint| -> Result<[Vec<u8>; 2], ErrorStack> {
+    let mut coordinates = |point: &EcPointRef| -> Result<[Vec<u8>; 2], ErrorStack> {
         let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
         point.affine_coordinates(group, &mut x, &mut y, &mut context)?;
         let padded = [x.to_vec_padded(width)?, y.to_vec_padded(width)?];
@@ -205,7 +192,7 @@ fn ecc_seed(
     };
     let [z, _] = coordinates(&shared)?.map(Zeroizing::new);
     let [ephemeral_x, ephemeral_y] = coordinates(&point)?;
-    let [static_x, _] = coordinates(&key.public_key().to_owned(group)?)?;
+    let [static_x, _] = coordinates(key.public_key())?;
 
     let seed = kdfe(hash, &z, "IDENTITY", &ephemeral_x, &static_x, hash.digest_bits())?;
     let mut secret_point = tpm2b(&ephemeral_x)?;
@@ -226,7 +213,8 @@ fn tpm2b(bytes: &[u8]) -> Result<Vec<u8>, ChallengeError> {
 mod tests {
     use super::*;
     use crate::EntropyError;
-    use crate::tpm::{TpmEccCurve, TpmtScheme, TpmtSymDefObject};
+    use crate::tpm::{EccParms, PublicParms, TpmEccCurve, TpmtScheme, TpmtSymDefObject};
+    use openssl::ec::EcKey;
 
     fn unhex(text: &str) -> Vec<u8> {
         hex::decode(text).unwrap()
@@ -282,6 +270,13 @@ mod tests {
         enc_identity: &'static str,
     }
 
+    fn key(parms: EccParms) -> EcKey<Public> {
+        match SoundKey::of(&PublicParms::Ecc(parms)).unwrap().key {
+            Key::Ec(key) => key,
+            Key::Rsa(_) => panic!("ECC"),
+        }
+    }
+
     /// The EK whose private key is 11 repeated.
     fn ek(curve: TpmEccCurve) -> EccParms {
         let (nid, len) = curve.group().unwrap();
@@ -305,7 +300,7 @@ mod tests {
 
     fn check(vector: &EccVector) {
         let (_, len) = vector.curve.group().unwrap();
-        let (seed, secret) = ecc_seed(&ek(vector.curve), vector.hash, &vec![0x22; len]).unwrap();
+        let (seed, secret) = ecc_seed(&key(ek(vector.curve)), vector.hash, &vec![0x22; len]).unwrap();
         assert_eq!(hex::encode(&*seed), vector.seed);
         if let Some([x, y]) = vector.ephemeral {
             assert_eq!(hex::encode(secret), format!("00440020{x}0020{y}"));
@@ -370,11 +365,11 @@ mod tests {
             (TpmEccCurve::NIST_P521, 0),
         ] {
             assert!(matches!(
-                ephemeral_scalar(&ek(curve), &mut Constant(byte)),
+                ephemeral_scalar(key(ek(curve)).group(), &mut Constant(byte)),
                 Err(ChallengeError::Entropy(EntropyError))
             ));
         }
-        let fits = ephemeral_scalar(&ek(TpmEccCurve::NIST_P521), &mut Constant(0x55)).unwrap();
+        let fits = ephemeral_scalar(key(ek(TpmEccCurve::NIST_P521)).group(), &mut Constant(0x55)).unwrap();
         assert_eq!((fits.len(), fits[0]), (66, 1), "cut to 521 bits");
     }
 

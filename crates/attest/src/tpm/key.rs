@@ -1,6 +1,6 @@
 //! What makes an attestation key and an identity key: attributes and algorithms, judged from the public area.
 
-use super::spki::{ec_key, rsa_key};
+use super::spki::{Key, SoundKey};
 use super::{HashAlgorithm, PublicParms, TpmAlgId, TpmEccCurve, TpmaObject, TpmtPublic, TpmtScheme, TpmtSignature};
 use crate::{KeyAlgorithm, KeyFacts, Reason, Refusal};
 use openssl::bn::BigNum;
@@ -68,24 +68,21 @@ impl AttestationKey {
                 format!("{} with {:?}", algorithm.as_str(), public.parms().scheme()),
             )
         })?;
-        let sound = |refusal: Refusal| refusal.because(Reason::AkAlg);
-        let spki = public.spki().map_err(sound)?;
-        let scheme = match public.parms() {
-            PublicParms::Rsa(rsa) => Scheme::Rsa {
+        let sound = SoundKey::of(public.parms()).map_err(|refusal| refusal.because(Reason::AkAlg))?;
+        let scheme = match sound.key {
+            Key::Rsa(key) => Scheme::Rsa {
                 scheme,
                 hash,
-                key: rsa_key(rsa).map_err(sound).and_then(|key| {
-                    PKey::from_rsa(key).map_err(|error| Refusal::new(Reason::AkAlg, error.to_string()))
-                })?,
+                key: PKey::from_rsa(key).map_err(|error| Refusal::new(Reason::AkAlg, error.to_string()))?,
             },
-            PublicParms::Ecc(ecc) => Scheme::Ecdsa {
+            Key::Ec(key) => Scheme::Ecdsa {
                 hash,
-                key: ec_key(ecc).map_err(sound)?,
-                len: ecc.curve.group().map_or(0, |(_, len)| len),
+                len: if algorithm == KeyAlgorithm::P384 { 48 } else { 32 },
+                key,
             },
         };
         Ok(Self {
-            facts: facts(&public, algorithm, spki),
+            facts: facts(&public, algorithm, sound.spki),
             public,
             scheme,
         })

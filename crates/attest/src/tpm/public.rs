@@ -271,7 +271,7 @@ impl TpmtPublic {
     /// other than 2048, 3072 or 4096 bits, modulus of another size or even or known to be weak, exponent other than
     /// 0 or 65537; a curve other than P-256, P-384 or P-521, a point that is not on it.
     pub fn spki(&self) -> Result<Vec<u8>, Refusal> {
-        super::spki::spki(&self.parms)
+        super::spki::SoundKey::of(&self.parms).map(|sound| sound.spki)
     }
 }
 

@@ -21,34 +21,39 @@ struct RsaPublicKey<'a> {
     public_exponent: UintRef<'a>,
 }
 
-/// DER of a sound key.
-pub(super) fn spki(parms: &PublicParms) -> Result<Vec<u8>, Refusal> {
-    match parms {
-        PublicParms::Rsa(rsa) => {
-            check_rsa(rsa)?;
-            rsa_spki(&rsa.modulus).map_err(|error| unsound(format_args!("RSA modulus does not encode: {error}")))
-        }
-        PublicParms::Ecc(ecc) => {
-            let (_, point) = ec_point(ecc)?;
-            ec_spki(ecc, &point)
+/// A public key that passed the checks of [`SoundKey::of`], for OpenSSL and in DER.
+pub(super) struct SoundKey {
+    /// SubjectPublicKeyInfo.
+    pub(super) spki: Vec<u8>,
+    pub(super) key: Key,
+}
+
+pub(super) enum Key {
+    Rsa(Rsa<Public>),
+    Ec(EcKey<Public>),
+}
+
+impl SoundKey {
+    /// Check once, and make both forms.
+    pub(super) fn of(parms: &PublicParms) -> Result<Self, Refusal> {
+        match parms {
+            PublicParms::Rsa(rsa) => {
+                check_rsa(rsa)?;
+                Ok(Self {
+                    spki: rsa_spki(&rsa.modulus)
+                        .map_err(|error| unsound(format_args!("RSA modulus does not encode: {error}")))?,
+                    key: Key::Rsa(rsa_key(&rsa.modulus).map_err(|error| unsound(format_args!("RSA key: {error}")))?),
+                })
+            }
+            PublicParms::Ecc(ecc) => {
+                let (octets, key) = ec_key(ecc)?;
+                Ok(Self {
+                    spki: ec_spki(ecc, &octets)?,
+                    key: Key::Ec(key),
+                })
+            }
         }
     }
-}
-
-/// OpenSSL key of an RSA public area that passes the same checks.
-pub(super) fn rsa_key(rsa: &RsaParms) -> Result<Rsa<Public>, Refusal> {
-    check_rsa(rsa)?;
-    BigNum::from_slice(&rsa.modulus)
-        .and_then(|n| Rsa::from_public_components(n, BigNum::from_u32(EXPONENT)?))
-        .map_err(|error| unsound(format_args!("RSA key: {error}")))
-}
-
-/// OpenSSL key of an ECC public area that passes the same checks.
-pub(super) fn ec_key(ecc: &EccParms) -> Result<EcKey<Public>, Refusal> {
-    let (group, octets) = ec_point(ecc)?;
-    decode_point(&group, &octets)
-        .and_then(|point| EcKey::from_public_key(&group, &point))
-        .map_err(|error| unsound(format_args!("ECC key: {error}")))
 }
 
 fn unsound(detail: impl core::fmt::Display) -> Refusal {
@@ -113,8 +118,12 @@ fn ec_spki(ecc: &EccParms, point: &[u8]) -> Result<Vec<u8>, Refusal> {
         .map_err(|error| unsound(format_args!("point does not encode: {error}")))
 }
 
-/// The curve and the uncompressed point (SEC 1, 2.3.3), checked to be on it. TPMs may strip leading zeros.
-fn ec_point(ecc: &EccParms) -> Result<(EcGroup, Vec<u8>), Refusal> {
+fn rsa_key(modulus: &[u8]) -> Result<Rsa<Public>, ErrorStack> {
+    Rsa::from_public_components(BigNum::from_slice(modulus)?, BigNum::from_u32(EXPONENT)?)
+}
+
+/// The uncompressed point (SEC 1, 2.3.3) and its key, checked to be on the curve. TPMs may strip leading zeros.
+fn ec_key(ecc: &EccParms) -> Result<(Vec<u8>, EcKey<Public>), Refusal> {
     let (nid, len) = ecc.curve.group().ok_or_else(|| unsound(ecc.curve))?;
     let mut octets = Vec::with_capacity(1 + 2 * len);
     octets.push(4);
@@ -132,13 +141,12 @@ fn ec_point(ecc: &EccParms) -> Result<(EcGroup, Vec<u8>), Refusal> {
         octets.resize(octets.len() + missing, 0);
         octets.extend_from_slice(coordinate);
     }
-    let group = EcGroup::from_curve_name(nid).map_err(|error| unsound(format_args!("{}: {error}", ecc.curve)))?;
     // Decoding refuses x or y beyond the field and points off the curve; the cofactor is 1, and infinity has another form.
-    decode_point(&group, &octets).map_err(|_| unsound(format_args!("point is not on {}", ecc.curve)))?;
-    Ok((group, octets))
-}
-
-fn decode_point(group: &EcGroup, octets: &[u8]) -> Result<EcPoint, ErrorStack> {
-    let mut context = BigNumContext::new()?;
-    EcPoint::from_bytes(group, octets, &mut context)
+    EcGroup::from_curve_name(nid)
+        .and_then(|group| {
+            let point = EcPoint::from_bytes(&group, &octets, &mut *BigNumContext::new()?)?;
+            EcKey::from_public_key(&group, &point)
+        })
+        .map(|key| (octets, key))
+        .map_err(|_| unsound(format_args!("point is not on {}", ecc.curve)))
 }

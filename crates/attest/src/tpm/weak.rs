@@ -3,8 +3,8 @@
 use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::error::ErrorStack;
 
-/// Primes up to this one must not divide a modulus.
-const LARGEST_SMALL_PRIME: u64 = 751;
+/// The odd primes up to 751: none may divide a modulus.
+const SMALL_PRIMES: [u64; 132] = odd_primes();
 /// Primes up to this one show the fingerprint of CVE-2017-15361 in moduli of 2048 bits and more.
 const LARGEST_ROCA_PRIME: u64 = 167;
 /// Steps of Fermat's method; each catches prime pairs a little farther apart.
@@ -15,11 +15,12 @@ pub(super) fn rsa_weakness(modulus: &[u8]) -> Option<&'static str> {
     if modulus.last().is_none_or(|byte| byte & 1 == 0) {
         return Some("RSA modulus is even");
     }
-    if has_small_factor(modulus) {
-        return Some("RSA modulus has a small factor");
-    }
-    if is_roca(modulus) {
+    let residues = small_residues(modulus);
+    if is_roca(&residues) {
         return Some("RSA modulus has the ROCA fingerprint (CVE-2017-15361)");
+    }
+    if residues.iter().any(|(_, residue)| *residue == 0) {
+        return Some("RSA modulus has a small factor");
     }
     match fermat_factors(modulus) {
         Ok(true) => Some("RSA modulus has primes too close together"),
@@ -28,11 +29,25 @@ pub(super) fn rsa_weakness(modulus: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Odd primes up to `limit`.
-fn primes(limit: u64) -> impl Iterator<Item = u64> {
-    (3..=limit)
-        .step_by(2)
-        .filter(|n| (3..).step_by(2).take_while(|d| d * d <= *n).all(|d| n % d != 0))
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, where a wrong index is an error"
+)]
+const fn odd_primes() -> [u64; 132] {
+    let mut primes = [0; 132];
+    let (mut found, mut candidate) = (0, 3);
+    while found < primes.len() {
+        let mut divisor = 3;
+        while divisor * divisor <= candidate && candidate % divisor != 0 {
+            divisor += 2;
+        }
+        if divisor * divisor > candidate {
+            primes[found] = candidate;
+            found += 1;
+        }
+        candidate += 2;
+    }
+    primes
 }
 
 /// `modulus` mod `word`.
@@ -46,84 +61,100 @@ fn remainder(modulus: &[u8], word: u64) -> u64 {
     u64::try_from(rest).unwrap_or(u64::MAX)
 }
 
-fn has_small_factor(modulus: &[u8]) -> bool {
-    // Several primes share one long division.
-    let divides = |product: u64, group: &[u64]| {
-        let rest = remainder(modulus, product);
-        group.iter().any(|prime| rest.is_multiple_of(*prime))
-    };
-    let mut product = 1_u64;
-    let mut group = Vec::with_capacity(16);
-    for prime in primes(LARGEST_SMALL_PRIME) {
-        if let Some(larger) = product.checked_mul(prime) {
+/// Each small prime, and the modulus modulo it.
+fn small_residues(modulus: &[u8]) -> Vec<(u64, u64)> {
+    let mut residues = Vec::with_capacity(SMALL_PRIMES.len());
+    let mut primes = SMALL_PRIMES.as_slice();
+    while !primes.is_empty() {
+        // As many primes as one word holds share one long division.
+        let (mut product, mut count) = (1_u64, 0);
+        for prime in primes {
+            let Some(larger) = product.checked_mul(*prime) else {
+                break;
+            };
             product = larger;
-        } else {
-            if divides(product, &group) {
-                return true;
-            }
-            product = prime;
-            group.clear();
+            count += 1;
         }
-        group.push(prime);
+        let (group, rest) = primes.split_at(count);
+        primes = rest;
+        let residue = remainder(modulus, product);
+        residues.extend(group.iter().map(|prime| (*prime, residue % prime)));
     }
-    divides(product, &group)
+    residues
 }
 
 /// Infineon's primes are k * M + (65537^a mod M), M a product of the first primes: modulo each of these primes the
 /// modulus is a power of 65537. A random modulus passes all of them once in 2^27 or so.
-fn is_roca(modulus: &[u8]) -> bool {
-    primes(LARGEST_ROCA_PRIME).all(|prime| {
-        let wanted = remainder(modulus, prime);
-        let generator = 65_537 % prime;
-        let mut power = 1;
-        loop {
-            if power == wanted {
-                return true;
+fn is_roca(residues: &[(u64, u64)]) -> bool {
+    residues
+        .iter()
+        .take_while(|(prime, _)| *prime <= LARGEST_ROCA_PRIME)
+        .all(|(prime, wanted)| {
+            let generator = 65_537 % prime;
+            let mut power = 1;
+            loop {
+                if power == *wanted {
+                    return true;
+                }
+                power = power * generator % prime;
+                if power == 1 {
+                    return false;
+                }
             }
-            power = power * generator % prime;
-            if power == 1 {
-                return false;
-            }
-        }
-    })
+        })
 }
 
 /// Fermat's method: n = a^2 - b^2 with a just above the root of n.
 fn fermat_factors(modulus: &[u8]) -> Result<bool, ErrorStack> {
     let mut context = BigNumContext::new()?;
     let n = BigNum::from_slice(modulus)?;
-    if is_square(&n, &mut context)? {
-        return Ok(true);
-    }
-    let mut a = square_root(&n, &mut context)?;
-    a.add_word(1)?;
-    let mut square = BigNum::new()?;
-    square.sqr(&a, &mut context)?;
-    let mut b2 = BigNum::new()?;
-    b2.checked_sub(&square, &n)?;
-    let mut step = BigNum::new()?;
-    step.lshift1(&a)?;
-    step.add_word(1)?;
-    for _ in 0..FERMAT_ROUNDS {
-        if is_square(&b2, &mut context)? {
+    let root = square_root(&n, &mut context)?;
+    // Candidates are sieved modulo one word, and few are left to be looked at in full.
+    let (n_word, root_word) = (n.mod_word(SIEVE)?, root.mod_word(SIEVE)?);
+    let sieve = u64::from(SIEVE);
+    // Round 0 is for the square of a prime, where a is the root itself.
+    for round in 0..=FERMAT_ROUNDS {
+        let a = (root_word + u64::from(round)) % sieve;
+        if !may_be_square((a * a + sieve - n_word) % sieve) {
+            continue;
+        }
+        let mut a = root.to_owned()?;
+        a.add_word(round)?;
+        let (mut square, mut b2) = (BigNum::new()?, BigNum::new()?);
+        square.sqr(&a, &mut context)?;
+        b2.checked_sub(&square, &n)?;
+        // Zero is a square too, but no divisor for Newton's method.
+        if b2.num_bits() == 0 || (!b2.is_negative() && is_square(&b2, &mut context)?) {
             return Ok(true);
         }
-        // (a + 1)^2 - n = a^2 - n + 2a + 1
-        let mut next = BigNum::new()?;
-        next.checked_add(&b2, &step)?;
-        b2 = next;
-        step.add_word(2)?;
     }
     Ok(false)
 }
 
-fn is_square(n: &BigNumRef, context: &mut BigNumContext) -> Result<bool, ErrorStack> {
-    // One division leaves the residues of four moduli; 99 of 100 numbers that are no squares stop here.
-    let residues = n.mod_word(64 * 63 * 65 * 11)?;
-    let possible = |modulus: u64| (0..modulus).any(|root| root * root % modulus == residues % modulus);
-    if ![64, 63, 65, 11].into_iter().all(possible) {
-        return Ok(false);
+/// 64 * 63 * 65 * 11: modulo these four, 99 of 100 numbers that are no squares are seen to be none.
+const SIEVE: u32 = 64 * 63 * 65 * 11;
+
+fn may_be_square(residue: u64) -> bool {
+    const SQUARES_64: u128 = squares(64);
+    const SQUARES_63: u128 = squares(63);
+    const SQUARES_65: u128 = squares(65);
+    const SQUARES_11: u128 = squares(11);
+    [(64, SQUARES_64), (63, SQUARES_63), (65, SQUARES_65), (11, SQUARES_11)]
+        .into_iter()
+        .all(|(modulus, squares)| squares >> (residue % modulus) & 1 == 1)
+}
+
+/// Bit r is set when r is a square modulo `modulus`.
+const fn squares(modulus: u32) -> u128 {
+    let (mut bits, mut root) = (0, 0);
+    while root < modulus {
+        bits |= 1 << (root * root % modulus);
+        root += 1;
     }
+    bits
+}
+
+fn is_square(n: &BigNumRef, context: &mut BigNumContext) -> Result<bool, ErrorStack> {
     let root = square_root(n, context)?;
     let mut square = BigNum::new()?;
     square.sqr(&root, context)?;
@@ -194,8 +225,14 @@ mod tests {
     }
 
     #[test]
+    fn the_primes_are_those_up_to_751() {
+        assert_eq!(SMALL_PRIMES[..5], [3, 5, 7, 11, 13]);
+        assert_eq!(SMALL_PRIMES[130..], [743, 751]);
+    }
+
+    #[test]
     fn every_small_prime_is_found() {
-        for small in primes(LARGEST_SMALL_PRIME) {
+        for small in SMALL_PRIMES {
             let modulus = product(&BigNum::from_u32(u32::try_from(small).unwrap()).unwrap(), &prime(512));
             assert_eq!(
                 rsa_weakness(&modulus),
@@ -226,7 +263,7 @@ mod tests {
         let mut context = BigNumContext::new().unwrap();
         // M: the product of the first 126 primes is what 2048-bit keys used; the first 39 (to 167) suffice to be found.
         let mut m = BigNum::from_u32(2).unwrap();
-        for small in primes(701) {
+        for small in SMALL_PRIMES.into_iter().take_while(|prime| *prime <= 701) {
             m.mul_word(u32::try_from(small).unwrap()).unwrap();
         }
         let weak_prime = |exponent: u32, k: &str, context: &mut BigNumContext| {
