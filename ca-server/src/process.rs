@@ -1,5 +1,7 @@
 //! What the process owes to the secrets it holds, and to its supervisor.
 
+use std::io::IsTerminal as _;
+
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing_subscriber::filter::LevelFilter;
@@ -31,6 +33,7 @@ pub(crate) fn log(log: Log) {
     };
     let lines = fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false);
     // A second subscriber in one process (tests) is no reason to stop.
@@ -44,5 +47,26 @@ pub(crate) fn log(log: Log) {
 pub(crate) fn notify(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn no_core_no_peeking_and_files_of_our_own() {
+        harden().unwrap();
+        assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
+        assert_eq!(rustix::process::getrlimit(Resource::Core).maximum, Some(0));
+        assert_eq!(
+            rustix::process::dumpable_behavior().unwrap(),
+            DumpableBehavior::NotDumpable
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new");
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

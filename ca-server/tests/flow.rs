@@ -778,3 +778,33 @@ fn an_enrollment_nobody_answered_is_not_found() {
     assert!(enrollment(&house, challenge.id).is_err());
     assert!(enrollment(&house, EnrollmentId([0; 16])).is_err());
 }
+
+#[test]
+fn the_jobs_notice_that_the_signer_is_back_and_sweep_behind_it() {
+    let (ca, store, house, tpm) = one_device();
+    let (challenge, answer) = question(&house, &tpm);
+    let mut wrong = answer.clone();
+    wrong.secret.0[0] ^= 1;
+    activate(&house, IP, challenge.id, &wrong).unwrap_err();
+    ca.key.set(Mood::Away);
+    activate(&house, IP, challenge.id, &answer).unwrap_err();
+    assert!(house.signer.away().is_some());
+    let mut parts = ca.parts(&store);
+    parts.terms.sign_deadline = std::time::Duration::from_secs(2);
+    ca.key.set(Mood::Works);
+    let house = Arc::new(House::new(parts).ok().unwrap());
+    house.signer.failed("a test");
+    ca.hands.forward(2 * 3600);
+    let jobs = ca_server::jobs::Jobs::start(&house, std::time::Duration::from_secs(60)).unwrap();
+    let start = std::time::Instant::now();
+    let swept = || {
+        house.signer.away().is_none()
+            && store.orphans().unwrap().len() == 1
+            && store.failed_attempts(&challenge.id.0).unwrap() == 0
+    };
+    while !swept() {
+        assert!(start.elapsed().as_secs() < 30, "the jobs do not work");
+        std::thread::yield_now();
+    }
+    drop(jobs);
+}

@@ -24,38 +24,15 @@ use ca_server::house::House;
 use ca_server::http::{Front, Manners, gate, monitor_routes, public_routes, whole};
 use device_kit::keys::{Shape, SoftKey};
 use device_kit::soft_tpm::SoftTpm;
-use kit::{Ca, Mood, allow};
+use kit::{Ca, Mood, allow, limits, manners};
 use schema::Store;
 use serde_json::Value;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentResult};
 
 const LDEVID: &str = "device-ldevid";
 
-fn limits() -> Limits {
-    Limits {
-        body: 65_536,
-        concurrency: 8,
-        queue: 8,
-        queue_deadline: Duration::from_millis(200),
-        rate_per_source: Rate::Off,
-        rate_total: Rate::Off,
-        connections: 100,
-        handshake_timeout: Duration::from_secs(5),
-        header_timeout: Duration::from_secs(5),
-        body_timeout: Duration::from_secs(5),
-        keep_alive: Duration::from_secs(5),
-    }
-}
-
 fn front(house: Arc<House>, limits: Limits) -> web::Data<Front> {
-    web::Data::new(Front::new(
-        house,
-        Manners {
-            limits,
-            base_url: "https://ca.example".to_owned(),
-            signer_stale: Duration::from_secs(90),
-        },
-    ))
+    web::Data::new(Front::new(house, Manners { limits, ..manners() }))
 }
 
 macro_rules! serve {
@@ -592,6 +569,8 @@ async fn supervisors_see_what_is_wrong() {
     for line in [
         "ca_enrollments_total{step=\"begin\",result=\"challenged\"} 1",
         "ca_http_answers_total{route=\"/v1/enrollments\",status=\"201\"} 1",
+        "ca_build_info{version=\"0.1.0\"} 1",
+        &format!("ca_issuer_not_after_timestamp_seconds {}", house.issuer.not_after().0),
         "ca_halted 1",
         "ca_hsm_up 1",
         "# EOF",

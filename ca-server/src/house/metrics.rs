@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 /// Step of an enrollment that is timed.
@@ -85,6 +86,7 @@ pub struct Metrics {
     hsm_up: Gauge,
     halted: Gauge,
     in_flight: Gauge,
+    issuer_not_after: Gauge,
 }
 
 fn buckets() -> Histogram {
@@ -112,6 +114,7 @@ impl Metrics {
         let hsm_up = Gauge::default();
         let halted = Gauge::default();
         let in_flight = Gauge::default();
+        let issuer_not_after = Gauge::default();
         registry.register("enrollments", "Enrollment steps by result", enrollments.clone());
         registry.register("refusals", "Refusals by audit reason", refusals.clone());
         registry.register("certificates_issued", "Certificates issued", issued.clone());
@@ -121,6 +124,13 @@ impl Metrics {
         registry.register("panics", "Defects that were caught", panics.clone());
         registry.register("hsm_up", "1 when the signer answered last", hsm_up.clone());
         registry.register("halted", "1 when issuing is stopped", halted.clone());
+        registry.register(
+            "issuer_not_after_timestamp_seconds",
+            "Last second of the issuing CA",
+            issuer_not_after.clone(),
+        );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", build);
         registry.register("requests_in_flight", "Requests worked on", in_flight.clone());
         Self {
             registry,
@@ -134,7 +144,13 @@ impl Metrics {
             hsm_up,
             halted,
             in_flight,
+            issuer_not_after,
         }
+    }
+
+    /// Until when the issuing CA may sign.
+    pub fn issuer_ends(&self, at: i64) {
+        self.issuer_not_after.set(at);
     }
 
     /// Time `work` as `phase`.

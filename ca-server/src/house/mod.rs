@@ -146,6 +146,7 @@ impl House {
             metrics: Metrics::new(),
             own_keys,
         };
+        house.metrics.issuer_ends(house.issuer.not_after().0);
         if house.clock.read().ran_back {
             return Err(StartError::Refused(format!(
                 "the clock stands before the newest record ({}); put the clock right, or find out who moved it",

@@ -84,13 +84,18 @@ impl Serving {
             let listener = TcpListener::bind(address).map_err(|e| at(address, &e))?;
             addresses.metrics = Some(listener.local_addr()?);
             let shared = front.clone();
-            let http = HttpServer::new(move || App::new().app_data(shared.clone()).configure(monitor::routes))
-                .disable_signals()
-                .shutdown_timeout(1)
-                .workers(1)
-                .max_connections(64)
-                .client_request_timeout(limits.header_timeout)
-                .listen(listener)?;
+            let http = HttpServer::new(move || {
+                App::new()
+                    .app_data(shared.clone())
+                    .wrap(from_fn(body::whole))
+                    .configure(monitor::routes)
+            })
+            .disable_signals()
+            .shutdown_timeout(1)
+            .workers(1)
+            .max_connections(64)
+            .client_request_timeout(limits.header_timeout)
+            .listen(listener)?;
             servers.push(http.run());
         }
         if let Some(path) = &server.admin {

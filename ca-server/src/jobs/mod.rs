@@ -103,7 +103,7 @@ fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
     }
 }
 
-/// Overdue intents become orphans; the newest record, of whatever server, moves the clock's memory.
+/// Overdue intents become orphans, counters of expired challenges go; the newest record, of whatever server, moves the clock's memory.
 fn reconcile(house: &House, stop: &Receiver<()>) {
     let pause = (house.terms.sign_deadline / 2).clamp(SOON, Duration::from_secs(30));
     while wait(stop, pause) {
@@ -111,6 +111,12 @@ fn reconcile(house: &House, stop: &Receiver<()>) {
             Ok(Some(latest)) => house.clock.saw(latest),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the newest record cannot be read"),
+        }
+        // A challenge that expired needs no counter: with an hour to spare for clocks that differ.
+        let ttl = i64::try_from(house.terms.challenge_ttl.as_secs()).unwrap_or(i64::MAX);
+        let expired = house.clock.read().now.0.saturating_sub(ttl).saturating_sub(3600);
+        if let Err(error) = house.store.forget_attempts(expired) {
+            tracing::warn!(%error, "old counters stay");
         }
         if let Err(error) = recover(house, Which::Overdue) {
             tracing::warn!(%error, "recovery has to wait");

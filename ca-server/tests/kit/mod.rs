@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use attest::trust::{AnchorSource, Anchors};
 use attest::{AnchorKind, Entropy, EntropyError, KeyAlgorithm, SealKey, UnixTime};
-use ca_server::config::Enrollment;
+use ca_server::config::{Enrollment, Limits, Rate};
 use ca_server::house::{AuditFile, House, OsEntropy, Parts, StartError, TimeSource, Watched};
+use ca_server::http::Manners;
 use device_kit::keys::{Secret, Shape, SoftKey};
 use device_kit::vendor::VendorCa;
 use issuance::{
@@ -362,4 +363,29 @@ pub fn secret_file(path: &Path, content: &[u8]) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, content).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Limits no test runs into by accident.
+pub fn limits() -> Limits {
+    Limits {
+        body: 65_536,
+        concurrency: 8,
+        queue: 8,
+        queue_deadline: Duration::from_millis(200),
+        rate_per_source: Rate::Off,
+        rate_total: Rate::Off,
+        connections: 100,
+        handshake_timeout: Duration::from_secs(5),
+        header_timeout: Duration::from_secs(5),
+        body_timeout: Duration::from_secs(5),
+        keep_alive: Duration::from_secs(5),
+    }
+}
+
+pub fn manners() -> Manners {
+    Manners {
+        limits: limits(),
+        base_url: "https://ca.example".to_owned(),
+        signer_stale: Duration::from_secs(90),
+    }
 }

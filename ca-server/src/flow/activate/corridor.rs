@@ -1,0 +1,180 @@
+//! From permission to certificates: draft, lint, record, sign, record.
+
+use attest::UnixTime;
+use issuance::{
+    AuditRecord, DeviceBinding, Draft, DraftError, Issued, KeyError, Order, RecordError, Serial, SignFailure,
+};
+use policies::Permit;
+use wire::EnrollmentId;
+use wire::enrollment::IssuedCertificate;
+
+use super::{ActivateError, other_key_live};
+use crate::flow::failure::{Trouble, sha256};
+use crate::flow::lookup;
+use crate::house::{House, Phase};
+
+/// How the corridor ended well.
+pub(super) enum Outcome {
+    /// Signed and recorded.
+    Issued(Vec<Issued>),
+    /// The same challenge was used between our look and our intent.
+    UsedMeanwhile,
+}
+
+/// Draft, lint, record, sign, record: each arrow consumes what it leaves behind.
+pub(super) fn corridor(
+    house: &House,
+    id: EnrollmentId,
+    request_sha256: &[u8; 32],
+    permit: Permit,
+    now: UnixTime,
+) -> Result<Outcome, ActivateError> {
+    let order = order(id, request_sha256, &permit, now);
+    let keys: Vec<[u8; 32]> = permit.grants.iter().map(|grant| sha256(grant.spki())).collect();
+    let linted = house.metrics.timed(Phase::Lint, || {
+        let mut entropy = house.entropy.lease();
+        permit
+            .grants
+            .into_iter()
+            .map(|grant| {
+                let serial = Serial::draw(&mut entropy).map_err(Trouble::from)?;
+                Draft::new(grant, &house.issuer, serial)
+                    .and_then(Draft::lint)
+                    .map_err(draft_error)
+            })
+            .collect::<Result<Vec<_>, ActivateError>>()
+    })?;
+    let recorded = match house
+        .metrics
+        .timed(Phase::Record, || issuance::record(linted, &order, &house.store))
+    {
+        Ok(recorded) => recorded,
+        Err(RecordError::ChallengeUsed) => return Ok(Outcome::UsedMeanwhile),
+        Err(RecordError::IdentityExists { device, profile }) => return Err(raced(house, device, &profile, &keys)),
+        Err(error) => return Err(record_error(error)),
+    };
+    let signed = house
+        .metrics
+        .timed(Phase::Sign, || {
+            recorded
+                .into_iter()
+                .map(|recorded| recorded.sign(house.key.as_ref()))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .map_err(|failure| sign_failure(house, &failure))?;
+    house.signer.signed(house.clock.read().now.0);
+    let issued = house
+        .metrics
+        .timed(Phase::Store, || issuance::issue(signed, &id.0, &house.store))
+        .map_err(record_error)?;
+    for certificate in &issued {
+        house.metrics.issued(certificate.profile());
+        tracing::info!(
+            enrollment = %id,
+            profile = certificate.profile(),
+            serial = %certificate.serial().hex(),
+            "issued"
+        );
+    }
+    Ok(Outcome::Issued(issued))
+}
+
+/// No live identity was there a moment ago: it is being made by another request, or is an orphan to be. On the same
+/// key, the same request will find it later; on another key, that one was first.
+fn raced(house: &House, device: String, profile: &str, keys: &[[u8; 32]]) -> ActivateError {
+    match house.store.certificates_of(&device) {
+        Err(error) => Trouble::from(error).into(),
+        Ok(rows) => {
+            let mut open = rows
+                .iter()
+                .filter(|row| row.profile == profile && row.state != schema::CertificateState::Orphan);
+            if open.any(|row| !keys.contains(&row.spki_sha256)) {
+                other_key_live(&device, profile)
+            } else {
+                Trouble::Unfinished(device).into()
+            }
+        }
+    }
+}
+
+fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: UnixTime) -> Order {
+    let mut rules: Vec<&str> = Vec::new();
+    for rule in permit.grants.iter().flat_map(|grant| &grant.decision().rules) {
+        if !rules.contains(&rule.as_str()) {
+            rules.push(rule);
+        }
+    }
+    let profiles: Vec<&str> = permit.grants.iter().map(|grant| grant.profile().name()).collect();
+    Order {
+        enrollment_id: id.0,
+        request_sha256: *request_sha256,
+        device: Some(DeviceBinding {
+            name: permit.device.clone(),
+            ek: permit.ek.clone(),
+        }),
+        evidence: Some(permit.evidence.clone()),
+        audit: AuditRecord {
+            at: now,
+            action: "enrollment.granted".to_owned(),
+            actor: format!("device:{}", permit.device),
+            subject: id.to_string(),
+            reason: rules.join(","),
+            detail: profiles.join(","),
+        },
+        at: now,
+    }
+}
+
+/// An issued certificate as its client sees it.
+pub(super) fn shown(issued: &Issued) -> IssuedCertificate {
+    IssuedCertificate {
+        profile: issued.profile().to_owned(),
+        key: lookup::role(issued.key_role()),
+        serial: issued.serial().hex(),
+        certificate: issued.certificate().into(),
+    }
+}
+
+fn draft_error(error: DraftError) -> ActivateError {
+    match error {
+        DraftError::OutlivesIssuer => ActivateError::Profile(error.to_string()),
+        DraftError::IssuerKey | DraftError::Key(_) => ActivateError::KeyRejected(error.to_string()),
+        DraftError::Lints(_) => {
+            tracing::error!(detail = %error, "lints refused a draft");
+            ActivateError::Profile(error.to_string())
+        }
+        DraftError::Encoding(_) | DraftError::WrongGrant(_) => Trouble::Bug(error.to_string()).into(),
+    }
+}
+
+fn record_error(error: RecordError) -> ActivateError {
+    let text = error.to_string();
+    match error {
+        RecordError::ChallengeUsed => ActivateError::Replayed,
+        RecordError::EkBoundElsewhere(_) | RecordError::DeviceBoundElsewhere(_) => {
+            ActivateError::IdentityConflict(text)
+        }
+        RecordError::DeviceNotOpen(_) => ActivateError::Attestation {
+            reason: "NOT_IN_INVENTORY",
+            detail: text,
+        },
+        RecordError::IdentityExists { device, .. } => Trouble::Unfinished(device).into(),
+        RecordError::KeyBlocked => ActivateError::KeyRejected(text),
+        RecordError::SerialTaken => Trouble::SerialsTaken.into(),
+        RecordError::IntentClosed => Trouble::Signer(text).into(),
+        RecordError::Unavailable(_) | RecordError::Unknown(_) => Trouble::Storage(text).into(),
+    }
+}
+
+fn sign_failure(house: &House, failure: &SignFailure) -> Trouble {
+    match failure {
+        SignFailure::Key(KeyError::Unavailable(why) | KeyError::Unknown(why)) => {
+            house.signer.failed(why);
+            Trouble::Signer(failure.to_string())
+        }
+        SignFailure::Corrupt | SignFailure::BytesDiffer | SignFailure::WrongKey(_) => {
+            house.halt.set(&failure.to_string());
+            Trouble::Halted(failure.to_string())
+        }
+    }
+}

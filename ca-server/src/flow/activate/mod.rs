@@ -1,0 +1,259 @@
+//! `POST /v1/enrollments/{id}/activation`: the answer in, the certificates out.
+
+mod corridor;
+mod error;
+
+use attest::{Answer, Pending, TicketError, UnixTime, VerifiedBinding};
+use policies::{InventoryEntry, Permit};
+use schema::DeviceRow;
+use wire::EnrollmentId;
+use wire::enrollment::{ActivationRequest, EnrollmentResult, EnrollmentState, IssuedCertificate};
+
+use super::failure::{Costs, Failure, Trouble, fail, open_for_business, sha256};
+use super::lookup;
+use crate::house::{House, Phase};
+
+pub use error::ActivateError;
+
+use corridor::{Outcome, corridor, shown};
+
+/// Serials drawn before a collision is believed to be no accident.
+const DRAWS: usize = 3;
+
+/// How an activation went well.
+#[derive(Debug)]
+pub enum Activation {
+    /// The certificates, new or as they were stored.
+    Done(EnrollmentResult),
+    /// The same request is being worked on elsewhere: ask again.
+    UnderWay(EnrollmentResult),
+}
+
+/// Take the answer to a challenge, and issue.
+///
+/// # Errors
+/// [`ActivateError`]; every refusal is in the audit file under its incident, and costs one try when the challenge was
+/// ours and open.
+pub fn activate(
+    house: &House,
+    caller: &str,
+    id: EnrollmentId,
+    request: &ActivationRequest,
+) -> Result<Activation, Failure<ActivateError>> {
+    match open_and_answer(house, id, request) {
+        Ok(activation) => {
+            house.metrics.step("activate", "done");
+            Ok(activation)
+        }
+        Err((error, costs_a_try)) => {
+            house.metrics.step("activate", "failed");
+            let costs = if costs_a_try {
+                Costs::OneTry(&id.0)
+            } else {
+                Costs::Nothing
+            };
+            let context = format!("{id}: ");
+            Err(fail(house, "enrollment.refused", caller, &context, &costs, error))
+        }
+    }
+}
+
+/// Whether the refusal costs a try travels beside the error: a ticket that is not ours, or is old, or was used, must
+/// not let a stranger write.
+fn open_and_answer(
+    house: &House,
+    id: EnrollmentId,
+    request: &ActivationRequest,
+) -> Result<Activation, (ActivateError, bool)> {
+    let free = |error: ActivateError| (error, false);
+    let moment = house.clock.read();
+    let request_sha256 = digest(request).map_err(free)?;
+
+    let opened = match open(house, id, request, moment.now) {
+        Err(TicketError::Forged) => {
+            let refusal = ActivateError::Attestation {
+                reason: "TICKET",
+                detail: TicketError::Forged.to_string(),
+            };
+            return Err(free(refusal));
+        }
+        other => other,
+    };
+    // A client that lost our answer may ask again, even when the challenge has expired since.
+    let used = house
+        .store
+        .enrollment(&id.0)
+        .map_err(|e| free(Trouble::from(e).into()))?;
+    if let Some(row) = used {
+        return again(house, &row, &request_sha256).map_err(free);
+    }
+    let Ok(mut pending) = opened else {
+        return Err(free(ActivateError::Expired));
+    };
+    open_for_business(house, moment).map_err(|e| free(e.into()))?;
+    let failed = house
+        .store
+        .failed_attempts(&id.0)
+        .map_err(|e| free(Trouble::from(e).into()))?;
+    if failed > house.terms.max_attempts {
+        return Err(free(ActivateError::Void));
+    }
+    if failed == house.terms.max_attempts {
+        return Err((ActivateError::OneTryTooMany, true));
+    }
+
+    for _ in 0..DRAWS {
+        match issue(house, id, &request_sha256, pending, request, moment.now) {
+            Err(ActivateError::Trouble(Trouble::SerialsTaken)) => {}
+            other => return other.map_err(|error| (error, true)),
+        }
+        // What was proven and granted is consumed: prove it again.
+        pending = open(house, id, request, moment.now).map_err(|_| free(ActivateError::Expired))?;
+    }
+    Err(free(Trouble::SerialsTaken.into()))
+}
+
+fn open(house: &House, id: EnrollmentId, request: &ActivationRequest, now: UnixTime) -> Result<Pending, TicketError> {
+    Pending::open(&house.seal, &id.0, &request.ticket.0, now)
+}
+
+/// SHA-256 of the request in our own spelling: the same members are the same request, however they were written.
+fn digest(request: &ActivationRequest) -> Result<[u8; 32], ActivateError> {
+    let body = zeroize::Zeroizing::new(
+        serde_json::to_vec(request).map_err(|e| ActivateError::Trouble(Trouble::Bug(e.to_string())))?,
+    );
+    Ok(sha256(&body))
+}
+
+/// The challenge was used before: by this very request, or by another.
+fn again(house: &House, row: &schema::EnrollmentRow, request_sha256: &[u8; 32]) -> Result<Activation, ActivateError> {
+    if row.request_sha256 != *request_sha256 {
+        return Err(ActivateError::Replayed);
+    }
+    let result = lookup::result(house, row);
+    match result.state {
+        EnrollmentState::Issued => Ok(Activation::Done(result)),
+        EnrollmentState::Challenged | EnrollmentState::Verifying => Ok(Activation::UnderWay(result)),
+        EnrollmentState::Orphaned => Err(ActivateError::Orphaned),
+    }
+}
+
+/// Proof, permission, one certificate for each permission.
+fn issue(
+    house: &House,
+    id: EnrollmentId,
+    request_sha256: &[u8; 32],
+    pending: Pending,
+    request: &ActivationRequest,
+    now: UnixTime,
+) -> Result<Activation, ActivateError> {
+    let answer = Answer {
+        secret: request.secret.0.clone(),
+        key_public: request.key_public.0.clone(),
+        attest: request.key_certify.attest.0.clone(),
+        signature: request.key_certify.signature.0.clone(),
+        csr: request.csr.0.clone(),
+    };
+    let binding = house.metrics.timed(Phase::Answer, || pending.answer(answer))?;
+    refuse_own_keys(house, &binding)?;
+    let permit = house.metrics.timed(Phase::Decide, || {
+        let entry = inventory(house, &binding, now)?;
+        policies::decide(&house.policy, &house.profiles, binding, entry, now).map_err(ActivateError::from)
+    })?;
+    let device = permit.device.clone();
+    let (wanted, stored) = already_live(house, permit, now)?;
+    let certificates = match wanted {
+        None => stored,
+        Some(permit) => match corridor(house, id, request_sha256, permit, now)? {
+            Outcome::Issued(issued) => stored.into_iter().chain(issued.iter().map(shown)).collect(),
+            Outcome::UsedMeanwhile => {
+                let row = house.store.enrollment(&id.0).map_err(Trouble::from)?;
+                let row = row.ok_or_else(|| Trouble::Bug("a used challenge without enrollment".to_owned()))?;
+                return again(house, &row, request_sha256);
+            }
+        },
+    };
+    Ok(Activation::Done(EnrollmentResult {
+        id,
+        state: EnrollmentState::Issued,
+        device,
+        certificates,
+        chain: lookup::chain(house),
+    }))
+}
+
+/// This CA's own keys are certified for nobody; that EK, AK and identity key differ is part of the proof.
+fn refuse_own_keys(house: &House, binding: &VerifiedBinding) -> Result<(), ActivateError> {
+    for (role, key) in [("attestation", binding.ak()), ("identity", binding.identity())] {
+        if house.own_keys.contains(&sha256(&key.spki)) {
+            return Err(ActivateError::KeyRejected(format!(
+                "the {role} key is one of this CA's own"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What the inventory says about this EK; before first contact, about the name it claims.
+fn inventory(house: &House, binding: &VerifiedBinding, now: UnixTime) -> Result<Option<InventoryEntry>, ActivateError> {
+    let ek = &binding.ek().spki_sha256;
+    if let Some(row) = house.store.device_by_ek(ek).map_err(Trouble::from)? {
+        return Ok(Some(entry(row, now)));
+    }
+    let Some(name) = &binding.context().device else {
+        return Ok(None);
+    };
+    let Some(row) = house.store.device_by_name(name).map_err(Trouble::from)? else {
+        return Ok(None);
+    };
+    if row.ek_spki_sha256.is_some() {
+        return Err(ActivateError::IdentityConflict(format!(
+            "device `{name}` is bound to another EK than {}",
+            hex::encode(ek)
+        )));
+    }
+    Ok(Some(entry(row, now)))
+}
+
+fn entry(row: DeviceRow, now: UnixTime) -> InventoryEntry {
+    InventoryEntry {
+        first_contact_open: row.ek_spki_sha256.is_none() && row.first_contact_until.is_some_and(|end| now.0 <= end),
+        name: row.name,
+        ek_spki_sha256: row.ek_spki_sha256,
+        held: row.held,
+        batch: row.batch,
+        dns_names: row.dns_names,
+        spiffe_id: row.spiffe_id,
+    }
+}
+
+/// Grants whose very key has a live certificate need no new signature; another live key is a conflict.
+fn already_live(
+    house: &House,
+    mut permit: Permit,
+    now: UnixTime,
+) -> Result<(Option<Permit>, Vec<IssuedCertificate>), ActivateError> {
+    let mut stored = Vec::new();
+    let mut wanted = Vec::new();
+    for grant in permit.grants {
+        let profile = grant.profile().name();
+        let live = house
+            .store
+            .live_identity(&permit.device, profile, now.0)
+            .map_err(Trouble::from)?;
+        match live {
+            None => wanted.push(grant),
+            Some(row) if row.spki_sha256 == sha256(grant.spki()) => stored.extend(lookup::issued(&row)),
+            Some(_) => return Err(other_key_live(&permit.device, profile)),
+        }
+    }
+    permit.grants = wanted;
+    let permit = Some(permit).filter(|permit| !permit.grants.is_empty());
+    Ok((permit, stored))
+}
+
+fn other_key_live(device: &str, profile: &str) -> ActivateError {
+    ActivateError::IdentityConflict(format!(
+        "device `{device}` has a live `{profile}` identity on another key"
+    ))
+}
