@@ -88,8 +88,10 @@ impl Pending {
     /// [`ChallengeError`].
     pub fn seal(self, key: &SealKey, entropy: &mut dyn Entropy) -> Result<Vec<u8>, ChallengeError> {
         let key = &key.current;
-        let mut nonce = [0; 12];
-        entropy.fill(&mut nonce)?;
+        // Drawn a little longer than needed: a watched source judges draws of 16 bytes and more.
+        let mut drawn = [0; 16];
+        entropy.fill(&mut drawn)?;
+        let [nonce @ .., _, _, _, _] = drawn;
         let mut tag = [0; 16];
         let sealed = encrypt_aead(
             Cipher::aes_256_gcm(),
@@ -99,7 +101,7 @@ impl Pending {
             &encode(&self),
             &mut tag,
         )?;
-        Ok([&[VERSION], &key.id[..], &nonce, &sealed, &tag].concat())
+        Ok([&[VERSION], &key.id[..], &nonce[..], &sealed, &tag].concat())
     }
 
     /// Open a ticket made by [`Pending::seal`] for enrollment `id`.

@@ -13,5 +13,6 @@ mod keys;
 mod kit;
 mod oracle;
 mod parse;
+mod ticket;
 mod vectors;
 mod wycheproof;
