@@ -52,7 +52,7 @@ enum Scheme {
 }
 
 impl AttestationKey {
-    /// Judge the attributes (`standards`: TPM 2.0 Part 1, 27): created in a TPM, cannot leave it, signs only what the
+    /// Judge the attributes (TPM 2.0 Part 1, 27): created in a TPM, cannot leave it, signs only what the
     /// TPM itself made, decrypts nothing. Then the algorithms: RSA-2048 or -3072 with RSASSA or RSAPSS and SHA-256 or
     /// SHA-384, P-256 with ECDSA and SHA-256, P-384 with ECDSA and SHA-256 or SHA-384; nameAlg of the SHA-2 family.
     ///
