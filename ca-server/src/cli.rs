@@ -96,14 +96,18 @@ fn serve(config: Config) -> Result<(), StartError> {
     let served = system.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let serving = Serving::start(house, manners, &server, tls)?;
         announce(&serving.addresses);
         process::notify(sd_notify::NotifyState::Ready);
         serving
             .until(async move {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = interrupt.recv() => {}
+                loop {
+                    tokio::select! {
+                        _ = term.recv() => break,
+                        _ = interrupt.recv() => break,
+                        _ = hangup.recv() => tracing::warn!("nothing is read again while running: restart the server"),
+                    }
                 }
                 process::notify(sd_notify::NotifyState::Stopping);
             })

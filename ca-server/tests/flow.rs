@@ -443,7 +443,7 @@ fn keys_with_a_role_of_their_own_are_no_identity_keys() {
         "{refused:?}"
     );
 
-    tpm.identity = ca.key_as_identity();
+    tpm.identity = ca.key_in(Shape::identity(attest::KeyAlgorithm::P256));
     let (challenge, answer) = question(&house, &tpm);
     let refused = error(activate(&house, IP, challenge.id, &answer));
     assert!(
@@ -453,6 +453,56 @@ fn keys_with_a_role_of_their_own_are_no_identity_keys() {
 
     tpm.identity = honest;
     let (challenge, answer) = question(&house, &tpm);
+    done(activate(&house, IP, challenge.id, &answer));
+}
+
+// K04
+#[test]
+fn the_ca_does_not_certify_its_own_key_as_attestation_key() {
+    let (ca, _store, house, mut tpm) = one_device();
+    tpm.ak = ca.key_in(Shape::ak(attest::KeyAlgorithm::P256));
+    let (challenge, answer) = question(&house, &tpm);
+    let refused = error(activate(&house, IP, challenge.id, &answer));
+    assert!(matches!(&refused, ActivateError::KeyRejected(why) if why.contains("attestation key")));
+}
+
+// K04
+#[test]
+fn an_endorsement_key_is_no_attestation_key() {
+    let (_ca, _store, house, mut tpm) = one_device();
+    let ek = Secret::OpenSsl(tpm.ek.key.clone());
+    tpm.ak = SoftKey::from_secret(Shape::ak(attest::KeyAlgorithm::P256), ek);
+    let refused = begin(&house, IP, tpm.request(LDEVID, None, None)).unwrap_err();
+    assert!(
+        matches!(refused.error, BeginError::KeyRejected(_)),
+        "{:?}",
+        refused.error
+    );
+}
+
+// K04
+#[test]
+fn a_blocked_key_is_refused_and_a_held_device_too() {
+    let (ca, store, house, tpm) = one_device();
+    let spki = openssl::sha::sha256(&tpm.identity.spki);
+    store.block_key(&spki, "compromised", &kit::admin_audit()).unwrap();
+    let (challenge, answer) = question(&house, &tpm);
+    assert!(matches!(
+        error(activate(&house, IP, challenge.id, &answer)),
+        ActivateError::KeyRejected(_)
+    ));
+
+    let other = SoftTpm::p256(&ca.vendor);
+    allow(&store, "gw-2", Some(other.ek.sha256()), None);
+    assert!(store.hold_device("gw-2", true, &kit::admin_audit()).unwrap());
+    let (challenge, answer) = question(&house, &other);
+    assert!(matches!(
+        error(activate(&house, IP, challenge.id, &answer)),
+        ActivateError::Policy(_)
+    ));
+    assert_eq!(ca.key.count(), 0);
+    assert!(store.hold_device("gw-2", false, &kit::admin_audit()).unwrap());
+    let (challenge, answer) = question(&house, &other);
     done(activate(&house, IP, challenge.id, &answer));
 }
 

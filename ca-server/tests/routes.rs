@@ -476,6 +476,7 @@ async fn when_all_places_are_taken_the_next_is_told_to_come_back() {
     limits.queue = 1;
     let front = front(house, limits);
     let service = serve!(front);
+    let monitor = test::init_service(App::new().app_data(front.clone()).configure(monitor_routes)).await;
     let challenge = begin(&service, &tpm, None).await;
     let answer = json(&tpm.answer(&challenge).unwrap());
     let held = ca.key.hold();
@@ -486,6 +487,8 @@ async fn when_all_places_are_taken_the_next_is_told_to_come_back() {
         let body = json(&tpm.request(LDEVID, None, None));
         // The only place is taken: this one waits, in vain.
         let first = code(&service, post("/v1/enrollments", body)).await;
+        let ready = call(&monitor, TestRequest::get().uri("/readyz")).await;
+        assert_eq!(ready.0, StatusCode::OK, "supervisors have places of their own");
         drop(held);
         first
     };
@@ -530,6 +533,25 @@ async fn trouble_has_its_own_codes() {
     let (status, headers, _) = call(&service, post(&activation(&challenge.id), answer.clone())).await;
     assert_eq!(status, StatusCode::ACCEPTED, "the same request is being worked on");
     assert!(headers.contains_key(header::RETRY_AFTER));
+    ca.key.set(Mood::Works);
+    ca_server::jobs::probe_signer(&house).unwrap();
+    let body = json(&tpm.request(LDEVID, None, None));
+    assert_eq!(
+        call(&service, post("/v1/enrollments", body.clone())).await.0,
+        StatusCode::CREATED
+    );
+    ca.hands.forward(-301);
+    assert_eq!(
+        code(&service, post("/v1/enrollments", body.clone())).await,
+        "halted",
+        "the clock ran back"
+    );
+    ca.hands.forward(301);
+    assert_eq!(
+        call(&service, post("/v1/enrollments", body)).await.0,
+        StatusCode::CREATED,
+        "and was put right"
+    );
     house.halt.set("a test");
     let body = json(&tpm.request(LDEVID, None, None));
     assert_eq!(code(&service, post("/v1/enrollments", body)).await, "halted");

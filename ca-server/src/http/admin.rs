@@ -93,7 +93,9 @@ async fn allow(front: web::Data<Front>, request: HttpRequest, body: web::ReqData
         let actor = request
             .conn_data::<Peer>()
             .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid));
-        let device = front.work(move |house| allow_device(house, &actor, body)).await??;
+        let device = front
+            .work_aside(move |house| allow_device(house, &actor, body))
+            .await??;
         Ok(HttpResponse::Created().json(device))
     };
     settle(&front, outcome.await)
@@ -167,7 +169,7 @@ async fn find(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
         let after = number(&mut query, "cursor")?;
         let limit = limit(&mut query)?;
         let page = front
-            .work(move |house| {
+            .work_aside(move |house| {
                 let page = house.store.find_devices(&filter, after, limit)?;
                 let items = page
                     .items
@@ -190,7 +192,7 @@ async fn show(front: web::Data<Front>, name: web::Path<String>) -> HttpResponse 
     let outcome = async {
         let name = name.into_inner();
         let device = front
-            .work(move |house| {
+            .work_aside(move |house| {
                 let row = house.store.device_by_name(&name)?;
                 row.map(|row| device_of(&house.store, row)).transpose()
             })
@@ -206,7 +208,7 @@ async fn tree(front: web::Data<Front>, name: web::Path<String>) -> HttpResponse 
     let outcome = async {
         let name = name.into_inner();
         let tree = front
-            .work(move |house| {
+            .work_aside(move |house| {
                 let row = house.store.device_by_name(&name)?;
                 row.map(|row| tree_of(house, row)).transpose()
             })
@@ -256,7 +258,7 @@ async fn audit(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
         };
         let limit = limit(&mut query)?;
         let records = front
-            .work(move |house| house.store.audit_entries(&filter, limit))
+            .work_aside(move |house| house.store.audit_entries(&filter, limit))
             .await?
             .map_err(away)?;
         let items = records
@@ -277,7 +279,10 @@ async fn audit(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
 
 async fn orphans(front: web::Data<Front>) -> HttpResponse {
     let outcome = async {
-        let rows = front.work(move |house| house.store.orphans()).await?.map_err(away)?;
+        let rows = front
+            .work_aside(move |house| house.store.orphans())
+            .await?
+            .map_err(away)?;
         let items = rows
             .into_iter()
             .map(|row| Orphan {

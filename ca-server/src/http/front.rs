@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::problem::{Problem, ProblemCode};
 
 use super::limits::Rates;
@@ -20,7 +20,11 @@ pub struct Front {
     pub(super) rates: Rates,
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    aside: Arc<Semaphore>,
 }
+
+/// Places for people and supervisors, beside those for devices: whoever floods the public listener takes none of them.
+const PLACES_ASIDE: usize = 8;
 
 /// Limits and names the handlers need.
 #[derive(Clone, Debug)]
@@ -42,9 +46,18 @@ impl Front {
             rates: Rates::new(limits.rate_per_source, limits.rate_total),
             places: Arc::new(Semaphore::new(limits.concurrency)),
             waiting: Arc::new(Semaphore::new(limits.concurrency.saturating_add(limits.queue))),
+            aside: Arc::new(Semaphore::new(PLACES_ASIDE)),
             house,
             manners,
         }
+    }
+
+    /// Do blocking work for people or supervisors.
+    pub(super) async fn work_aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&House) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.block(self.place(&self.aside).await?, work).await
     }
 
     /// Do blocking work in the house: at most so many at once, at most so many waiting, none of them for long. Work
@@ -53,18 +66,30 @@ impl Front {
         &self,
         work: impl FnOnce(&House) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let busy = || Problem::new(ProblemCode::Overloaded);
-        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| busy())?;
-        let place = tokio::time::timeout(
-            self.manners.limits.queue_deadline,
-            Arc::clone(&self.places).acquire_owned(),
-        )
-        .await
-        .map_err(|_| busy())?
-        .map_err(|_| busy())?;
+        let waiting = Arc::clone(&self.waiting)
+            .try_acquire_owned()
+            .map_err(|_| Problem::new(ProblemCode::Overloaded))?;
+        let place = self.place(&self.places).await?;
+        self.block((waiting, place), work).await
+    }
+
+    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(places).acquire_owned();
+        match tokio::time::timeout(self.manners.limits.queue_deadline, place).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(Problem::new(ProblemCode::Overloaded)),
+        }
+    }
+
+    /// `held` is let go of when the work ends, not when its client hangs up.
+    async fn block<T: Send + 'static>(
+        &self,
+        held: impl Send + 'static,
+        work: impl FnOnce(&House) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let house = Arc::clone(&self.house);
         let done = web::block(move || {
-            let _held = (waiting, place);
+            let _held = held;
             let _counted = house.metrics.working();
             work(&house)
         })

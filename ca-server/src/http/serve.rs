@@ -51,8 +51,13 @@ impl Serving {
         let front = web::Data::new(Front::new(house, manners));
         let grace = server.shutdown_grace.as_secs().max(1);
 
+        let workers = server
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        // actix counts both for each worker.
+        let connections = limits.connections.div_ceil(workers);
         let shared = front.clone();
-        let mut http = HttpServer::new(move || {
+        let http = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
                 .wrap(from_fn(body::whole))
@@ -61,17 +66,15 @@ impl Serving {
         })
         .disable_signals()
         .shutdown_timeout(grace)
-        .max_connections(limits.connections)
-        .max_connection_rate(limits.connections)
+        .workers(workers)
+        .max_connections(connections)
+        .max_connection_rate(connections)
         .worker_max_blocking_threads(limits.concurrency)
         .keep_alive(limits.keep_alive)
         .client_request_timeout(limits.header_timeout)
         .client_disconnect_timeout(std::time::Duration::from_secs(1))
         .tls_handshake_timeout(limits.handshake_timeout)
         .tcp_nodelay(true);
-        if let Some(workers) = server.workers {
-            http = http.workers(workers);
-        }
         let listener = TcpListener::bind(server.public).map_err(|e| at(&server.public, &e))?;
         let mut addresses = Addresses {
             public: listener.local_addr()?,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use attest::trust::{AnchorSource, Anchors};
-use attest::{AnchorKind, Entropy, EntropyError, KeyAlgorithm, SealKey, UnixTime};
+use attest::{AnchorKind, Entropy, EntropyError, SealKey, UnixTime};
 use ca_server::config::{Enrollment, Limits, Rate};
 use ca_server::house::{AuditFile, House, OsEntropy, Parts, StartError, TimeSource, Watched};
 use ca_server::http::Manners;
@@ -286,12 +286,9 @@ impl Ca {
         House::new(parts).err().unwrap()
     }
 
-    /// The issuing CA's own key in the shape of an identity key.
-    pub fn key_as_identity(&self) -> SoftKey {
-        SoftKey::from_secret(
-            Shape::identity(KeyAlgorithm::P256),
-            Secret::OpenSsl(self.key.key.clone()),
-        )
+    /// The issuing CA's own key in the shape of a TPM's.
+    pub fn key_in(&self, shape: Shape) -> SoftKey {
+        SoftKey::from_secret(shape, Secret::OpenSsl(self.key.key.clone()))
     }
 
     /// Every line of the audit file.
