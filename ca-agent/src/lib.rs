@@ -3,4 +3,12 @@
 //! The only place of the house that opens a TPM. It finds the endorsement, makes or finds the keys, proves them to a
 //! CA it pinned, and stores the certificate beside the key in forms that OpenSSL uses.
 
+pub mod cli;
+pub mod command;
+pub mod csr;
+pub mod enroll;
+pub mod error;
+pub mod report;
+pub mod server;
+pub mod state;
 pub mod tpm;

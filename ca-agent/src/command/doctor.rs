@@ -1,0 +1,172 @@
+//! `ca-agent doctor`: what usually goes wrong, looked at one by one.
+
+use openssl::x509::X509;
+use serde::Serialize;
+
+use super::{Said, cert, clean, date, open};
+use crate::cli::Cli;
+use crate::error::AgentError;
+use crate::report::{Exit, Report};
+use crate::server::Server;
+use crate::state::State;
+use crate::tpm::EkChoice;
+
+/// Clocks may differ by this much, seconds.
+const CLOCK_TOLERANCE: i64 = 300;
+
+#[derive(Serialize)]
+struct Check {
+    check: &'static str,
+    ok: bool,
+    found: String,
+    fix: String,
+}
+
+impl Check {
+    fn pass(check: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            check,
+            ok: true,
+            found: found.into(),
+            fix: String::new(),
+        }
+    }
+    fn fail(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            check,
+            ok: false,
+            found: found.into(),
+            fix: fix.into(),
+        }
+    }
+    fn of(check: &'static str, result: Result<String, Report>) -> Self {
+        match result {
+            Ok(found) => Self::pass(check, found),
+            Err(report) => Self::fail(check, report.message, report.fix.join("; ")),
+        }
+    }
+}
+
+pub(super) fn run(cli: &Cli, server: Option<&str>) -> Result<Said, AgentError> {
+    let state = State::look(&cli.state_dir);
+    let mut checks = tpm(cli);
+    checks.extend(identity(&state));
+    checks.extend(ca(&state, server));
+    let red = checks.iter().filter(|c| !c.ok).count();
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["CHECK", "RESULT", "FOUND", "DO"]);
+    for c in &checks {
+        table.add_row([
+            c.check,
+            if c.ok { "pass" } else { "FAIL" },
+            &clean(&c.found),
+            &clean(&c.fix),
+        ]);
+    }
+    let json = serde_json::json!({ "schema": "holdfast.doctor.v1", "checks": checks });
+    let mut said = Said::new(json, format!("{table}\n{red} need attention."));
+    said.exit = if red == 0 { Exit::Done } else { Exit::No };
+    Ok(said)
+}
+
+fn tpm(cli: &Cli) -> Vec<Check> {
+    let tpm = match open(cli) {
+        Ok(tpm) => tpm,
+        Err(error) => return vec![Check::of("tpm.opens", Err(error.report()))],
+    };
+    let said = |error: crate::tpm::TpmError| AgentError::from(error).report();
+    let facts = tpm.run(|chip| chip.facts()).map_err(said);
+    let lockout = tpm.run(|chip| chip.lockout()).map_err(said);
+    let endorsement = tpm.run(|chip| chip.choose_endorsement(EkChoice::Auto)).map_err(said);
+    let mut checks = vec![Check::of(
+        "tpm.opens",
+        facts.map(|f| format!("{} {} {}", f.vendor, f.model, f.firmware)),
+    )];
+    checks.push(match lockout {
+        Ok(lockout) if lockout.active => Check::fail(
+            "tpm.lockout",
+            format!("{} of {} tries used: locked", lockout.tries, lockout.limit),
+            "wait, or clear it with the lockout password",
+        ),
+        Ok(lockout) => Check::pass(
+            "tpm.lockout",
+            format!("{} of {} tries used", lockout.tries, lockout.limit),
+        ),
+        Err(report) => Check::of("tpm.lockout", Err(report)),
+    });
+    match endorsement {
+        Ok(endorsement) => {
+            let found = format!("{} at {:08X}", endorsement.template.as_str(), endorsement.nv_index);
+            checks.push(Check::pass("ek.certificate", found));
+            let same = tpm.run(move |chip| chip.load_ek(&endorsement).map(|ek| chip.unload_ek(&ek)));
+            let same = same.map(|()| "the certificate is this TPM's".to_owned());
+            checks.push(Check::of("ek.key", same.map_err(|e| AgentError::from(e).report())));
+        }
+        Err(report) => checks.push(Check::of("ek.certificate", Err(report))),
+    }
+    checks
+}
+
+fn identity(state: &State) -> Vec<Check> {
+    let unread = |e: crate::state::StateError| e.report();
+    let mut checks = Vec::new();
+    checks.push(match state.read("root.pem").map_err(unread) {
+        Ok(Some(_)) => Check::pass("ca.root", "pinned"),
+        Ok(None) => Check::fail(
+            "ca.root",
+            "no CA is pinned yet",
+            "ca-agent enroll --root-sha256 FINGERPRINT",
+        ),
+        Err(report) => Check::of("ca.root", Err(report)),
+    });
+    checks.push(match cert::not_after(state, "cert.pem").map_err(unread) {
+        Ok(Some(at)) if at < jiff::Timestamp::now().as_second() => Check::fail(
+            "certificate",
+            format!("expired {}", date(at)),
+            "enroll again with a new --state-dir",
+        ),
+        Ok(Some(at)) => Check::pass("certificate", format!("expires {}", date(at))),
+        Ok(None) => Check::fail("certificate", "none yet", "ca-agent enroll"),
+        Err(report) => Check::of("certificate", Err(report)),
+    });
+    checks
+}
+
+fn ca(state: &State, named: Option<&str>) -> Vec<Check> {
+    let known = state.enrolled().ok().flatten().map(|e| e.server);
+    let Some(url) = named.map(str::to_owned).or(known) else {
+        return vec![Check::fail(
+            "ca.reached",
+            "no server is known",
+            "ca-agent doctor --server URL",
+        )];
+    };
+    let root = state
+        .read("root.pem")
+        .ok()
+        .flatten()
+        .and_then(|pem| X509::from_pem(&pem).ok()?.to_der().ok());
+    let Some(root) = root else {
+        return vec![Check::fail(
+            "ca.reached",
+            "no root is pinned, so no server is believed",
+            "ca-agent enroll",
+        )];
+    };
+    let clock = Server::pinned(&url, &root).and_then(|server| server.clock());
+    match clock {
+        Err(error) => vec![Check::of("ca.reached", Err(error.report()))],
+        Ok(None) => vec![Check::pass("ca.reached", url)],
+        Ok(Some((server, ours))) => {
+            let off = ours.saturating_sub(server);
+            let found = format!("{off} s apart");
+            let clock = if off.abs() <= CLOCK_TOLERANCE {
+                Check::pass("clock", found)
+            } else {
+                Check::fail("clock", found, "set this device's clock")
+            };
+            vec![Check::pass("ca.reached", url), clock]
+        }
+    }
+}

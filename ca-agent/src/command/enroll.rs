@@ -1,0 +1,89 @@
+//! `ca-agent enroll`.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Said, clean, open};
+use crate::cli::{self, Cli};
+use crate::enroll::{Enrollment, Outcome};
+use crate::error::AgentError;
+use crate::state::{Enrolled, State};
+
+pub(super) fn run(cli: &Cli, wanted: &cli::Enroll) -> Result<Said, AgentError> {
+    let state = State::open(&cli.state_dir)?;
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        spinner.set_style(style);
+    }
+    let say = |step: &str| {
+        if spinner.is_hidden() {
+            eprintln!("  {step}");
+        }
+        spinner.set_message(step.to_owned());
+        spinner.tick();
+    };
+    let result = Enrollment {
+        wanted,
+        state: &state,
+        say: &say,
+    }
+    .run(|| open(cli));
+    spinner.finish_and_clear();
+    let (before, enrolled) = match result? {
+        Outcome::Done(enrolled) => (false, enrolled),
+        Outcome::Before(enrolled) => (true, enrolled),
+    };
+    said(&state, &enrolled, before)
+}
+
+fn said(state: &State, enrolled: &Enrolled, before: bool) -> Result<Said, AgentError> {
+    let mut certificates = Vec::new();
+    let files = [
+        ("identity", "cert.pem", Some(&enrolled.profile)),
+        ("attestation", "ak-cert.pem", enrolled.attestation_profile.as_ref()),
+    ];
+    for (key, file, profile) in files {
+        let (Some(profile), Some(pem)) = (profile, state.read(file)?) else {
+            continue;
+        };
+        let certificate = openssl::x509::X509::from_pem(&pem);
+        let serial = certificate
+            .and_then(|c| c.serial_number().to_bn())
+            .map(|n| hex::encode(n.to_vec()));
+        certificates.push(serde_json::json!({
+            "profile": profile, "key": key, "serial": serial.unwrap_or_default(), "file": state.path(file) }));
+    }
+    let key = state.openssl_key()?.unwrap_or_default();
+    let json = serde_json::json!({
+        "schema": "holdfast.enrolled.v1",
+        "device": enrolled.device,
+        "server": enrolled.server,
+        "already": before,
+        "certificates": certificates,
+        "chain": state.path("chain.pem"),
+        "root": state.path("root.pem"),
+        "openssl_key": key,
+    });
+    let word = if before { "is enrolled already" } else { "is enrolled" };
+    let mut text = format!("{} {word}\n", clean(&enrolled.device));
+    if !before {
+        text.push_str("  proven: this TPM holds the endorsement key its vendor certified\n");
+        text.push_str("  proven: the attestation key lives in the same TPM\n");
+        text.push_str("  proven: the identity key was made there and cannot leave it\n");
+    }
+    for certificate in &certificates {
+        let of = |name: &str| {
+            certificate
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        text.push_str(&format!("  {:<13}{}\n", of("profile"), of("file")));
+    }
+    text.push_str(&format!("  {:<13}{key}\n", "key"));
+    text.push_str(&format!(
+        "next: use it with OpenSSL\n  openssl s_client -provider tpm2 -provider default \\\n    -propquery '?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes' \\\n    -cert {} -key {key} -connect HOST:PORT\n",
+        state.path("cert.pem").display()
+    ));
+    Ok(Said::new(json, text))
+}

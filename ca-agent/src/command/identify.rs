@@ -1,0 +1,97 @@
+//! `ca-agent identify`: who this device is, and the line that lets it in.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use qrcode::{EcLevel, QrCode};
+
+use super::{Said, clean, open};
+use crate::cli::Cli;
+use crate::error::AgentError;
+use crate::tpm::{EkChoice, Endorsement, TpmError, TpmFacts};
+
+/// One endorsement, looked at.
+struct Seen {
+    endorsement: Endorsement,
+    public: Vec<u8>,
+    spki_sha256: String,
+    persistent: Option<u32>,
+}
+
+pub(super) fn run(cli: &Cli, qr: bool, choice: EkChoice) -> Result<Said, AgentError> {
+    let tpm = open(cli)?;
+    let (facts, seen, chosen) = tpm.run(move |chip| {
+        let facts = chip.facts()?;
+        let mut seen = Vec::new();
+        for endorsement in chip.endorsements()? {
+            let ek = chip.load_ek(&endorsement)?;
+            chip.unload_ek(&ek);
+            let spki = ek.public.spki().map_err(|_| TpmError::Malformed { what: "the EK" })?;
+            seen.push(Seen {
+                endorsement,
+                public: ek.public.raw().to_vec(),
+                spki_sha256: hex::encode(openssl::sha::sha256(&spki)),
+                persistent: ek.persistent,
+            });
+        }
+        let chosen = chip.choose_endorsement(choice)?.nv_index;
+        Ok((facts, seen, chosen))
+    })?;
+    let hash = seen
+        .iter()
+        .find(|s| s.endorsement.nv_index == chosen)
+        .map(|s| s.spki_sha256.clone())
+        .unwrap_or_default();
+    let json = serde_json::json!({
+        "schema": "holdfast.identify.v1",
+        "ek_spki_sha256": hash,
+        "tpm": { "manufacturer": facts.manufacturer, "vendor": facts.vendor, "model": facts.model,
+                 "firmware": facts.firmware, "specification_revision": facts.revision },
+        "endorsements": seen.iter().map(|s| serde_json::json!({
+            "nv_index": format!("{:#010x}", s.endorsement.nv_index),
+            "template": s.endorsement.template.as_str(),
+            "kind": s.endorsement.kind(),
+            "spki_sha256": s.spki_sha256,
+            "certificate_sha256": hex::encode(openssl::sha::sha256(&s.endorsement.certificate)),
+            "certificate": STANDARD.encode(&s.endorsement.certificate),
+            "public": STANDARD.encode(&s.public),
+            "persistent_handle": s.persistent.map(|h| format!("{h:#010x}")),
+        })).collect::<Vec<_>>(),
+    });
+    Ok(Said::new(json, words(&facts, &seen, chosen, &hash, qr)))
+}
+
+fn words(facts: &TpmFacts, seen: &[Seen], chosen: u32, hash: &str, qr: bool) -> String {
+    let mut text = format!(
+        "TPM       {} {} firmware {} (TPM 2.0 revision {}.{:02})\n",
+        clean(&facts.vendor),
+        clean(&facts.model),
+        facts.firmware,
+        facts.revision / 100,
+        facts.revision % 100
+    );
+    for s in seen {
+        let mark = if s.endorsement.nv_index == chosen {
+            "used here"
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "EK        {} {} certificate at {:08X}  {mark}\n",
+            s.endorsement.kind(),
+            s.endorsement.template.as_str(),
+            s.endorsement.nv_index
+        ));
+    }
+    text.push_str(&format!("EK hash   {hash}\n"));
+    if qr && let Ok(code) = QrCode::with_error_correction_level(hash, EcLevel::M) {
+        let picture = code
+            .render::<qrcode::render::unicode::Dense1x2>()
+            .quiet_zone(true)
+            .build();
+        text.push_str(&format!("\n{picture}\n"));
+    }
+    text.push_str(&format!(
+        "\nto let this device in, the operator of the CA types\n  ca-cli device allow NAME --ek {hash}\n"
+    ));
+    text
+}

@@ -1,0 +1,135 @@
+//! One verb, one file.
+
+mod cert;
+mod doctor;
+mod enroll;
+mod identify;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::cli::{Cli, Command, Format};
+use crate::error::AgentError;
+use crate::report::Exit;
+use crate::tpm::{Passwords, Tpm};
+
+/// What a command has to say: for programs and for people.
+pub(crate) struct Said {
+    json: Value,
+    text: String,
+    exit: Exit,
+}
+
+impl Said {
+    fn new(json: Value, text: impl Into<String>) -> Self {
+        Self {
+            json,
+            text: text.into(),
+            exit: Exit::Done,
+        }
+    }
+}
+
+/// Run a command; data on standard output, everything else on standard error.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let format = cli.output;
+    let result = match &cli.command {
+        Command::Identify { qr, ek } => identify::run(&cli, *qr, *ek),
+        Command::Enroll(wanted) => enroll::run(&cli, wanted),
+        Command::Status { oneline } => status::run(&cli, *oneline),
+        Command::Cert(command) => cert::run(&cli, command),
+        Command::Doctor { server } => doctor::run(&cli, server.as_deref()),
+        Command::Completion { shell } => Ok(completion(*shell)),
+    };
+    let exit = match result.and_then(|said| print(said, format)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let report = error.report();
+            match format {
+                Format::Json => {
+                    let value = serde_json::json!({ "schema": "holdfast.error.v1", "error": report });
+                    eprintln!("{value:#}");
+                }
+                Format::Table => eprintln!("{report}"),
+            }
+            report.exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn print(said: Said, format: Format) -> Result<Exit, AgentError> {
+    use std::io::Write as _;
+    let text = match format {
+        Format::Json => format!("{:#}", said.json),
+        Format::Table => said.text,
+    };
+    // A reader that went away (`| head`) is not an error of ours.
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+    Ok(said.exit)
+}
+
+fn completion(shell: clap_complete::Shell) -> Said {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ca-agent", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    Said::new(
+        serde_json::json!({ "schema": "holdfast.completion.v1", "script": script }),
+        script,
+    )
+}
+
+/// Open the TPM that the command line names.
+fn open(cli: &Cli) -> Result<Tpm, AgentError> {
+    let password = |path: &Option<std::path::PathBuf>| -> Result<Option<Zeroizing<Vec<u8>>>, AgentError> {
+        let Some(path) = path else { return Ok(None) };
+        let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|e| AgentError::Usage {
+            message: format!("{}: {e}", path.display()),
+            fix: "name a file with the password in it".into(),
+        })?);
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        }
+        Ok(Some(bytes))
+    };
+    let passwords = Passwords {
+        owner: password(&cli.owner_auth_file)?,
+        endorsement: password(&cli.endorsement_auth_file)?,
+    };
+    Ok(Tpm::open(&cli.tcti()?, passwords)?)
+}
+
+/// Text from outside, made safe for a terminal.
+fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            c if c.is_control() => '?',
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => '?',
+            c => c,
+        })
+        .collect()
+}
+
+/// `2027-02-20 (in 89 days)`.
+fn date(seconds: i64) -> String {
+    /// 99991231235959Z.
+    const NEVER: i64 = 253_402_300_799;
+    if seconds >= NEVER {
+        return "never".into();
+    }
+    let day = jiff::Timestamp::from_second(seconds)
+        .map(|t| t.strftime("%Y-%m-%d").to_string())
+        .unwrap_or_default();
+    let left = seconds.saturating_sub(jiff::Timestamp::now().as_second());
+    let words = crate::error::in_words(std::time::Duration::from_secs(left.unsigned_abs()));
+    if left >= 0 {
+        format!("{day} (in {words})")
+    } else {
+        format!("{day} ({words} ago)")
+    }
+}

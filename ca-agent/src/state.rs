@@ -1,0 +1,365 @@
+//! The state directory: what is remembered, written whole or not at all.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wire::EnrollmentId;
+
+use crate::report::{Exit, Report};
+use crate::tpm::{Role, StoredKey, Tss2Key};
+
+/// The state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system says no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {detail}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl StateError {
+    /// What is said about it.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        match self {
+            Self::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Report::new("E-STATE", Exit::NotAllowed, self.to_string())
+                    .fix("run this as the agent's user, or name another --state-dir")
+            }
+            Self::Io { .. } => Report::new("E-STATE", Exit::Failure, self.to_string())
+                .fix("look at the disk; nothing was lost: run the same command again"),
+            Self::Damaged { .. } => Report::new("E-STATE", Exit::Failure, self.to_string())
+                .because("somebody else wrote to it, or the disk is broken")
+                .fix("restore it from a backup, or enroll again with a new --state-dir"),
+        }
+    }
+}
+
+/// An activation that may have been answered: written before it is sent, gone once the certificates are stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// Server it is for.
+    pub server: String,
+    /// Enrollment.
+    pub id: EnrollmentId,
+    /// Body of the activation, byte for byte.
+    pub body: String,
+}
+
+/// A finished enrollment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolled {
+    /// Server that issued.
+    pub server: String,
+    /// Name of this device.
+    pub device: String,
+    /// Profile of the identity key's certificate.
+    pub profile: String,
+    /// Profile of the attestation key's certificate.
+    pub attestation_profile: Option<String>,
+    /// When, seconds since 1970.
+    pub at: i64,
+}
+
+/// A persistent key, as it is remembered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Persistent {
+    handle: u32,
+    public: String,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub struct State {
+    dir: PathBuf,
+}
+
+impl State {
+    /// Open the directory; made with mode 0700 when it is not there.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn open(dir: &Path) -> Result<Self, StateError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|source| StateError::Io {
+            path: dir.to_owned(),
+            source,
+        })?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The directory as it is; commands that only look make nothing.
+    #[must_use]
+    pub fn look(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Path of a file in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Contents of a file, if it is there.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.path(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StateError::Io { path, source }),
+        }
+    }
+
+    /// Write a file of mode 0600, whole or not at all: a new file, made durable, takes the place of the old one.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), StateError> {
+        let path = self.path(name);
+        let fresh = self.path(&format!(".{name}.new"));
+        let put = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&fresh)?;
+            file.write_all(contents)?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, &path)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        put().map_err(|source| StateError::Io {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    /// Remove a file; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path(name);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(StateError::Io { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let Some(bytes) = self.read(name)? else { return Ok(None) };
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|e| StateError::Damaged {
+            path: self.path(name),
+            detail: e.to_string(),
+        })
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), StateError> {
+        let damaged = |e: serde_json::Error| StateError::Damaged {
+            path: self.path(name),
+            detail: e.to_string(),
+        };
+        let mut text = serde_json::to_vec_pretty(value).map_err(damaged)?;
+        text.push(b'\n');
+        self.write(name, &text)
+    }
+
+    /// The activation under way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn journal(&self) -> Result<Option<Journal>, StateError> {
+        self.read_json("activation.json")
+    }
+
+    /// Remember an activation before it is sent.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn begin(&self, journal: &Journal) -> Result<(), StateError> {
+        self.write_json("activation.json", journal)
+    }
+
+    /// Forget the activation.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn end(&self) -> Result<(), StateError> {
+        self.remove("activation.json")
+    }
+
+    /// The finished enrollment.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn enrolled(&self) -> Result<Option<Enrolled>, StateError> {
+        self.read_json("enrolled.json")
+    }
+
+    /// Remember a finished enrollment; the last thing written.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_enrolled(&self, enrolled: &Enrolled) -> Result<(), StateError> {
+        self.write_json("enrolled.json", enrolled)
+    }
+
+    /// A key made before.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn key(&self, role: Role) -> Result<Option<StoredKey>, StateError> {
+        let (pem, json) = key_files(role);
+        if let Some(bytes) = self.read(pem)? {
+            let damaged = |detail: String| StateError::Damaged {
+                path: self.path(pem),
+                detail,
+            };
+            let text = String::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
+            let key = Tss2Key::from_pem(&text).map_err(|e| damaged(e.to_string()))?;
+            return Ok(Some(StoredKey::Loadable(key)));
+        }
+        let Some(found) = self.read_json::<Persistent>(json)? else {
+            return Ok(None);
+        };
+        let public = hex::decode(&found.public).map_err(|e| StateError::Damaged {
+            path: self.path(json),
+            detail: e.to_string(),
+        })?;
+        Ok(Some(StoredKey::Persistent {
+            handle: found.handle,
+            public,
+        }))
+    }
+
+    /// Remember a key, before it is used for anything.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_key(&self, role: Role, key: &StoredKey) -> Result<(), StateError> {
+        let (pem, json) = key_files(role);
+        match key {
+            StoredKey::Loadable(key) => {
+                let text = key.to_pem().map_err(|e| StateError::Damaged {
+                    path: self.path(pem),
+                    detail: e.to_string(),
+                })?;
+                self.write(pem, text.as_bytes())
+            }
+            StoredKey::Persistent { handle, public } => self.write_json(
+                json,
+                &Persistent {
+                    handle: *handle,
+                    public: hex::encode(public),
+                },
+            ),
+        }
+    }
+
+    /// How OpenSSL's tpm2 provider names the identity key: a file, or a handle.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn openssl_key(&self) -> Result<Option<String>, StateError> {
+        Ok(self.key(Role::Identity)?.map(|key| match key {
+            StoredKey::Loadable(_) => self.path(key_files(Role::Identity).0).display().to_string(),
+            StoredKey::Persistent { handle, .. } => format!("handle:{handle:#010x}"),
+        }))
+    }
+}
+
+/// Where a key is kept: as blobs, or as a handle.
+fn key_files(role: Role) -> (&'static str, &'static str) {
+    match role {
+        Role::Attestation => ("ak.tss2.pem", "ak.json"),
+        Role::Identity => ("key.tss2.pem", "key.json"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn files_are_private_and_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(&dir.path().join("state")).unwrap();
+        for text in ["one", "two, which is longer", "3"] {
+            state.write("file", text.as_bytes()).unwrap();
+            assert_eq!(state.read("file").unwrap().unwrap(), text.as_bytes());
+        }
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&state.path("file")), 0o600);
+        assert_eq!(mode(&dir.path().join("state")), 0o700);
+        assert!(!state.path(".file.new").exists());
+    }
+
+    #[test]
+    fn a_journal_comes_back_byte_for_byte_and_ends_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        assert_eq!(state.journal().unwrap(), None);
+        let journal = Journal {
+            server: "https://ca".into(),
+            id: EnrollmentId([7; 16]),
+            body: "{\"secret\":\"AQ==\"}".into(),
+        };
+        state.begin(&journal).unwrap();
+        assert_eq!(State::look(dir.path()).journal().unwrap(), Some(journal));
+        state.end().unwrap();
+        state.end().unwrap();
+        assert_eq!(state.journal().unwrap(), None);
+    }
+
+    #[test]
+    fn damage_is_said_and_not_overlooked() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        for name in ["activation.json", "enrolled.json", "key.tss2.pem", "ak.json"] {
+            state.write(name, b"{\"no\":").unwrap();
+        }
+        assert!(matches!(state.journal(), Err(StateError::Damaged { .. })));
+        assert!(matches!(state.enrolled(), Err(StateError::Damaged { .. })));
+        assert!(matches!(state.key(Role::Identity), Err(StateError::Damaged { .. })));
+        assert!(matches!(state.key(Role::Attestation), Err(StateError::Damaged { .. })));
+    }
+
+    #[test]
+    fn persistent_keys_come_back_with_their_public_area() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let key = StoredKey::Persistent {
+            handle: 0x8102_0000,
+            public: vec![1, 2, 3],
+        };
+        state.set_key(Role::Identity, &key).unwrap();
+        assert_eq!(state.key(Role::Identity).unwrap(), Some(key));
+        assert_eq!(state.key(Role::Attestation).unwrap(), None);
+        assert_eq!(state.openssl_key().unwrap().as_deref(), Some("handle:0x81020000"));
+    }
+}
