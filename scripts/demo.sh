@@ -82,9 +82,8 @@ export TSS2_LOG=all+none
 
 # -- 2 ------------------------------------------------------------------------------------------------------------------
 step 'A rehearsal root and an issuing CA, each in a SoftHSM token of its own'
-type_and_run "$bin/ca-cli" init --dir "$run/ca" --answers <(
-    printf 'organization = "Example Devices"\nlisten = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\n'
-) --no-input
+printf 'organization = "Example Devices"\nlisten = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\n' >"$run/init.toml"
+type_and_run "$bin/ca-cli" init --dir "$run/ca" --answers "$run/init.toml"
 export SOFTHSM2_CONF=$run/ca/softhsm2.conf HOLDFAST_ADMIN_SOCKET=$run/ca/admin.sock
 root_sha256=$(openssl x509 -in "$run/ca/ca/root.pem" -outform der | sha256sum | cut -d' ' -f1)
 
@@ -117,7 +116,7 @@ say 'EK certificate:'
 openssl x509 -in "$run/vendor/swtpm-localca-rootca-cert.pem" -noout -subject | show
 {
     printf '[[anchor]]\nname = "demo-tpm-vendor"\nkind = "software"\nmanufacturers = ["id:00001014"]\n'
-    printf 'source = "swtpm_localca in this folder"\nadded = "%s"\nwhy = "the demo vendor"\n' "$(date -u +%F)"
+    printf 'source = "swtpm_localca in this folder"\nadded = %s\nwhy = "the demo vendor"\n' "$(date -u +%F)"
     printf 'certificate = """\n%s\n"""\n' "$(cat "$run/vendor/swtpm-localca-rootca-cert.pem")"
 } >"$run/ca/trust/vendor.toml"
 mkdir -p "$run/ca/trust/intermediates"

@@ -78,9 +78,9 @@ fn said(state: &State, enrolled: &Enrolled, before: bool) -> Result<Said, AgentE
                 .unwrap_or_default()
                 .to_owned()
         };
-        text.push_str(&format!("  {:<13}{}\n", of("profile"), of("file")));
+        text.push_str(&format!("  {:<15}{}\n", of("profile"), of("file")));
     }
-    text.push_str(&format!("  {:<13}{key}\n", "key"));
+    text.push_str(&format!("  {:<15}{key}\n", "key"));
     text.push_str(&format!(
         "next: use it with OpenSSL\n  openssl s_client -provider tpm2 -provider default \\\n    -propquery '?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes' \\\n    -cert {} -key {key} -connect HOST:PORT\n",
         state.path("cert.pem").display()
