@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use ureq::Body;
+use ureq::http::{Response, StatusCode};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 use wire::problem::{Problem, ProblemCode};
 
 use crate::cli::Admin;
 use crate::exit::{Exit, Failure};
+
+/// Longest answer taken: a thousand devices with their certificates have room in it.
+const LARGEST_ANSWER: u64 = 64 << 20;
 
 /// A client of one server's administration socket.
 pub(crate) struct Client {
@@ -46,29 +51,44 @@ impl Client {
         self.answer(self.agent.post(format!("http://localhost{path}")).send_json(body))
     }
 
-    fn answer<T: DeserializeOwned>(
-        &self,
-        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<T, Failure> {
+    /// Whether the server is ready, and its own checks: one line for each, `[+] NAME ok` or `[-] NAME WHY`.
+    pub(crate) fn readiness(&self) -> Result<String, Failure> {
+        let answer = self.agent.get("http://localhost/readyz?verbose").call();
+        // 503 is an answer like 200: the lines say what is wrong.
+        match self.receive(answer)? {
+            (StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE, text) => Ok(text),
+            (status, text) => Err(not_done(status, &text)),
+        }
+    }
+
+    fn answer<T: DeserializeOwned>(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<T, Failure> {
+        let (status, text) = self.receive(answer)?;
+        if !status.is_success() {
+            return Err(not_done(status, &text));
+        }
+        serde_json::from_str(&text).map_err(|e| {
+            Failure::new(Exit::Failed, format!("the server speaks another version: {e}"))
+                .fix("run the ca-cli that came with the server")
+        })
+    }
+
+    fn receive(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<(StatusCode, String), Failure> {
         let mut response = answer.map_err(|e| unreachable_server(&self.socket, &e))?;
-        let status = response.status();
         let text = response
             .body_mut()
             .with_config()
-            .limit(64 << 20)
+            .limit(LARGEST_ANSWER)
             .read_to_string()
             .map_err(|e| Failure::new(Exit::TryAgain, format!("the server's answer broke off: {e}")))?;
-        if status.is_success() {
-            return serde_json::from_str(&text).map_err(|e| {
-                Failure::new(Exit::Failed, format!("the server speaks another version: {e}"))
-                    .fix("run the ca-cli that came with the server")
-            });
-        }
-        Err(serde_json::from_str::<Problem>(&text).map_or_else(
-            |_| Failure::new(Exit::Failed, format!("the server answered {status}")),
-            |problem| refused(&problem),
-        ))
+        Ok((response.status(), text))
     }
+}
+
+fn not_done(status: StatusCode, text: &str) -> Failure {
+    serde_json::from_str::<Problem>(text).map_or_else(
+        |_| Failure::new(Exit::Failed, format!("the server answered {status}")),
+        |problem| refused(&problem),
+    )
 }
 
 fn unreachable_server(socket: &Path, error: &ureq::Error) -> Failure {

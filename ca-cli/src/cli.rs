@@ -69,6 +69,10 @@ Examples:
     Audit(AuditCommand),
     /// Check a running server and this machine; each red line comes with what to do.
     #[cfg(feature = "online")]
+    #[command(after_help = "\
+Examples:
+  ca-cli doctor
+  ca-cli doctor --admin /run/holdfast/admin.sock -o json")]
     Doctor(Admin),
     /// Print a completion script.
     #[command(after_help = "Example:\n  ca-cli completion bash > /etc/bash_completion.d/ca-cli")]
@@ -272,7 +276,7 @@ pub(crate) struct Find {
     #[arg(long, value_parser = words::time)]
     pub(crate) expires_before: Option<i64>,
     /// Most rows to show.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
     /// Cursor of the next page, as the page before printed it.
     #[arg(long)]

@@ -93,15 +93,24 @@ impl Report {
     }
 }
 
-/// A borderless table that keeps to the terminal's width.
+/// A borderless table that keeps to the terminal's width; through a pipe to `COLUMNS`, if that is exported, else a row
+/// is one line however long, for `grep`.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
+    if !table.is_tty()
+        && let Some(columns) = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok())
+    {
+        table.set_width(columns);
+    }
     table.set_header(header);
     for row in rows {
         table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     table.lines().map(|l| l.trim_end().to_owned() + "\n").collect()
 }

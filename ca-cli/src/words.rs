@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn dates_tell_the_distance() {
-        assert_eq!(date(1_000_000 + 89 * 86_400, 1_000_000), "1970-04-10 (in 89 days)");
+        assert_eq!(date(1_000_000 + 89 * 86_400, 1_000_000), "1970-04-11 (in 89 days)");
         assert_eq!(date(1_000_000, 1_000_090), "1970-01-12 (90 s ago)");
         assert_eq!(date(253_402_300_799, 0), "never (99991231235959Z)");
     }

@@ -375,6 +375,7 @@ fn the_administration_socket_is_for_its_owner() {
         .unwrap();
     assert_eq!(audit["items"][0]["actor"], format!("uid:{uid}"));
     assert_eq!(running.admin("GET", "/v1/orphans", "").1, json!({ "items": [] }));
+    assert_eq!(running.admin("GET", "/v1/issuers", "").1["name"], "Example Devices CA");
 }
 
 /// The socket's mode is opened, so that exactly the peer's uid is what refuses.

@@ -11,7 +11,7 @@ use crate::words;
 pub(super) fn run(arguments: &Find) -> Result<Report, Failure> {
     let mut query = vec![("limit", arguments.limit.to_string())];
     let mut add = |name, value: Option<String>| query.extend(value.map(|v| (name, v)));
-    add("name", arguments.name.clone());
+    add("q", arguments.name.clone());
     add("batch", arguments.batch.clone());
     add("manufacturer", arguments.tpm_vendor.as_deref().map(manufacturer_id));
     add("expires_before", arguments.expires_before.map(|t| t.to_string()));

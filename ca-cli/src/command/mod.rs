@@ -45,6 +45,6 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         #[cfg(feature = "online")]
         Command::Audit(AuditCommand::Show { id, admin }) => audit::run(id.as_deref(), &admin),
         #[cfg(feature = "online")]
-        Command::Doctor(admin) => doctor::run(&admin),
+        Command::Doctor(admin) => Ok(doctor::run(&admin)),
     }
 }

@@ -22,7 +22,7 @@ use super::body::Whole;
 use super::extract;
 use super::front::Front;
 use super::problem::{response, trouble};
-use super::public::{not_offered, nothing_here, only_get, settle};
+use super::public::{issuers, not_offered, nothing_here, only_get, settle};
 use crate::flow::Trouble;
 use crate::house::House;
 
@@ -76,6 +76,8 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .service(get("/v1/devices/{name:[^/]*}/tree", web::get().to(tree)))
         .service(get("/v1/audit", web::get().to(audit)))
         .service(get("/v1/orphans", web::get().to(orphans)))
+        .service(get("/v1/issuers", web::get().to(issuers)))
+        .service(get("/readyz", web::get().to(super::monitor::readyz)))
         .default_service(web::to(nothing_here));
 }
 

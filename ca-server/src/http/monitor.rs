@@ -41,7 +41,7 @@ async fn metrics(front: web::Data<Front>) -> HttpResponse {
 }
 
 /// Whether requests should be sent here: 200 or 503. With `?verbose`, one line for each check.
-async fn readyz(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
+pub(super) async fn readyz(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
     let stale = i64::try_from(front.manners.signer_stale.as_secs()).unwrap_or(i64::MAX);
     let checks = front.work_aside(move |house| checks(house, stale)).await;
     let Ok(checks) = checks else {

@@ -176,7 +176,8 @@ async fn certificate(front: web::Data<Front>, request: HttpRequest, serial: web:
     settle(&front, outcome.await)
 }
 
-async fn issuers(front: web::Data<Front>) -> HttpResponse {
+/// Who signs here, and what an agent pins.
+pub(super) async fn issuers(front: web::Data<Front>) -> HttpResponse {
     let chain = front.house.issuer.chain();
     let root = chain.last().map(Vec::as_slice).unwrap_or_default();
     HttpResponse::Ok().json(Issuers {
