@@ -11,7 +11,7 @@ case $want in
         packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd dbus openssl
             libtss2-tcti-swtpm0 libtss2-tcti-device0 libtss2-tcti-tabrmd0)
         ;;&
-    test) packages+=(postgresql opensc gnutls-bin) ;;
+    test) packages+=(postgresql sqlite3 opensc gnutls-bin util-linux) ;;
     demo) ;;
     *)
         echo "usage: $0 build|demo|test" >&2

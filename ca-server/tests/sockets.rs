@@ -430,7 +430,7 @@ fn a_device_and_its_tree_as_people_see_them() {
     );
     let tpm_facts = tree.device.tpm.unwrap();
     assert_eq!(tpm_facts.assurance, "software");
-    assert_eq!(tpm_facts.manufacturer, "id:53494D30");
+    assert_eq!(tpm_facts.manufacturer, "id:49465800");
 }
 
 #[test]

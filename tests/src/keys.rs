@@ -294,17 +294,29 @@ impl SoftKey {
     /// When OpenSSL fails.
     #[must_use]
     pub fn sign_x509(&self, data: &[u8]) -> (Vec<u8>, Vec<u8>) {
-        use crate::der::{oid, sequence};
+        use crate::der::{context, integer, oid, sequence};
         match &self.secret {
             Secret::P384(key) => {
                 let signature: p384::ecdsa::DerSignature = key.sign(data);
                 (sequence(&[&oid("1.2.840.10045.4.3.3")]), signature.as_bytes().to_vec())
             }
             Secret::OpenSsl(key) => {
+                let pss = matches!(self.shape.scheme, Scheme::Rsapss(_));
                 let mut signer = Signer::new(MessageDigest::sha256(), key).expect("a signer");
+                if pss {
+                    signer.set_rsa_padding(Padding::PKCS1_PSS).expect("RSA");
+                    signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH).expect("PSS");
+                }
                 let signature = signer.sign_oneshot_to_vec(data).expect("a signature");
                 let algorithm = if key.ec_key().is_ok() {
                     sequence(&[&oid("1.2.840.10045.4.3.2")])
+                } else if pss {
+                    // RSASSA-PSS-params (RFC 4055 §3.1) with SHA-256 and 32 octets of salt.
+                    let sha256 = sequence(&[&oid("2.16.840.1.101.3.4.2.1"), &[5, 0]]);
+                    let mgf1 = sequence(&[&oid("1.2.840.113549.1.1.8"), &sha256]);
+                    let parameters =
+                        sequence(&[&context(0, &sha256), &context(1, &mgf1), &context(2, &integer(&[32]))]);
+                    sequence(&[&oid("1.2.840.113549.1.1.10"), &parameters])
                 } else {
                     sequence(&[&oid("1.2.840.113549.1.1.11"), &[5, 0]])
                 };

@@ -12,4 +12,6 @@ pub mod postgres;
 pub mod rig;
 pub mod soft_tpm;
 pub mod swtpm;
+pub mod trial;
 pub mod vendor;
+pub mod verifiers;

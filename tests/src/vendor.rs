@@ -75,7 +75,7 @@ impl EkContent {
     #[must_use]
     pub fn honest(key: &PKey<Private>) -> Self {
         Self {
-            manufacturer: "id:53494D30".into(),
+            manufacturer: "id:49465800".into(),
             model: "KIT9670".into(),
             version: "id:00010203".into(),
             extended_key_usage: Some(vec![EK_CERTIFICATE.into()]),

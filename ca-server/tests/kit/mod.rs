@@ -239,7 +239,7 @@ impl Ca {
             name: "kit".to_owned(),
             certificate: self.vendor.certificate.clone(),
             kind: AnchorKind::Software,
-            manufacturers: vec!["id:53494D30".to_owned()],
+            manufacturers: vec!["id:49465800".to_owned()],
             enforce_expiry: true,
         };
         Anchors::new(vec![source], Vec::new()).unwrap()

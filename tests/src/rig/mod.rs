@@ -1,0 +1,356 @@
+//! The whole house as processes: `ca-cli init` on SoftHSM, `ca-server` on a free port, devices over TLS.
+
+mod client;
+mod records;
+mod server;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::vendor::VendorCa;
+
+pub use client::{Client, Raw, Refused};
+pub use records::{Rows, expected};
+pub use server::Server;
+
+/// A built binary of the workspace.
+///
+/// # Panics
+/// When it was not built: `cargo build --workspace` comes first (`make test` does it).
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("own path");
+    let folder = own.ancestors().find(|p| p.join(name).is_file());
+    folder
+        .unwrap_or_else(|| panic!("`{name}` is not built: run `cargo build --workspace` first"))
+        .join(name)
+}
+
+/// A CA with its server, in a folder that goes away with it, or with this process.
+pub struct Rig {
+    /// Where everything is.
+    pub dir: TempDir,
+    /// The vendor whose devices it believes.
+    pub vendor: VendorCa,
+    /// Root certificate, DER.
+    pub root: Vec<u8>,
+    database: String,
+    server: Option<Server>,
+    _janitor: Janitor,
+}
+
+/// What a test wants otherwise.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Database URL.
+    pub database: String,
+    /// Key algorithm of the issuing CA.
+    pub issuing: String,
+    /// What the vendor's root speaks for: `hardware`, `virtual` or `software`.
+    pub anchor: String,
+    /// Values of server.toml to change: (section, key, TOML value).
+    pub settings: Vec<(String, String, toml::Value)>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            database: "sqlite://ca.db".into(),
+            issuing: "ecdsa-p256-sha256".into(),
+            anchor: "hardware".into(),
+            // Tests of limits set their own; all others come from one address and are many.
+            settings: vec![("limits".into(), "rate_per_source".into(), "off".into())],
+        }
+    }
+}
+
+impl Wanted {
+    /// With a new database on this test binary's PostgreSQL.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed.
+    #[must_use]
+    pub fn postgres() -> Self {
+        let cluster = crate::postgres::shared().expect("PostgreSQL");
+        Self {
+            database: cluster.database().expect("a database"),
+            ..Self::default()
+        }
+    }
+
+    /// Change one value of server.toml.
+    #[must_use]
+    pub fn set(mut self, section: &str, key: &str, value: impl Into<toml::Value>) -> Self {
+        self.settings
+            .retain(|(s, k, _)| (s.as_str(), k.as_str()) != (section, key));
+        self.settings.push((section.into(), key.into(), value.into()));
+        self
+    }
+}
+
+/// Removes a folder when the other end of its input is closed, by whatever.
+struct Janitor {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Janitor {
+    fn of(directory: &Path) -> Self {
+        let script = "cat >/dev/null; rm -rf \"$1\" 2>/dev/null || { sleep 1; rm -rf \"$1\"; }";
+        let mut child = Command::new("sh")
+            .args(["-c", script, "janitor"])
+            .arg(directory)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        let input = child.stdin.take();
+        Self { child, input }
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.child.wait();
+    }
+}
+
+impl Rig {
+    /// A running CA with the usual settings.
+    #[must_use]
+    pub fn running() -> Self {
+        Self::with(&Wanted::default())
+    }
+
+    /// A running CA.
+    #[must_use]
+    pub fn with(wanted: &Wanted) -> Self {
+        let mut rig = Self::initialised(wanted);
+        rig.start();
+        rig
+    }
+
+    /// A CA whose server does not run yet.
+    ///
+    /// # Panics
+    /// When `ca-cli init` fails.
+    #[must_use]
+    pub fn initialised(wanted: &Wanted) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("holdfast-rig-")
+            .tempdir()
+            .expect("a folder");
+        let answers = format!(
+            "organization = \"Kit\"\nlisten = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\ndatabase = \"{}\"\nroot_algorithm = \"ecdsa-p256-sha256\"\nissuing_algorithm = \"{}\"\n",
+            wanted.database, wanted.issuing
+        );
+        let answers_file = dir.path().join("init.toml");
+        std::fs::write(&answers_file, answers).expect("answers");
+        let vendor = VendorCa::root("Kit TPM Root");
+        let ca = dir.path().join("ca");
+        let output = Command::new(binary("ca-cli"))
+            .args(["init", "--no-input", "-o", "json", "--dir"])
+            .arg(&ca)
+            .arg("--answers")
+            .arg(&answers_file)
+            .env_remove("SOFTHSM2_CONF")
+            .output()
+            .expect("ca-cli runs");
+        assert!(
+            output.status.success(),
+            "ca-cli init: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let trust = vendor.trust_toml("kit", &wanted.anchor, &["id:49465800"]);
+        std::fs::write(ca.join("trust/kit.toml"), trust).expect("trust");
+        let root_pem = std::fs::read(ca.join("ca/root.pem")).expect("root");
+        let root = openssl::x509::X509::from_pem(&root_pem)
+            .and_then(|c| c.to_der())
+            .expect("root");
+        let rig = Self {
+            _janitor: Janitor::of(dir.path()),
+            dir,
+            vendor,
+            root,
+            database: wanted.database.clone(),
+            server: None,
+        };
+        rig.configure(&wanted.settings);
+        rig
+    }
+
+    /// Change values of server.toml.
+    ///
+    /// # Panics
+    /// When it is not TOML.
+    pub fn configure(&self, settings: &[(String, String, toml::Value)]) {
+        self.configure_as("server", settings);
+    }
+
+    /// Write `{name}.toml`: server.toml with these values changed.
+    fn configure_as(&self, name: &str, settings: &[(String, String, toml::Value)]) {
+        let text = std::fs::read_to_string(self.path("server.toml")).expect("server.toml");
+        let mut table: toml::Table = text.parse().expect("TOML");
+        for (section, key, value) in settings {
+            let section = table
+                .entry(section.clone())
+                .or_insert_with(|| toml::Table::new().into());
+            section
+                .as_table_mut()
+                .expect("a section")
+                .insert(key.clone(), value.clone());
+        }
+        std::fs::write(self.path(&format!("{name}.toml")), table.to_string()).expect("a configuration");
+    }
+
+    /// A path in the CA's folder.
+    #[must_use]
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join("ca").join(below)
+    }
+
+    /// A command with the token store of this CA.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(binary(name));
+        command
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .env("HOLDFAST_ADMIN_SOCKET", self.path("admin.sock"));
+        command
+    }
+
+    /// Start the server and wait until it says that it listens.
+    ///
+    /// # Panics
+    /// When it does not start; its log is in `server.log`.
+    pub fn start(&mut self) {
+        self.server = Some(Server::start(
+            &binary("ca-server"),
+            &self.path(""),
+            "server",
+            &self.root,
+        ));
+    }
+
+    /// Start one more server on the same token, the same seal key and the same database, which must be PostgreSQL.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn replica(&self, name: &str) -> Server {
+        let admin = toml::Value::from(format!("{name}.sock"));
+        self.configure_as(name, &[("server".into(), "admin".into(), admin)]);
+        Server::start(&binary("ca-server"), &self.path(""), name, &self.root)
+    }
+
+    /// Run the server to its end: for configurations it must refuse.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn refuses_to_start(&self) -> Output {
+        self.command("ca-server")
+            .arg("--config")
+            .arg(self.path("server.toml"))
+            .output()
+            .expect("ca-server runs")
+    }
+
+    /// The server.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("a running server")
+    }
+
+    /// The server's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// Process id of the server.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server().pid()
+    }
+
+    /// Kill the server without a word (SIGKILL).
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
+    /// Ask the server to end (SIGTERM) and wait for it; its exit code.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.server.take().expect("a running server").stop()
+    }
+
+    /// Whether the server process is there.
+    pub fn is_alive(&mut self) -> bool {
+        self.server.as_mut().is_some_and(Server::is_alive)
+    }
+
+    /// Address of the public listener.
+    #[must_use]
+    pub fn public(&self) -> SocketAddr {
+        self.server().public()
+    }
+
+    /// URL of the public listener.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server().url()
+    }
+
+    /// A client that trusts this CA's root and keeps its connection.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.server().client()
+    }
+
+    /// `GET` on the metrics listener: status and body.
+    #[must_use]
+    pub fn monitor(&self, path: &str) -> (u16, String) {
+        self.server().monitor(path)
+    }
+
+    /// Run `ca-cli` with these arguments.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        self.command("ca-cli").args(arguments).output().expect("ca-cli runs")
+    }
+
+    /// Run `ca-cli … -o json`, which must succeed.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn cli_json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self
+            .command("ca-cli")
+            .args(arguments)
+            .args(["-o", "json"])
+            .output()
+            .expect("ca-cli runs");
+        assert!(
+            output.status.success(),
+            "ca-cli {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+}

@@ -1,0 +1,195 @@
+//! One `ca-server` process. Whatever ends the test, the kernel ends the server with it.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, OnceLock};
+
+use super::client::Client;
+
+type Order = (Command, Sender<io::Result<Child>>);
+
+/// Start a program that does not outlive this process, however it ends. The signal comes when the *thread* that
+/// started the child ends, so one thread that never ends starts them all.
+pub(super) fn spawn_for_us(program: &Path, with: impl FnOnce(&mut Command)) -> io::Result<Child> {
+    static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (orders, taken) = channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in taken {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    with(&mut command);
+    let (answer, spawned) = channel();
+    spawner
+        .lock()
+        .map_err(|_| io::Error::other("the spawner is poisoned"))?
+        .send((command, answer))
+        .map_err(io::Error::other)?;
+    spawned.recv().map_err(io::Error::other)?
+}
+
+/// A running server.
+pub struct Server {
+    child: Option<Child>,
+    public: SocketAddr,
+    metrics: SocketAddr,
+    admin: PathBuf,
+    log: PathBuf,
+    root: Vec<u8>,
+}
+
+impl Server {
+    /// Start `ca-server` and wait until it says that it listens.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub(super) fn start(program: &Path, ca: &Path, name: &str, root: &[u8]) -> Self {
+        let log = ca.join(format!("{name}.log"));
+        let errors = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log");
+        let mut child = spawn_for_us(program, |command| {
+            command
+                .arg("--config")
+                .arg(ca.join(format!("{name}.toml")))
+                .env("SOFTHSM2_CONF", ca.join("softhsm2.conf"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(errors);
+        })
+        .expect("ca-server runs");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("standard output");
+        BufReader::new(output).read_line(&mut line).expect("standard output");
+        let word = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key));
+        let address = |key: &str| word(key).and_then(|text| text.parse().ok());
+        let (Some(public), Some(metrics), Some(admin)) = (address("public="), address("metrics="), word("admin="))
+        else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!(
+                "ca-server did not start: {}",
+                std::fs::read_to_string(&log).unwrap_or_default()
+            );
+        };
+        Self {
+            public,
+            metrics,
+            admin: ca.join(admin),
+            child: Some(child),
+            log,
+            root: root.to_vec(),
+        }
+    }
+
+    /// Process id.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running server").id()
+    }
+
+    /// Kill it without a word (SIGKILL).
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Ask it to end (SIGTERM) and wait for it; its exit code.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("a running server");
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
+        child.wait().ok().and_then(|status| status.code())
+    }
+
+    /// Whether the process is still there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Address of the public listener.
+    #[must_use]
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// URL of the public listener.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.public.port())
+    }
+
+    /// Its administration socket.
+    #[must_use]
+    pub fn admin(&self) -> &Path {
+        &self.admin
+    }
+
+    /// Its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// A client that trusts this CA's root and keeps its connection.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.root, self.url())
+    }
+
+    /// `GET` on the metrics listener: status and body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn monitor(&self, path: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut answer = agent
+            .get(format!("http://{}{path}", self.metrics))
+            .call()
+            .expect("an answer");
+        (
+            answer.status().as_u16(),
+            answer.body_mut().read_to_string().expect("text"),
+        )
+    }
+
+    /// The value of a metric, all labels summed.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.monitor("/metrics");
+        text.lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

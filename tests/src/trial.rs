@@ -1,0 +1,174 @@
+//! One attack, looked at from all sides: what the outsider sees, what the record says, what was stored.
+
+use wire::EnrollmentId;
+use wire::enrollment::{ActivationRequest, EnrollmentRequest};
+use wire::problem::ProblemCode;
+
+use crate::rig::{Client, Raw, Rig, Rows};
+
+/// What must come of an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Code of the answer.
+    pub code: ProblemCode,
+    /// Reason in the audit record.
+    pub reason: &'static str,
+}
+
+impl Verdict {
+    /// Some check of the attestation: the outsider is told that one failed, the record which one.
+    #[must_use]
+    pub fn attestation(reason: &'static str) -> Self {
+        Self {
+            code: ProblemCode::AttestationRejected,
+            reason,
+        }
+    }
+
+    /// Another code.
+    #[must_use]
+    pub fn of(code: ProblemCode, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+}
+
+/// The one body of all attestation failures, its incident left out.
+const COARSE: &str = "{\"type\":\"/problems/attestation_rejected\",\"title\":\"The attestation was not accepted\",\
+\"status\":403,\"code\":\"attestation_rejected\",\"retry\":\"never\",\"incident\":\"\"}";
+
+/// Headers that come with it; the length counts an incident.
+const COARSE_HEADERS: [(&str, &str); 3] = [
+    ("cache-control", "no-store"),
+    ("content-length", "216"),
+    ("content-type", "application/problem+json"),
+];
+
+/// Refused as `verdict` says: what an outsider sees. Gives the incident.
+///
+/// # Panics
+/// When the answer is another one.
+pub fn outsider_sees(answer: &Raw, verdict: Verdict) -> String {
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, verdict.code.status(), "{verdict:?}: {text}");
+    let problem = answer.problem();
+    assert_eq!(problem.code, verdict.code, "{verdict:?}: {text}");
+    let incident = problem.incident.expect("an incident");
+    let digits = incident.strip_prefix("inc_").unwrap_or_default();
+    assert!(
+        digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+        "{incident}"
+    );
+    if verdict.code == ProblemCode::AttestationRejected {
+        assert_eq!(
+            text.replace(&incident, ""),
+            COARSE,
+            "every attestation failure looks the same"
+        );
+        let mut headers: Vec<(&str, &str)> = answer
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        headers.sort_unstable();
+        assert_eq!(headers, COARSE_HEADERS, "every attestation failure looks the same");
+    }
+    incident
+}
+
+impl Rig {
+    /// An attack on the first call is refused: the audit file has one record, the database none, and nothing else.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn refuses_begin(&self, client: &Client, request: &EnrollmentRequest, verdict: Verdict) {
+        let body = serde_json::to_vec(request).expect("JSON");
+        self.refuses_begin_bytes(client, &body, verdict);
+    }
+
+    /// [`Rig::refuses_begin`] for any body.
+    ///
+    /// # Panics
+    /// When it is not refused.
+    pub fn refuses_begin_bytes(&self, client: &Client, body: &[u8], verdict: Verdict) {
+        let (rows, lines) = (self.rows(), self.audit_file_lines());
+        let answer = client.post_raw("/v1/enrollments", "application/json", body);
+        let incident = outsider_sees(&answer, verdict);
+        self.file_says(&incident, "enrollment.begin.refused", verdict, lines);
+        assert_eq!(self.rows(), rows, "{verdict:?}: nothing is stored");
+    }
+
+    /// An attack on the second call is refused: one record in the database and one in the file, one try counted, and
+    /// nothing else.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn refuses_activation(&self, client: &Client, id: EnrollmentId, request: &ActivationRequest, verdict: Verdict) {
+        let (rows, lines) = (self.rows(), self.audit_file_lines());
+        let answer = activate_raw(client, id, request);
+        let incident = outsider_sees(&answer, verdict);
+        self.file_says(&incident, "enrollment.refused", verdict, lines);
+        let records = self.audit(&incident);
+        assert_eq!(records.len(), 1, "{verdict:?}: one record in the database: {records:?}");
+        assert_eq!(
+            records.first().map(|r| (r.reason.as_str(), r.action.as_str())),
+            Some((verdict.reason, "enrollment.refused")),
+            "{records:?}"
+        );
+        assert_eq!(
+            self.rows(),
+            after_a_try(&rows, &self.rows()),
+            "{verdict:?}: nothing is stored"
+        );
+    }
+
+    /// An attack on the second call that may not even cost a try: the audit file has one record, and nothing else.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn refuses_activation_freely(
+        &self,
+        client: &Client,
+        id: EnrollmentId,
+        request: &ActivationRequest,
+        verdict: Verdict,
+    ) {
+        let (rows, lines) = (self.rows(), self.audit_file_lines());
+        let answer = activate_raw(client, id, request);
+        let incident = outsider_sees(&answer, verdict);
+        self.file_says(&incident, "enrollment.refused", verdict, lines);
+        assert_eq!(self.rows(), rows, "{verdict:?}: nothing is stored");
+    }
+
+    fn file_says(&self, incident: &str, action: &str, verdict: Verdict, lines: usize) {
+        let records = self.audit_file(incident);
+        assert_eq!(records.len(), 1, "{verdict:?}: one record in the file: {records:?}");
+        let record = records.first().expect("a record");
+        assert_eq!(
+            (record.subject.as_str(), record.action.as_str(), record.reason.as_str()),
+            (incident, action, verdict.reason),
+            "{record:?}"
+        );
+        assert_eq!(self.audit_file_lines(), lines + 1, "{verdict:?}: and no other record");
+    }
+}
+
+/// The raw answer to an activation.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn activate_raw(client: &Client, id: EnrollmentId, request: &ActivationRequest) -> Raw {
+    let body = serde_json::to_vec(request).expect("JSON");
+    client.post_raw(&format!("/v1/enrollments/{id}/activation"), "application/json", &body)
+}
+
+/// What may be in the tables after one more counted try: one audit record, and the challenge's counter.
+fn after_a_try(before: &Rows, now: &Rows) -> Rows {
+    let mut rows = before.clone();
+    rows.entry("audit").and_modify(|n| *n += 1);
+    // The counter is one row per challenge: the first try makes it.
+    if now.get("challenge_attempt") == before.get("challenge_attempt").map(|n| n + 1).as_ref() {
+        rows.entry("challenge_attempt").and_modify(|n| *n += 1);
+    }
+    rows
+}
