@@ -196,6 +196,9 @@ fn last_seen(link: &mut Link, ids: &[i64]) -> Result<HashMap<i64, i64>, Fault> {
 }
 
 fn with_last_seen(link: &mut Link, stored: Vec<StoredDevice>) -> Result<Vec<DeviceRow>, Fault> {
+    if stored.is_empty() {
+        return Ok(Vec::new());
+    }
     let ids: Vec<i64> = stored.iter().map(|d| d.id).collect();
     let seen = last_seen(link, &ids)?;
     stored
