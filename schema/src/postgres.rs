@@ -170,3 +170,62 @@ fn percent_decode(text: &str) -> String {
     }
     String::from_utf8_lossy(&out).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            version: 140_000,
+            fsync: "on".to_owned(),
+            full_page_writes: "on".to_owned(),
+            synchronous_commit: "remote_apply".to_owned(),
+            encoding: "UTF8".to_owned(),
+            standby: false,
+        }
+    }
+
+    /// Break one fact; the refusal.
+    fn refused(with: impl FnOnce(&mut Facts)) -> String {
+        let mut facts = facts();
+        with(&mut facts);
+        facts.judge().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_fact_alone_is_refused() {
+        assert!(facts().judge().is_ok());
+        assert!(refused(|f| f.version = 139_999).contains("too old"));
+        assert!(refused(|f| f.fsync = "off".to_owned()).contains("fsync off"));
+        assert!(refused(|f| f.full_page_writes = "off".to_owned()).contains("full_page_writes off"));
+        assert!(refused(|f| f.synchronous_commit = "off".to_owned()).contains("synchronous_commit off"));
+        assert!(refused(|f| f.encoding = "SQL_ASCII".to_owned()).contains("SQL_ASCII"));
+        assert!(refused(|f| f.standby = true).contains("standby"));
+    }
+
+    #[test]
+    fn passwords_are_taken_out() {
+        for (url, said, safe) in [
+            ("postgres://u:pw1@h/d", "bad pw1 here", "bad *** here"),
+            ("postgres://u:a%40b@h/d", "a%40b a@b", "*** ***"),
+            ("postgres://u@h/d?password=pw2&x=1", "pw2", "***"),
+            ("postgres://u@h/d?sslpassword=pw3", "pw3", "***"),
+            ("postgres://u:p/w4@h/d", "p/w4", "***"),
+            ("postgres://u@h/d", "nothing", "nothing"),
+            ("postgres://u:@h/d", "nothing", "nothing"),
+        ] {
+            let place = Place::parse(url, Duration::from_secs(5)).unwrap();
+            assert_eq!(place.redact(said), safe, "{url}");
+        }
+    }
+
+    #[test]
+    fn waits_are_bounded_unless_the_operator_says_otherwise() {
+        let place = Place::parse("postgres://h/d", Duration::from_secs(5)).unwrap();
+        assert!(place.conninfo.starts_with("postgres://h/d?connect_timeout=5&"));
+        assert!(place.conninfo.contains("&tcp_user_timeout="));
+        let place = Place::parse("postgres://h/d?connect_timeout=9", Duration::from_secs(5)).unwrap();
+        assert_eq!(place.conninfo.matches("connect_timeout").count(), 1);
+    }
+}

@@ -215,3 +215,38 @@ fn unavailable(error: diesel::result::Error) -> StoreError {
         StoreError::Unavailable(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_lose_data_are_refused() {
+        for old in ["3.51.2", "3.40.1", "3.9.99", "2.99.99", "3.51", "", "3.51.x"] {
+            assert!(!new_enough(old), "{old}");
+        }
+        for new in ["3.51.3", "3.52.0", "3.100.0", "4.0.0"] {
+            assert!(new_enough(new), "{new}");
+        }
+    }
+
+    #[test]
+    fn network_file_systems_are_known() {
+        assert_eq!(network(0x6969), Some("NFS"));
+        assert_eq!(network(0xff53_4d42), Some("CIFS"));
+        assert_eq!(network(0xef53), None, "ext4");
+        assert!(refuse_network(&std::env::temp_dir()).is_ok());
+    }
+
+    #[test]
+    fn readers_cannot_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::parse(directory.path().join("ca.db").to_str().unwrap()).unwrap();
+        let _claim = place.claim().unwrap();
+        let mut writer = place.connect(Mode::Write).unwrap();
+        writer.run("CREATE TABLE t (a INTEGER)").unwrap();
+        let mut reader = place.connect(Mode::Read).unwrap();
+        assert!(reader.run("INSERT INTO t VALUES (1)").is_err());
+        writer.run("INSERT INTO t VALUES (1)").unwrap();
+    }
+}

@@ -412,6 +412,31 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_ever_and_what_was_not_begun_is_withdrawn() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(&directory);
+        writer.patience = Duration::from_secs(2);
+        let url = format!("sqlite://{}/ca.db", directory.path().display());
+        let mut other = Place::parse(&url, &StoreOptions::default())
+            .unwrap()
+            .write_link()
+            .unwrap();
+        other.begin().unwrap();
+        assert!(matches!(writer.write(audit("begun")), Err(StoreError::Unknown(_))));
+        assert!(matches!(
+            writer.write(audit("waiting")),
+            Err(StoreError::Unavailable(_))
+        ));
+        other.run("ROLLBACK").unwrap();
+        // The thread goes on with what it had begun; only then it can take the next one.
+        writer.patience = Duration::from_secs(60);
+        assert!(matches!(writer.write(audit("after")), Ok(Outcome::Done)));
+        let told = crate::read::audit_entries(&mut other, &crate::AuditFilter::default(), 9).unwrap();
+        let subjects: Vec<_> = told.iter().map(|r| r.subject.as_str()).collect();
+        assert_eq!(subjects, ["after", "begun"]);
+    }
+
+    #[test]
     fn a_dropped_writer_has_ended() {
         let directory = tempfile::tempdir().unwrap();
         let first = writer(&directory);
