@@ -375,9 +375,9 @@ fn limits(source: &Source, raw: &raw::RawLimits) -> Result<Limits, ConfigError> 
         )),
         rate_total: raw.rate_total.unwrap_or(Rate::Off),
         connections: at_least_one(source, raw.connections.as_ref(), 4096)?,
-        handshake_timeout: span(raw.handshake_timeout, 5),
-        header_timeout: span(raw.header_timeout, 5),
-        body_timeout: span(raw.body_timeout, 10),
+        handshake_timeout: span(raw.handshake_timeout, 15),
+        header_timeout: span(raw.header_timeout, 15),
+        body_timeout: span(raw.body_timeout, 15),
         keep_alive: span(raw.keep_alive, 30),
     })
 }

@@ -17,6 +17,10 @@ use super::{admin, body, gate, monitor, public};
 use crate::config;
 use crate::house::House;
 
+/// How long a client may take to read an answer after which the connection is closed, and how long what it still sends
+/// is thrown away.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Where the server listens, with the ports that were taken.
 #[derive(Clone, Debug)]
 pub struct Addresses {
@@ -72,7 +76,7 @@ impl Serving {
         .worker_max_blocking_threads(limits.concurrency)
         .keep_alive(limits.keep_alive)
         .client_request_timeout(limits.header_timeout)
-        .client_disconnect_timeout(std::time::Duration::from_secs(1))
+        .client_disconnect_timeout(LAST_WORDS)
         .tls_handshake_timeout(limits.handshake_timeout)
         .tcp_nodelay(true);
         let listener = TcpListener::bind(server.public).map_err(|e| at(&server.public, &e))?;
