@@ -195,7 +195,7 @@ say 'Both sides proved their keys; the private key of the device never left its 
 step 'Refused: a software key that poses as an attestation key'
 # The imposter shows a genuine endorsement, read from the real TPM, beside an attestation key made in software.
 export TPM2TOOLS_TCTI=$tcti
-tpm2_nvread 0x1c00002 -o "$run/ek.der" >/dev/null
+tpm2_nvread 0x1c00002 -o "$run/ek.der" >/dev/null 2>&1
 tpm2_readpublic -c 0x81010001 -o "$run/ek.tpm2b" >/dev/null
 "$bin/imposter" --server "$server" --root "$run/ca/ca/root.pem" --ek-certificate "$run/ek.der" --ek-public "$run/ek.tpm2b" \
     --vendor-issuer "$run/vendor/issuercert.pem" >"$run/imposter.json" && fail 'the imposter was let in'
@@ -209,6 +209,9 @@ type_and_run "$bin/ca-cli" device allow gateway-2 --first-contact 10min --reason
 "$bin/ca-agent" --tcti "$tcti" --state-dir "$run/second" enroll --server "$server" --root-sha256 "$root_sha256" \
     --profile device-ldevid --device gateway-2 >"$run/second.log" 2>&1 && fail 'one TPM got two identities'
 show <"$run/second.log"
+incident=$(sed -nE 's/.*(inc_[0-9a-f]{32}).*/\1/p' "$run/second.log" | head -n 1)
+say 'An operator may see why:'
+type_and_run "$bin/ca-cli" audit show "$incident"
 say 'gateway-2 stays free, gateway-1 keeps its identity:'
 type_and_run "$bin/ca-cli" device find
 
