@@ -4,8 +4,10 @@ use std::io::IsTerminal as _;
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
@@ -31,16 +33,23 @@ pub(crate) fn log(log: Log) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let lines = fmt()
+    // Libraries speak when something is wrong. cryptoki calls each mechanism it has no name for an error: not news.
+    let wanted = Targets::new()
+        .with_default(level)
+        .with_target("actix_server", level.min(LevelFilter::WARN))
+        .with_target("cryptoki", LevelFilter::OFF);
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(level)
         .with_target(false);
-    // A second subscriber in one process (tests) is no reason to stop.
-    let _ = match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => lines.try_init(),
+    let lines = match log.format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.boxed(),
     };
+    // A second subscriber in one process (tests) is no reason to stop.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(wanted))
+        .try_init();
 }
 
 /// Tell systemd, when it asked.
