@@ -47,9 +47,9 @@ fn limits() -> Limits {
         rate_per_source: Rate::Off,
         rate_total: Rate::Off,
         connections: 100,
-        handshake_timeout: Duration::from_millis(500),
-        header_timeout: Duration::from_millis(500),
-        body_timeout: Duration::from_millis(500),
+        handshake_timeout: Duration::from_secs(3),
+        header_timeout: Duration::from_secs(3),
+        body_timeout: Duration::from_secs(3),
         keep_alive: Duration::from_secs(5),
     }
 }
@@ -222,7 +222,7 @@ fn who_says_nothing_is_not_waited_for() {
     let answer = rest(&mut body);
     assert_eq!(status(&answer), 400, "no end of the body: {answer}");
     assert!(answer.contains("took too long"));
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 // D14
@@ -243,7 +243,7 @@ fn an_endless_body_is_cut_off() {
         let start = Instant::now();
         while stream.write_all(&chunk).is_ok() {
             assert!(
-                start.elapsed() < Duration::from_secs(15),
+                start.elapsed() < Duration::from_secs(60),
                 "{path}: the server reads for ever"
             );
         }
@@ -260,7 +260,7 @@ fn an_endless_head_is_cut_off() {
         .write_all(b"x-filler: 0123456789012345678901234567890123456789\r\n")
         .is_ok()
     {
-        assert!(start.elapsed() < Duration::from_secs(15), "the server reads for ever");
+        assert!(start.elapsed() < Duration::from_secs(60), "the server reads for ever");
     }
 }
 
