@@ -1,2 +1,225 @@
-//! Pool against raw C_Sign.
-fn main() {}
+//! The signer pool against raw C_Sign through the same module, in one run: `cargo bench -p hsm`.
+//!
+//! Raw: every thread has a session and a key handle of its own and gives the token a digest. Pool: what issuance does,
+//! 1,200 bytes to be signed in, DER signature out. Bar: the pool reaches 95 % of raw.
+//!
+//! The room's sources are compiled in once more here: outside the crate nothing can make it sign bytes of one's own
+//! choice, and that shall stay so.
+#![expect(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "only a part of the room is used here, as a program"
+)]
+
+#[path = "../src/attributes.rs"]
+mod attributes;
+#[path = "../src/error.rs"]
+mod error;
+#[path = "../src/key.rs"]
+mod key;
+#[path = "../src/link.rs"]
+mod link;
+#[path = "../src/module.rs"]
+mod module;
+#[path = "../src/pin.rs"]
+mod pin;
+#[path = "../src/pool.rs"]
+mod pool;
+#[path = "../src/provision.rs"]
+mod provision;
+#[path = "../src/public.rs"]
+mod public;
+#[path = "../src/scheme.rs"]
+mod scheme;
+#[path = "../src/token.rs"]
+mod token;
+#[path = "../src/uri.rs"]
+mod uri;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cryptoki::context::Pkcs11;
+use cryptoki::object::ObjectClass;
+use issuance::SignatureAlgorithm;
+use secrecy::SecretString;
+
+use error::HsmError;
+use key::HsmKey;
+use module::PinWarning;
+use provision::{GeneratedKey, KeySpec, init_token};
+use token::{Token, TokenConfig};
+use uri::Pkcs11Uri;
+
+const HOME: &str = "HOLDFAST_BENCH_HOME";
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_millis(600);
+const THREADS: [usize; 3] = [1, 2, 8];
+const BAR: f64 = 0.95;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::var_os(HOME).is_some() {
+        return measure();
+    }
+    // SoftHSM reads its configuration from the environment, which a program cannot safely change for itself.
+    let home = tempfile::tempdir()?;
+    let tokens = home.path().join("tokens");
+    std::fs::create_dir(&tokens)?;
+    let conf = home.path().join("softhsm2.conf");
+    let text = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+        tokens.display()
+    );
+    std::fs::write(&conf, text)?;
+    let status = Command::new(std::env::current_exe()?)
+        .env(HOME, home.path())
+        .env("SOFTHSM2_CONF", conf)
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err("the bench failed".into())
+    }
+}
+
+fn softhsm() -> PathBuf {
+    std::env::var_os("SOFTHSM2_MODULE").map_or_else(|| "/usr/lib/softhsm/libsofthsm2.so".into(), PathBuf::from)
+}
+
+fn secret(text: &str) -> SecretString {
+    SecretString::new(Box::from(text))
+}
+
+fn measure() -> Result<(), Box<dyn Error>> {
+    let path = softhsm();
+    init_token(&path, "bench", &secret("87654321"), &secret("12345678"))?;
+    let uri = Pkcs11Uri {
+        token: Some("bench".into()),
+        module_path: Some(path.clone()),
+        ..Pkcs11Uri::default()
+    };
+    let token = Token::open(
+        TokenConfig {
+            sessions: 8,
+            ..TokenConfig::new(uri)
+        },
+        secret("12345678"),
+    )?;
+    println!("signatures per second: median of {ROUNDS} rounds of {ROUND:?}, raw and pool in turn");
+    println!(
+        "{:<30} {:>7} {:>10} {:>10} {:>7}   bar {BAR}",
+        "algorithm", "threads", "raw", "pool", "ratio"
+    );
+    let cases = [
+        (1, SignatureAlgorithm::EcdsaP256Sha256),
+        (2, SignatureAlgorithm::EcdsaP384Sha384),
+        (3, SignatureAlgorithm::Rsa3072PssSha256),
+    ];
+    for (id, algorithm) in cases {
+        let made = token.generate(&KeySpec {
+            label: format!("bench-{id}"),
+            id: vec![id],
+            algorithm,
+        })?;
+        let key = token.ca_key(&[id], &made.spki, algorithm)?;
+        for threads in THREADS {
+            let (mut raw, mut pool) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                raw.push(through_raw(&path, &token, id, algorithm, threads)?);
+                pool.push(through_pool(&key, threads)?);
+            }
+            let (raw, pool) = (median(raw), median(pool));
+            let verdict = if pool >= BAR * raw { "met" } else { "MISSED" };
+            let name = scheme::name(algorithm);
+            println!(
+                "{name:<30} {threads:>7} {raw:>10.0} {pool:>10.0} {:>7.3}   {verdict}",
+                pool / raw
+            );
+        }
+    }
+    Ok(())
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}
+
+type Fault = Box<dyn Error + Send + Sync>;
+
+/// Calls per second of `threads` threads, each with its own state made by `prepare`.
+fn rate<S>(
+    threads: usize,
+    prepare: impl Fn() -> Result<S, Fault> + Sync,
+    work: impl Fn(&mut S) -> Result<(), Fault> + Sync,
+) -> Result<f64, Fault> {
+    let barrier = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| -> Result<f64, Fault> {
+                    let mut state = prepare()?;
+                    barrier.wait();
+                    let start = Instant::now();
+                    let mut done = 0_u32;
+                    while start.elapsed() < ROUND {
+                        work(&mut state)?;
+                        done += 1;
+                    }
+                    Ok(f64::from(done) / start.elapsed().as_secs_f64())
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().map_err(|_| "a thread panicked")?)
+            .sum()
+    })
+}
+
+fn through_raw(
+    path: &Path,
+    token: &Token,
+    id: u8,
+    algorithm: SignatureAlgorithm,
+    threads: usize,
+) -> Result<f64, Fault> {
+    // The module is initialised and logged in already; this is a second view of the same library.
+    let pkcs11 = Pkcs11::new(path)?;
+    let slot = pkcs11
+        .get_slots_with_token()?
+        .into_iter()
+        .find(|slot| {
+            pkcs11
+                .get_token_info(*slot)
+                .is_ok_and(|info| info.serial_number() == token.serial())
+        })
+        .ok_or("no slot")?;
+    let digest = scheme::input(algorithm, &[7; 1200]);
+    rate(
+        threads,
+        || {
+            let session = pkcs11.open_ro_session(slot)?;
+            let key = public::one(&session, ObjectClass::PRIVATE_KEY, &[id])?;
+            Ok((session, key, scheme::mechanism(algorithm).0))
+        },
+        |(session, key, mechanism)| {
+            session.sign(mechanism, *key, &digest)?;
+            Ok(())
+        },
+    )
+}
+
+fn through_pool(key: &HsmKey, threads: usize) -> Result<f64, Fault> {
+    rate(
+        threads,
+        || Ok([7_u8; 1200]),
+        |message| {
+            key.sign_bytes(message)?;
+            Ok(())
+        },
+    )
+}
