@@ -1,7 +1,8 @@
 //! The signer pool against raw C_Sign through the same module, in one run: `cargo bench -p hsm`.
 //!
-//! Raw: every thread has a session and a key handle of its own and gives the token a digest. Pool: what issuance does,
-//! 1,200 bytes to be signed in, DER signature out. Bar: the pool reaches 95 % of raw.
+//! Raw: every thread has a session and a key handle of its own and gives the token a digest. Pool: the same digest
+//! through the pool. Whole: what issuance asks for, 1,200 bytes to be signed in, DER signature out; hashing and encoding
+//! are in it. Bar: the pool reaches 95 % of raw.
 //!
 //! The room's sources are compiled in once more here: outside the crate nothing can make it sign bytes of one's own
 //! choice, and that shall stay so.
@@ -55,12 +56,12 @@ use token::{Token, TokenConfig};
 use uri::Pkcs11Uri;
 
 const HOME: &str = "HOLDFAST_BENCH_HOME";
-const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_millis(600);
+const ROUNDS: usize = 21;
+const ROUND: Duration = Duration::from_millis(150);
 const THREADS: [usize; 3] = [1, 2, 8];
 const BAR: f64 = 0.95;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Fault> {
     if std::env::var_os(HOME).is_some() {
         return measure();
     }
@@ -93,7 +94,7 @@ fn secret(text: &str) -> SecretString {
     SecretString::new(Box::from(text))
 }
 
-fn measure() -> Result<(), Box<dyn Error>> {
+fn measure() -> Result<(), Fault> {
     let path = softhsm();
     init_token(&path, "bench", &secret("87654321"), &secret("12345678"))?;
     let uri = Pkcs11Uri {
@@ -108,10 +109,10 @@ fn measure() -> Result<(), Box<dyn Error>> {
         },
         secret("12345678"),
     )?;
-    println!("signatures per second: median of {ROUNDS} rounds of {ROUND:?}, raw and pool in turn");
+    println!("signatures per second: medians over {ROUNDS} rounds of {ROUND:?} each");
     println!(
-        "{:<30} {:>7} {:>10} {:>10} {:>7}   bar {BAR}",
-        "algorithm", "threads", "raw", "pool", "ratio"
+        "{:<30} {:>7} {:>8} {:>8} {:>6} {:>8} {:>6}",
+        "algorithm", "threads", "raw", "pool", "", "whole", ""
     );
     let cases = [
         (1, SignatureAlgorithm::EcdsaP256Sha256),
@@ -126,17 +127,22 @@ fn measure() -> Result<(), Box<dyn Error>> {
         })?;
         let key = token.ca_key(&[id], &made.spki, algorithm)?;
         for threads in THREADS {
-            let (mut raw, mut pool) = (Vec::new(), Vec::new());
+            let input = scheme::input(algorithm, &[7; 1200]);
+            let mut rates: [Vec<f64>; 5] = Default::default();
             for _ in 0..ROUNDS {
-                raw.push(through_raw(&path, &token, id, algorithm, threads)?);
-                pool.push(through_pool(&key, threads)?);
+                let raw = through_raw(&path, &token, id, algorithm, threads)?;
+                let pool = rate(threads, || Ok(()), |()| Ok(key.sign_input(&input).map(drop)?))?;
+                let whole = rate(threads, || Ok(()), |()| Ok(key.sign_bytes(&[7; 1200]).map(drop)?))?;
+                // Ratios of neighbours in time: what disturbs the machine disturbs both.
+                for (all, one) in rates.iter_mut().zip([raw, pool, whole, pool / raw, whole / raw]) {
+                    all.push(one);
+                }
             }
-            let (raw, pool) = (median(raw), median(pool));
-            let verdict = if pool >= BAR * raw { "met" } else { "MISSED" };
+            let [raw, pool, whole, ratio, of_whole] = rates.map(median);
+            let verdict = if ratio >= BAR { "met" } else { "MISSED" };
             let name = scheme::name(algorithm);
             println!(
-                "{name:<30} {threads:>7} {raw:>10.0} {pool:>10.0} {:>7.3}   {verdict}",
-                pool / raw
+                "{name:<30} {threads:>7} {raw:>8.0} {pool:>8.0} {ratio:>6.3} {whole:>8.0} {of_whole:>6.3}  bar {BAR} {verdict}"
             );
         }
     }
@@ -208,17 +214,6 @@ fn through_raw(
         },
         |(session, key, mechanism)| {
             session.sign(mechanism, *key, &digest)?;
-            Ok(())
-        },
-    )
-}
-
-fn through_pool(key: &HsmKey, threads: usize) -> Result<f64, Fault> {
-    rate(
-        threads,
-        || Ok([7_u8; 1200]),
-        |message| {
-            key.sign_bytes(message)?;
             Ok(())
         },
     )

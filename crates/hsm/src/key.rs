@@ -81,7 +81,8 @@ impl HsmKey {
         self.sign_input(&scheme::input(self.algorithm, message))
     }
 
-    fn sign_input(&self, input: &[u8]) -> Result<Vec<u8>, KeyError> {
+    /// As [`HsmKey::sign_bytes`], of what is hashed already.
+    pub(crate) fn sign_input(&self, input: &[u8]) -> Result<Vec<u8>, KeyError> {
         if input.len() != scheme::input_length(self.algorithm) {
             return Err(KeyError::Unavailable(format!(
                 "{} bytes are no input for this key",

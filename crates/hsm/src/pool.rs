@@ -33,6 +33,8 @@ struct State {
     /// Leases out, of whatever epoch: a call that hangs still holds its place.
     leased: usize,
     connecting: bool,
+    /// Callers in the queue. Waking nobody costs a system call, too.
+    waiting: usize,
 }
 
 enum Link {
@@ -90,6 +92,7 @@ impl Pool {
             idle: connected.idle,
             leased: 0,
             connecting: false,
+            waiting: 0,
         };
         let serial = connected.serial;
         Ok(Self {
@@ -135,20 +138,20 @@ impl Pool {
                 Link::Down { .. } => {}
                 Link::Up(up) => {
                     if state.leased < self.config.sessions {
-                        let (up, epoch) = (up.clone(), state.epoch);
+                        let (slot, generation) = (up.slot, up.generation);
                         let held = state.idle.pop();
                         state.leased += 1;
-                        drop(state);
                         // The lease is made first: it gives the place back if the session does not open.
                         let mut lease = Lease {
                             pool: self,
-                            epoch,
+                            epoch: state.epoch,
                             held,
                         };
+                        drop(state);
                         if lease.held.is_some() {
                             return Ok(lease);
                         }
-                        match Held::open(&self.module, up.generation, up.slot, Mode::ReadOnly) {
+                        match Held::open(&self.module, generation, slot, Mode::ReadOnly) {
                             Ok(held) => lease.held = Some(held),
                             Err(error) => {
                                 lease.fail();
@@ -169,11 +172,13 @@ impl Pool {
                     },
                 });
             }
+            state.waiting += 1;
             state = self
                 .changed
                 .wait_timeout(state, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            state.waiting -= 1;
         }
     }
 
@@ -389,8 +394,11 @@ impl Drop for Lease<'_> {
         {
             state.idle.push(held);
         }
+        let queue = state.waiting > 0;
         drop(state);
-        self.pool.changed.notify_one();
+        if queue {
+            self.pool.changed.notify_one();
+        }
         drop(stale);
     }
 }

@@ -5,9 +5,9 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismInfo, MechanismType};
 use cryptoki::object::KeyType;
 use cryptoki::slot::Slot;
+use der::asn1::UintRef;
+use der::{Encode, Sequence};
 use issuance::SignatureAlgorithm;
-use openssl::bn::BigNum;
-use openssl::ecdsa::EcdsaSig;
 use openssl::nid::Nid;
 use openssl::sha;
 
@@ -134,6 +134,13 @@ pub(crate) fn input_length(algorithm: SignatureAlgorithm) -> usize {
     }
 }
 
+/// `ECDSA-Sig-Value`, RFC 3279 §2.2.3.
+#[derive(Sequence)]
+struct EcdsaSigValue<'a> {
+    r: UintRef<'a>,
+    s: UintRef<'a>,
+}
+
 /// The signature as certificates carry it: raw `r || s` becomes DER `ECDSA-Sig-Value` (RFC 3279 §2.2.3); RSA as it is.
 /// `None` when the token's answer has another length than such a signature has.
 pub(crate) fn encode(algorithm: SignatureAlgorithm, raw: Vec<u8>) -> Option<Vec<u8>> {
@@ -142,8 +149,8 @@ pub(crate) fn encode(algorithm: SignatureAlgorithm, raw: Vec<u8>) -> Option<Vec<
             let (r, s) = raw
                 .split_at_checked(coordinate)
                 .filter(|(_, s)| s.len() == coordinate)?;
-            let (r, s) = (BigNum::from_slice(r).ok()?, BigNum::from_slice(s).ok()?);
-            EcdsaSig::from_private_components(r, s).ok()?.to_der().ok()
+            let (r, s) = (UintRef::new(r).ok()?, UintRef::new(s).ok()?);
+            EcdsaSigValue { r, s }.to_der().ok()
         }
         Material::Rsa { bits } => (raw.len() * 8 == usize::try_from(bits).ok()?).then_some(raw),
     }
