@@ -107,11 +107,13 @@ impl HsmKey {
     }
 
     fn attempt(&self, input: &[u8]) -> Result<Vec<u8>, Fault> {
-        let mut lease = self.pool.lease().map_err(Fault::Refused)?;
-        let handle = self.proven(&mut lease).map_err(|error| match error {
+        // A call that went wrong on the way was about the connection; a new one may fare better.
+        let fault = |error| match error {
             HsmError::Call { .. } | HsmError::Restarted => Fault::Stale(error),
             _ => Fault::Refused(error),
-        })?;
+        };
+        let mut lease = self.pool.lease().map_err(fault)?;
+        let handle = self.proven(&mut lease).map_err(fault)?;
         let (mechanism, _) = scheme::mechanism(self.algorithm);
         let outcome = lease.enter().map(|session| session.sign(&mechanism, handle, input));
         match outcome {

@@ -222,7 +222,11 @@ impl Module {
         if let Some(warning) = PinWarning::of(info)
             && (warning == PinWarning::Locked || plan.accepted.is_none_or(|accepted| accepted < warning))
         {
-            return Err(HsmError::Pin(format!("{name}: {warning}; no PIN was tried")));
+            let fix = match warning {
+                PinWarning::Locked => "the security officer must set a new one",
+                _ => "make sure of the PIN and log in once by hand (`pkcs11-tool --login --list-objects`)",
+            };
+            return Err(HsmError::Pin(format!("{name}: {warning}; no PIN was tried; {fix}")));
         }
         {
             let mut tokens = lock(&self.tokens);

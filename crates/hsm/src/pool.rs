@@ -65,6 +65,16 @@ enum Broken {
 /// Longest pause between two looks for a token that is away. Logins have their own, usually longer one.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Pauses between looks when a token is opened. Processes that start SoftHSM at once read each other's half-written
+/// files, and one that found a token unreadable does not see it until the module is started anew.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+    Duration::from_millis(320),
+];
+
 impl Pool {
     pub(crate) fn open(config: TokenConfig, pin: SecretString, accepted: Option<PinWarning>) -> Result<Self, HsmError> {
         let path = config.uri.module_path.as_deref().ok_or_else(|| HsmError::Module {
@@ -308,17 +318,21 @@ fn connect(
     serial: Option<&str>,
     plan: &LoginPlan<'_>,
 ) -> Result<Connected, HsmError> {
-    let seen = *module.enter();
-    match attempt(module, config, serial, plan) {
-        Ok(connected) => Ok(connected),
-        Err(Broken::Other(error)) => Err(error),
-        Err(Broken::Gone(error)) => {
-            if !module.restart(seen, serial)? {
-                return Err(error);
-            }
-            attempt(module, config, serial, plan).map_err(|broken| match broken {
-                Broken::Gone(error) | Broken::Other(error) => error,
-            })
+    let later = if plan.explicit { &PAUSES[..] } else { &[] };
+    let mut pauses = core::iter::once(&Duration::ZERO).chain(later);
+    loop {
+        let seen = *module.enter();
+        let error = match attempt(module, config, serial, plan) {
+            Ok(connected) => return Ok(connected),
+            Err(Broken::Other(error)) => return Err(error),
+            Err(Broken::Gone(error)) => error,
+        };
+        let Some(pause) = pauses.next() else {
+            return Err(error);
+        };
+        std::thread::sleep(*pause);
+        if !module.restart(seen, serial)? {
+            return Err(error);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A home for SoftHSM tokens, and tests that run in a process of their own.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use issuance::SignatureAlgorithm;
@@ -35,37 +35,63 @@ pub(crate) fn stages(stages: &[Stage]) {
         stages[stage](&Home { dir: dir.into() });
         return;
     }
+    let (name, home, _dir) = furnish();
+    for stage in 0..stages.len() {
+        finish(&name, start(&name, &home, stage));
+    }
+}
+
+/// As [`stages`], but the second stage runs in `processes` at once.
+pub(crate) fn crowd(first: Stage, second: Stage, processes: usize) {
+    if std::env::var_os(HOME).is_some() {
+        return stages(&[first, second]);
+    }
+    let (name, home, _dir) = furnish();
+    finish(&name, start(&name, &home, 0));
+    let crowd: Vec<_> = (0..processes).map(|_| start(&name, &home, 1)).collect();
+    crowd.into_iter().for_each(|one| finish(&name, one));
+}
+
+fn start(name: &str, home: &Home, stage: usize) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(HOME, &home.dir)
+        .env(STAGE, stage.to_string())
+        .env("SOFTHSM2_CONF", home.dir.join("softhsm2.conf"))
+        .env("PKCS11SPY", softhsm())
+        .env("PKCS11SPY_OUTPUT", home.spy_log())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn finish(name: &str, process: Child) {
+    let output = process.wait_with_output().unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "a stage of {name}:\n{out}\n{err}");
+    // A renamed test must not pass by running nothing.
+    assert!(out.contains("1 passed"), "a stage of {name} did not run:\n{out}");
+}
+
+/// The calling test's name, and a directory for it.
+fn furnish() -> (String, Home, tempfile::TempDir) {
     let name = std::thread::current().name().unwrap().to_owned();
     let dir = tempfile::tempdir().unwrap();
     let home = Home {
         dir: dir.path().to_owned(),
     };
     std::fs::create_dir(home.tokens()).unwrap();
-    let conf = dir.path().join("softhsm2.conf");
     let text = format!(
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
         home.tokens().display()
     );
-    std::fs::write(&conf, text).unwrap();
-    for stage in 0..stages.len() {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args([name.as_str(), "--exact", "--nocapture"])
-            .env(HOME, dir.path())
-            .env(STAGE, stage.to_string())
-            .env("SOFTHSM2_CONF", &conf)
-            .env("PKCS11SPY", softhsm())
-            .env("PKCS11SPY_OUTPUT", home.spy_log())
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        let (out, err) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        assert!(output.status.success(), "stage {stage} of {name}:\n{out}\n{err}");
-        // A renamed test must not pass by running nothing.
-        assert!(out.contains("1 passed"), "stage {stage} of {name} did not run:\n{out}");
-    }
+    std::fs::write(dir.path().join("softhsm2.conf"), text).unwrap();
+    (name, home, dir)
 }
 
 pub(crate) fn softhsm() -> PathBuf {

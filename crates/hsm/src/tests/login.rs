@@ -124,6 +124,12 @@ fn warned(home: &Home, flags: u64, accepted: Option<PinWarning>, expected: Optio
         (Ok(_), None) => assert_eq!(home.calls("C_Login"), 1),
         (Err(HsmError::Pin(text)), Some(expected)) => {
             assert!(text.contains(expected) && text.contains("no PIN was tried"), "{text}");
+            let fix = if flags & LOCKED == 0 {
+                "log in once by hand"
+            } else {
+                "security officer"
+            };
+            assert!(text.contains(fix), "{text}");
             assert_eq!(home.calls("C_Login"), 0);
             let report = probe(&kit::softhsm()).unwrap();
             let token = report.slots.into_iter().find_map(|slot| slot.token).unwrap();

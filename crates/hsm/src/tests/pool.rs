@@ -287,3 +287,22 @@ fn a_pool_needs_a_session_and_a_module() {
         assert!(refusal(crate::Token::open(text, kit::secret(kit::PIN))).contains("PKCS#11 module"));
     }]);
 }
+
+#[test]
+fn processes_that_start_at_once_all_sign() {
+    kit::crowd(
+        |home| {
+            let (_token, key) = kit::token_with_key(home, |config| config);
+            std::fs::write(home.dir.join("spki"), issuance::CaKey::spki(&key)).unwrap();
+        },
+        |home| {
+            let token = open(home.config("ca"));
+            let spki = std::fs::read(home.dir.join("spki")).unwrap();
+            let key = token.ca_key(&[1], &spki, P256).unwrap();
+            for _ in 0..20 {
+                assert!(verifies(&spki, P256, b"text", &key.sign_bytes(b"text").unwrap()));
+            }
+        },
+        8,
+    );
+}
