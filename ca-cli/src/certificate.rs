@@ -16,6 +16,7 @@ use x509_cert::name::Name;
 
 use crate::exit::{Exit, Failure};
 use crate::output::clean;
+use crate::pem;
 
 /// One certificate, read.
 #[derive(Debug, Clone, Serialize)]
@@ -84,7 +85,7 @@ impl RotView {
 pub(crate) fn load(path: &std::path::Path) -> Result<Vec<CertificateView>, Failure> {
     let bytes = crate::exit::read(path)?;
     let bad = |detail: String| Failure::new(Exit::Usage, format!("{}: {detail}", path.display()));
-    let ders = split(&bytes).map_err(|e| bad(e.to_string()))?;
+    let ders = split(&bytes).map_err(bad)?;
     if ders.is_empty() {
         return Err(bad("no certificate in it (PEM or DER)".into()));
     }
@@ -94,13 +95,11 @@ pub(crate) fn load(path: &std::path::Path) -> Result<Vec<CertificateView>, Failu
 }
 
 /// DER of each certificate in `bytes`.
-fn split(bytes: &[u8]) -> anyhow::Result<Vec<Vec<u8>>> {
-    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-    if !bytes.windows(BEGIN.len()).any(|w| w == BEGIN) {
+pub(crate) fn split(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    if bytes.first() == Some(&0x30) {
         return Ok(vec![bytes.to_vec()]);
     }
-    let stack = openssl::x509::X509::stack_from_pem(bytes)?;
-    stack.iter().map(|c| Ok(c.to_der()?)).collect()
+    pem::blocks(bytes, "CERTIFICATE")
 }
 
 impl CertificateView {

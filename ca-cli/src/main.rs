@@ -4,10 +4,12 @@ mod admin;
 mod certificate;
 mod cli;
 mod command;
+mod endorsement;
 mod exit;
 mod fingerprint;
 mod medium;
 mod output;
+mod pem;
 mod rehearsal;
 mod words;
 

@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Verify) -> Result<Report, Failure> {
         .pop()
         .ok_or_else(|| Failure::new(Exit::Usage, "no certificate to verify"))?;
     let at = arguments.at.unwrap_or_else(words::now);
-    let ek_certificate = arguments.ek_certificate.as_deref().map(crate::exit::read).transpose()?;
+    let ek_certificate = arguments.ek_certificate.as_deref().map(single).transpose()?;
     let question = Question {
         leaf: &leaf,
         chain: &chain,
@@ -83,6 +83,17 @@ pub(super) fn run(arguments: &Verify) -> Result<Report, Failure> {
         }
     });
     Ok(report.exit(if valid { Exit::Done } else { Exit::No }))
+}
+
+/// DER of the one certificate in a file. It is compared, not read: an EK certificate may be as odd as its vendor.
+fn single(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let bad = |detail: &str| Failure::new(Exit::Usage, format!("{}: {detail}", path.display()));
+    let mut found = certificate::split(&crate::exit::read(path)?).map_err(|e| bad(&e))?;
+    match (found.pop(), found.is_empty()) {
+        (Some(der), true) => Ok(der),
+        (Some(_), false) => Err(bad("more than one certificate in it")),
+        (None, _) => Err(bad("no certificate in it (PEM or DER)")),
+    }
 }
 
 impl Level {
@@ -301,11 +312,7 @@ impl Question<'_> {
 
     /// The EK certificate a person holds against the names in the certificate.
     fn ek(&self) -> Option<Check> {
-        let bytes = self.ek_certificate.as_ref()?;
-        let der = X509::from_pem(bytes)
-            .and_then(|c| c.to_der())
-            .unwrap_or_else(|_| bytes.clone());
-        let digest = hex::encode(openssl::sha::sha256(&der));
+        let digest = hex::encode(openssl::sha::sha256(self.ek_certificate.as_ref()?));
         let named = self.leaf.ek_certificate_sha256.as_deref();
         let found = match named {
             Some(named) if named == digest => format!("is the EK certificate given, sha256 {digest}"),

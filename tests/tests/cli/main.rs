@@ -5,5 +5,6 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod device_allow;
 mod doctor;
 mod kit;

@@ -13,7 +13,7 @@ pub(crate) use name::manufacturer_id;
 
 use crate::tpm::TpmtPublic;
 use crate::trust::Anchors;
-use crate::x509::{Certificate, Leniencies};
+use crate::x509::{Certificate, Leniencies, PublicKey};
 use crate::{AnchorKind, Assurance, EkFacts, Reason, Refusal, UnixTime};
 use profile::Profile;
 
@@ -70,4 +70,27 @@ pub(crate) fn verify(
             AnchorKind::Software => Assurance::Software,
         },
     })
+}
+
+/// The canonical SubjectPublicKeyInfo (DER) of the key in an EK certificate: what its SHA-256 is taken over wherever an
+/// EK is named. Reading only: no signature is checked, nothing is believed. The departures of vendors' certificates are
+/// accepted as in enrollment, id-RSAES-OAEP among them.
+///
+/// # Errors
+/// MALFORMED when it is not one whole certificate, EK_KEY when its key is no RSA or NIST EC key.
+pub fn certificate_spki(certificate: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let frame = Certificate::parse(certificate, Leniencies::VENDOR)
+        .map_err(|error| Refusal::new(Reason::Malformed, format!("EK certificate: {error}")))?;
+    canonical_spki(frame.spki)
+}
+
+/// The canonical form of a SubjectPublicKeyInfo (DER) as vendors and tools write it: rsaEncryption with NULL, or the named
+/// curve with the uncompressed point.
+///
+/// # Errors
+/// EK_KEY when it is no RSA or NIST EC key.
+pub fn canonical_spki(spki: &[u8]) -> Result<Vec<u8>, Refusal> {
+    PublicKey::parse(spki, Leniencies::VENDOR)
+        .map(|key| key.to_spki())
+        .map_err(|error| Refusal::new(Reason::EkKey, format!("EK: {error}")))
 }

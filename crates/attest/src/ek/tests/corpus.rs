@@ -161,6 +161,23 @@ fn a39_every_real_leaf_verifies_or_is_refused_for_a_stated_reason() {
     }
 }
 
+/// OpenSSL, where it reads a key at all, reads the same; an OAEP key is the RSA key it is.
+#[test]
+fn the_key_of_every_real_leaf_is_read() {
+    let Some(leaves) = files("leaves") else { return };
+    let mut oaep = 0;
+    for (name, certificate) in leaves {
+        let spki = certificate_spki(&certificate).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(public_of(&certificate).spki().unwrap(), spki, "{name}");
+        let theirs = openssl::x509::X509::from_der(&certificate).unwrap().public_key();
+        match theirs.and_then(|key| key.public_key_to_der()) {
+            Ok(theirs) => assert_eq!(theirs, spki, "{name}"),
+            Err(_) => oaep += 1,
+        }
+    }
+    assert_eq!(oaep, 4);
+}
+
 #[test]
 fn a39_a_flipped_bit_anywhere_in_a_real_certificate_is_refused() {
     let (Some(leaves), Some(anchors)) = (files("leaves"), corpus_anchors()) else {

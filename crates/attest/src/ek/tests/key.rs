@@ -241,3 +241,25 @@ fn a32_a_compressed_certified_point_is_the_same_point() {
     let facts = verify_changed(&ifx(), |spec| spec.spki = seq(&[&curve, &bits(&compressed)])).unwrap();
     assert_eq!(facts.spki_sha256, openssl::sha::sha256(&spki));
 }
+
+#[test]
+fn one_key_has_one_canonical_form() {
+    let spki = VENDOR.chip.spki();
+    let certificate = VENDOR.root.ek(&spki, |_| {});
+    assert_eq!(certificate_spki(&certificate).unwrap(), spki);
+    assert_eq!(canonical_spki(&spki).unwrap(), spki);
+    // The compressed point is the same key.
+    let point = &spki[spki.len() - 65..];
+    let parity = 2 + (point[64] & 1);
+    let algorithm = seq(&[&oid("1.2.840.10045.2.1"), &oid("1.2.840.10045.3.1.7")]);
+    let compressed = seq(&[&algorithm, &bits(&[&[parity], &point[1..33]].concat())]);
+    assert_eq!(canonical_spki(&compressed).unwrap(), spki);
+
+    let reason = |bytes: &[u8]| certificate_spki(bytes).unwrap_err().reason;
+    assert_eq!(reason(&[&certificate[..], &[0]].concat()), Reason::Malformed);
+    assert_eq!(reason(&certificate[..certificate.len() - 1]), Reason::Malformed);
+    assert_eq!(reason(&spki), Reason::Malformed);
+    let other = seq(&[&seq(&[&oid("1.3.101.112")]), &bits(&[7; 32])]);
+    assert_eq!(reason(&VENDOR.root.ek(&other, |_| {})), Reason::EkKey);
+    assert_eq!(canonical_spki(&other).unwrap_err().reason, Reason::EkKey);
+}
