@@ -8,8 +8,8 @@ packages=(build-essential pkg-config libssl-dev libpq-dev libtss2-dev)
 case $want in
     build) ;;
     demo | test)
-        packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd dbus openssl
-            libtss2-tcti-swtpm0 libtss2-tcti-device0 libtss2-tcti-tabrmd0)
+        # libtss2-dev brings the TCTIs for devices and swtpm, whatever this release calls them.
+        packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd0 dbus openssl)
         ;;&
     test) packages+=(postgresql sqlite3 opensc gnutls-bin util-linux) ;;
     demo) ;;

@@ -1,8 +1,8 @@
 //! The ceremony's own medium: intents and outcomes as files, durable before the token is asked.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use issuance::{Intent, IssuedRecord, Order, RecordError, Recorder};
@@ -15,7 +15,7 @@ pub(crate) struct Medium {
 impl Medium {
     /// Make the folder; one that exists is refused, for it holds another ceremony.
     pub(crate) fn create(folder: &Path) -> std::io::Result<Self> {
-        std::fs::create_dir(folder)?;
+        DirBuilder::new().mode(0o700).create(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
         })

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use attest::trust::Anchors;
 use attest::{Entropy as _, SealKey};
+use hsm::HsmError;
 use issuance::{CaKey, Issuer};
 use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
@@ -211,11 +212,19 @@ pub fn open_key(config: &Config) -> Result<Arc<dyn CaKey>, StartError> {
         .pin
         .read(credentials.as_deref())
         .map_err(|e| StartError::Refused(e.to_string()))?;
-    let token = hsm::Token::open(config.hsm.token.clone(), pin).map_err(|e| StartError::Refused(e.to_string()))?;
+    let token = hsm::Token::open(config.hsm.token.clone(), pin).map_err(signer)?;
     let key = token
         .ca_key(&config.hsm.key_id, config.issuer.spki(), config.issuer.algorithm())
-        .map_err(|e| StartError::Refused(e.to_string()))?;
+        .map_err(signer)?;
     Ok(Arc::new(key))
+}
+
+/// A token that is not there yet may come; a PIN or a key that is wrong stays wrong.
+fn signer(error: HsmError) -> StartError {
+    match error {
+        HsmError::Pin(_) | HsmError::Key(_) | HsmError::Attribute { .. } => StartError::Refused(error.to_string()),
+        _ => StartError::NotNow(error.to_string()),
+    }
 }
 
 fn storage(error: StoreError) -> StartError {
