@@ -1,6 +1,6 @@
 //! The state directory: what is remembered, written whole or not at all.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,12 @@ pub enum StateError {
         /// What it said.
         source: std::io::Error,
     },
+    /// Another agent works with this directory.
+    #[error("another ca-agent is enrolling with {}", path.display())]
+    Locked {
+        /// Directory.
+        path: PathBuf,
+    },
     /// A file does not hold what it should.
     #[error("{}: {detail}", path.display())]
     Damaged {
@@ -44,6 +50,9 @@ impl StateError {
             }
             Self::Io { .. } => Report::new("E-STATE", Exit::Failure, self.to_string())
                 .fix("look at the disk; nothing was lost: run the same command again"),
+            Self::Locked { .. } => Report::new("E-STATE-LOCKED", Exit::Again, self.to_string())
+                .because("two at once would each make keys, and one would lose those its certificate is for")
+                .fix("wait until it is done"),
             Self::Damaged { .. } => Report::new("E-STATE", Exit::Failure, self.to_string())
                 .because("somebody else wrote to it, or the disk is broken")
                 .fix("restore it from a backup, or enroll again with a new --state-dir"),
@@ -91,26 +100,39 @@ struct Persistent {
 #[derive(Debug)]
 pub struct State {
     dir: PathBuf,
+    /// Held for as long as this lives: flock(2) on the directory itself.
+    _lock: Option<File>,
 }
 
 impl State {
-    /// Open the directory; made with mode 0700 when it is not there.
+    /// Open the directory for writing; made with mode 0700 when it is not there, and this process's alone.
     ///
     /// # Errors
-    /// [`StateError::Io`].
+    /// [`StateError::Locked`] while another process has it open for writing; [`StateError::Io`].
     pub fn open(dir: &Path) -> Result<Self, StateError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|source| StateError::Io {
+        let io = |source| StateError::Io {
             path: dir.to_owned(),
             source,
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
+        let lock = File::open(dir).map_err(io)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => StateError::Locked { path: dir.to_owned() },
+            TryLockError::Error(source) => io(source),
         })?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            _lock: Some(lock),
+        })
     }
 
-    /// The directory as it is; commands that only look make nothing.
+    /// The directory as it is; commands that only look make nothing, and need not wait.
     #[must_use]
     pub fn look(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self {
+            dir: dir.to_owned(),
+            _lock: None,
+        }
     }
 
     /// Path of a file in it.
@@ -334,6 +356,20 @@ mod tests {
         state.end().unwrap();
         state.end().unwrap();
         assert_eq!(state.journal().unwrap(), None);
+    }
+
+    #[test]
+    fn one_agent_writes_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = State::open(dir.path()).unwrap();
+        let second = State::open(dir.path()).unwrap_err();
+        assert!(matches!(&second, StateError::Locked { .. }));
+        assert_eq!(second.report().exit, Exit::Again);
+        // Whoever only looks is not kept out, and keeps nobody out.
+        assert_eq!(State::look(dir.path()).journal().unwrap(), None);
+        drop(first);
+        let _look = State::look(dir.path());
+        State::open(dir.path()).unwrap();
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The TPM layer against a real software TPM: endorsements, keys of every algorithm, activation, certification.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on stops"
 )]
