@@ -5,7 +5,7 @@ use openssl::derive::Deriver;
 use openssl::ec::{EcGroup, EcKey, EcPoint};
 use openssl::encrypt::Decrypter;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{HasPublic, PKey, Private};
 use openssl::rsa::Padding;
 use openssl::sign::Signer;
 use openssl::symm::{Cipher, Crypter, Mode};
@@ -138,6 +138,12 @@ impl SoftEk {
         }
     }
 
+    /// `TPMT_PUBLIC` of an EK of this template with that key.
+    #[must_use]
+    pub fn public_of<T: HasPublic>(template: Template, key: &PKey<T>) -> Vec<u8> {
+        public(template, key)
+    }
+
     /// SHA-256 of the SubjectPublicKeyInfo: what the inventory knows the device by.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
@@ -215,7 +221,7 @@ impl SoftEk {
     }
 }
 
-fn public(template: Template, key: &PKey<Private>) -> Vec<u8> {
+fn public<T: HasPublic>(template: Template, key: &PKey<T>) -> Vec<u8> {
     let mut out = Vec::new();
     let symmetric = [&[0x00, 0x06][..], &template.key_bits().to_be_bytes(), &[0x00, 0x43]].concat();
     let kind: u16 = if key.rsa().is_ok() { 0x0001 } else { 0x0023 };

@@ -7,7 +7,7 @@ use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{HasPublic, PKey, Private};
 use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
 use p384::ecdsa::signature::Signer as _;
@@ -363,7 +363,7 @@ fn unique(secret: &Secret) -> Unique {
 /// # Panics
 /// When `key` is no EC key.
 #[must_use]
-pub fn coordinates(key: &PKey<Private>) -> (u16, Vec<u8>, Vec<u8>) {
+pub fn coordinates<T: HasPublic>(key: &PKey<T>) -> (u16, Vec<u8>, Vec<u8>) {
     let key = key.ec_key().expect("an EC key");
     let (curve, size) = match key.group().curve_name() {
         Some(Nid::X9_62_PRIME256V1) => (0x0003, 32),

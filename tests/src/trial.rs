@@ -39,7 +39,7 @@ const COARSE: &str = "{\"type\":\"/problems/attestation_rejected\",\"title\":\"T
 /// Headers that come with it; the length counts an incident.
 const COARSE_HEADERS: [(&str, &str); 3] = [
     ("cache-control", "no-store"),
-    ("content-length", "216"),
+    ("content-length", "193"),
     ("content-type", "application/problem+json"),
 ];
 
@@ -150,6 +150,40 @@ impl Rig {
         );
         assert_eq!(self.audit_file_lines(), lines + 1, "{verdict:?}: and no other record");
     }
+}
+
+/// Whether one of `secrets` stands in `bytes`: raw, in hex of either case, or in base64. One pass, since tests are
+/// built without optimisation.
+#[must_use]
+pub fn shows<S: AsRef<[u8]>>(bytes: &[u8], secrets: &[S]) -> bool {
+    use base64::Engine as _;
+    let mut forms: Vec<Vec<u8>> = Vec::new();
+    for secret in secrets.iter().map(AsRef::as_ref) {
+        let hex = hex::encode(secret);
+        forms.push(hex.to_ascii_uppercase().into_bytes());
+        forms.push(hex.into_bytes());
+        forms.push(base64::engine::general_purpose::STANDARD.encode(secret).into_bytes());
+        forms.push(secret.to_vec());
+    }
+    let mut begins = vec![false; 1 << 16];
+    for form in &forms {
+        if let [a, b, ..] = form.as_slice()
+            && let Some(begin) = begins.get_mut(usize::from(u16::from_be_bytes([*a, *b])))
+        {
+            *begin = true;
+        }
+    }
+    let mut pair = 0_usize;
+    for (at, byte) in bytes.iter().enumerate() {
+        pair = (pair << 8 | usize::from(*byte)) & 0xffff;
+        if begins.get(pair) == Some(&true) {
+            let here = bytes.get(at.saturating_sub(1)..).unwrap_or_default();
+            if forms.iter().any(|form| here.starts_with(form)) {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// The raw answer to an activation.

@@ -62,6 +62,8 @@ pub struct EkContent {
     pub ca: Option<bool>,
     /// First octet of the key usage bits; `None` leaves the extension out.
     pub key_usage: Option<u8>,
+    /// `GeneralNames` of the subjectAltName, DER; `None` makes them of the three attributes above.
+    pub san: Option<Vec<u8>>,
     /// Further extensions, DER.
     pub more: Vec<Vec<u8>>,
     /// notBefore, DER.
@@ -81,6 +83,7 @@ impl EkContent {
             extended_key_usage: Some(vec![EK_CERTIFICATE.into()]),
             ca: Some(false),
             key_usage: Some(if key.rsa().is_ok() { 0x20 } else { 0x08 }),
+            san: None,
             more: Vec::new(),
             not_before: utc_time("200101000000Z"),
             not_after: generalized_time("99991231235959Z"),
@@ -162,7 +165,8 @@ impl VendorCa {
             attribute("2.23.133.2.3", &content.version),
         ];
         let directory = tlv(0x30, &names.concat());
-        let mut extensions = vec![extension(SAN, true, &sequence(&[&context(4, &directory)]))];
+        let names = sequence(&[&context(4, &directory)]);
+        let mut extensions = vec![extension(SAN, true, content.san.as_ref().unwrap_or(&names))];
         extensions.extend(content.ca.map(|ca| {
             let value = if ca {
                 sequence(&[&[0x01, 0x01, 0xff]])
@@ -228,7 +232,7 @@ impl VendorCa {
             .expect("PEM");
         let pem = String::from_utf8(pem).expect("ASCII");
         format!(
-            "[[anchor]]\nname = \"{name}\"\nkind = \"{kind}\"\nmanufacturers = {manufacturers:?}\nsource = \"the device kit\"\nadded = 2026-11-22\nwhy = \"tests\"\ncertificate = \"\"\"\n{pem}\"\"\"\n"
+            "[[anchor]]\nname = \"{name}\"\nkind = \"{kind}\"\nmanufacturers = {manufacturers:?}\nsource = \"the device kit\"\nadded = 2026-11-22\nwhy = \"tests\"\nenforce_expiry = true\ncertificate = \"\"\"\n{pem}\"\"\"\n"
         )
     }
 }
