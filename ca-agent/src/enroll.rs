@@ -2,55 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use attest::rot::RotBinding;
-use der::Decode as _;
-use openssl::stack::Stack;
-use openssl::x509::store::X509StoreBuilder;
-use openssl::x509::{X509, X509StoreContext};
+use attest::tpm::TpmtPublic;
+use openssl::x509::X509;
 use wire::Bytes;
 use wire::enrollment::{
-    ActivationRequest, AgentInfo, EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, EnrollmentState,
-    KeyCertify, KeyRole, RotEvidence,
+    ActivationRequest, AgentInfo, EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, KeyCertify, RotEvidence,
 };
 use wire::problem::ProblemCode;
 
 use crate::cli;
+use crate::csr;
 use crate::error::AgentError;
+use crate::pin::Pin;
+use crate::received::Expected;
 use crate::server::{Server, ServerError, serialise};
 use crate::state::{Enrolled, Journal, State};
-use crate::tpm::{Chip, Endorsement, KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError};
-use crate::{csr, tpm};
+use crate::tpm::{Chip, EkChoice, Endorsement, KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError};
 
 /// IDevID, IAK (TCG TPM 2.0 Keys for Device Identity and Attestation, 7.2).
 const IDEVID_HANDLE: u32 = 0x8102_0000;
 const IAK_HANDLE: u32 = 0x8102_0001;
 
-/// What the server sent is not what was asked for; nothing was stored.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Unacceptable {
-    /// Other certificates than the ones asked for.
-    #[error("the server sent other certificates than the ones asked for")]
-    Set,
-    /// Not a certificate.
-    #[error("the certificate for the {0} key cannot be read")]
-    Unreadable(&'static str),
-    /// Does not chain to the pinned root.
-    #[error("the certificate for the {key} key does not chain to the pinned root: {detail}")]
-    Chain {
-        /// Which key.
-        key: &'static str,
-        /// What OpenSSL says.
-        detail: String,
-    },
-    /// Another key.
-    #[error("the certificate for the {0} key carries another key")]
-    Key(&'static str),
-    /// No binding, or to something else.
-    #[error("the certificate for the {0} key is not bound to this TPM's keys")]
-    Binding(&'static str),
-}
-
-/// What [`enroll`] tells as it goes.
+/// What [`Enrollment::run`] tells as it goes.
 pub type Say<'a> = &'a dyn Fn(&str);
 
 /// One enrollment.
@@ -91,6 +64,8 @@ impl Enrollment<'_> {
         let (profile, attestation_profile) = self.profiles();
         if let Some(before) = self.state.enrolled()? {
             if (&before.profile, &before.attestation_profile) == (&profile, &attestation_profile) {
+                // Stored, but interrupted before the activation was forgotten.
+                self.state.end()?;
                 return Ok(Outcome::Before(before));
             }
             return Err(AgentError::Usage {
@@ -98,26 +73,85 @@ impl Enrollment<'_> {
                 fix: "one identity, one directory: name another --state-dir".into(),
             });
         }
+        let begun = self.begun()?;
         let root = self.root()?;
         let server = Server::pinned(&self.wanted.server, &root)?;
         let tpm = open()?;
-        if let Some(done) = self.resume(&server, &tpm, &root)? {
+        if let Some(journal) = begun {
+            (self.say)("finishing the enrollment that was begun");
+            if let Some(done) = self.activate(&server, &journal, &root)? {
+                return Ok(Outcome::Done(done));
+            }
+        }
+        let journal = self.begin(&server, &tpm)?;
+        if let Some(done) = self.activate(&server, &journal, &root)? {
             return Ok(Outcome::Done(done));
         }
+        (self.say)("the CA cannot use this answer any more; asking for another challenge");
+        let journal = self.begin(&server, &tpm)?;
+        match self.activate(&server, &journal, &root)? {
+            Some(done) => Ok(Outcome::Done(done)),
+            None => Err(AgentError::Void),
+        }
+    }
+
+    /// An activation of an earlier run that may have been answered; it must be of the same wish.
+    fn begun(&self) -> Result<Option<Journal>, AgentError> {
+        let Some(journal) = self.state.journal()? else {
+            return Ok(None);
+        };
+        let (profile, attestation_profile) = self.profiles();
+        let wish = (&self.wanted.server, &profile, &attestation_profile);
+        if (&journal.server, &journal.profile, &journal.attestation_profile) == wish {
+            return Ok(Some(journal));
+        }
+        Err(AgentError::Usage {
+            message: format!(
+                "an enrollment for `{}` with {} is not finished",
+                journal.profile, journal.server
+            ),
+            fix: "finish it first, with the arguments it was begun with; or use another --state-dir".into(),
+        })
+    }
+
+    /// The pinned root, DER. It is remembered once a server has proven to stand below it: a wrong one leaves nothing.
+    fn root(&self) -> Result<Vec<u8>, AgentError> {
+        let root = match Pin::of(self.wanted, self.state)? {
+            Pin::Known(root) => return Ok(root),
+            Pin::Named(root) => root,
+            Pin::Fingerprint(pin) => {
+                (self.say)("first contact: comparing the CA's root with the pinned fingerprint");
+                self.patiently(|| Server::first_contact(&self.wanted.server, &pin))?
+            }
+        };
+        let server = Server::pinned(&self.wanted.server, &root)?;
+        self.patiently(|| server.issuers())?;
+        let pem = X509::from_der(&root).and_then(|c| c.to_pem());
+        let pem = pem.map_err(|e| AgentError::Usage {
+            message: format!("the root certificate cannot be read: {e}"),
+            fix: "ask the operator of the CA for another".into(),
+        })?;
+        self.state.write("root.pem", &pem)?;
+        Ok(root)
+    }
+
+    /// Everything up to an activation that is ready to be sent, and remembered.
+    fn begin(&self, server: &Server, tpm: &Tpm) -> Result<Journal, AgentError> {
+        let (profile, attestation_profile) = self.profiles();
         (self.say)("reading the endorsement");
         let choice = self.wanted.ek;
         let vendored = tpm.run(move |chip| Vendored::read(chip, choice))?;
-        let ak = self.key(&tpm, Role::Attestation)?;
-        let key = self.key(&tpm, Role::Identity)?;
+        let ak = self.key(tpm, Role::Attestation)?;
+        let key = self.key(tpm, Role::Identity)?;
         (self.say)("asking the CA for a challenge");
         let request = EnrollmentRequest {
-            profile,
-            attestation_profile,
+            profile: profile.clone(),
+            attestation_profile: attestation_profile.clone(),
             device: self.wanted.device.clone(),
             rot: RotEvidence::Tpm20 {
                 ek_certificate: vendored.endorsement.certificate.clone().into(),
                 ek_chain: vendored.chain.into_iter().map(Bytes).collect(),
-                ek_public: vendored.ek_public.into(),
+                ek_public: vendored.ek_public.clone().into(),
                 ak_public: ak.public()?.raw().to_vec().into(),
             },
             agent: Some(AgentInfo {
@@ -132,136 +166,69 @@ impl Enrollment<'_> {
         answer.ticket = ticket;
         let journal = Journal {
             server: self.wanted.server.clone(),
+            profile,
+            attestation_profile,
+            ek_public: vendored.ek_public.into(),
             id,
             body: serialise(&answer)?,
         };
         self.state.begin(&journal)?;
+        Ok(journal)
+    }
+
+    /// Send the activation, the very same bytes whenever it is sent. `None` when it is void: it came too late, or what
+    /// was issued for it is burnt. Then a new one is due, with the same keys.
+    fn activate(&self, server: &Server, journal: &Journal, root: &[u8]) -> Result<Option<Enrolled>, AgentError> {
         (self.say)("proving the keys to the CA");
-        let result = self.patiently(|| server.activate(id, &journal.body));
-        if let Err(ServerError::Refused { .. }) = &result {
-            // A refusal is final for this activation; the keys stay and the next run asks for a new challenge.
-            self.state.end()?;
-        }
-        Ok(Outcome::Done(self.receive(result?, &tpm, &root)?))
-    }
-
-    /// The pinned root, DER: from the state directory, else from a file, else by its fingerprint at first contact.
-    fn root(&self) -> Result<Vec<u8>, AgentError> {
-        let pin = self.wanted.root_sha256.as_deref().map(fingerprint).transpose()?;
-        let usage = |message: String, fix: &str| AgentError::Usage {
-            message,
-            fix: fix.into(),
+        let error = match self.patiently(|| server.activate(journal.id, &journal.body)) {
+            Ok(result) => return self.receive(journal, result, root).map(Some),
+            Err(error) => error,
         };
-        let known = self
-            .state
-            .read("root.pem")?
-            .map(|pem| X509::from_pem(&pem).and_then(|c| c.to_der()));
-        let named = self.wanted.root.as_deref().map(|path| {
-            let pem = std::fs::read(path).map_err(|e| usage(format!("{}: {e}", path.display()), "--root FILE, PEM"))?;
-            let der = X509::from_pem(&pem).and_then(|c| c.to_der());
-            der.map_err(|e| {
-                usage(
-                    format!("{}: {e}", path.display()),
-                    "--root FILE, one certificate in PEM",
-                )
-            })
-        });
-        let root = match (known, named.transpose()?, pin) {
-            (Some(known), named, pin) => {
-                let known = known.map_err(|e| usage(format!("root.pem of the state directory: {e}"), "restore it"))?;
-                let found = openssl::sha::sha256(&known);
-                if named.is_some_and(|named| named != known) || pin.is_some_and(|pin| pin != found) {
-                    let url = self.wanted.server.clone();
-                    return Err(ServerError::WrongRoot {
-                        url,
-                        found: hex::encode(found),
-                    }
-                    .into());
-                }
-                return Ok(known);
+        match error.code() {
+            Some(ProblemCode::ChallengeExpired | ProblemCode::StateConflict) => {
+                self.state.end()?;
+                Ok(None)
             }
-            (None, Some(named), _) => named,
-            (None, None, Some(pin)) => {
-                (self.say)("first contact: comparing the CA's root with the pinned fingerprint");
-                self.patiently(|| Server::first_contact(&self.wanted.server, &pin))?
+            // A refusal is final for this activation; the keys stay, and the next run asks for a new challenge.
+            Some(_) if error.again_after().is_none() => {
+                self.state.end()?;
+                Err(error.into())
             }
-            (None, None, None) => {
-                return Err(usage(
-                    "which CA to believe is not known yet".into(),
-                    "--root-sha256 FINGERPRINT or --root FILE, from the operator of the CA",
-                ));
-            }
-        };
-        let pem = X509::from_der(&root).and_then(|c| c.to_pem());
-        let pem = pem.map_err(|e| usage(format!("the root certificate cannot be read: {e}"), "ask for another"))?;
-        self.state.write("root.pem", &pem)?;
-        Ok(root)
-    }
-
-    /// Send an activation again that may have been answered: the very same bytes.
-    fn resume(&self, server: &Server, tpm: &Tpm, root: &[u8]) -> Result<Option<Enrolled>, AgentError> {
-        let Some(journal) = self.state.journal()? else {
-            return Ok(None);
-        };
-        if journal.server != self.wanted.server {
-            return Err(AgentError::Usage {
-                message: format!("an enrollment with {} is not finished", journal.server),
-                fix: "finish it first, or use another --state-dir".into(),
-            });
-        }
-        (self.say)("finishing the enrollment that was begun");
-        match self.patiently(|| server.activate(journal.id, &journal.body)) {
-            Ok(result) => Ok(Some(self.receive(result, tpm, root)?)),
-            // It never arrived, or came too late: nothing was issued for it, or what was is burnt. Begin anew with the
-            // same keys; the server gives a device that has its certificate the same one again.
-            Err(error @ ServerError::Refused { .. }) => match error.code() {
-                Some(ProblemCode::ChallengeExpired | ProblemCode::StateConflict) => {
-                    self.state.end()?;
-                    Ok(None)
-                }
-                _ => {
-                    self.state.end()?;
-                    Err(error.into())
-                }
-            },
-            Err(other) => Err(other.into()),
+            _ => Err(error.into()),
         }
     }
 
     /// The key for this role: the one made before, else a new one, remembered before it is used.
     fn key(&self, tpm: &Tpm, role: Role) -> Result<StoredKey, AgentError> {
-        let (alg, handle, word) = match role {
-            Role::Attestation => (
-                self.wanted.ak_alg,
-                self.wanted.ak_handle.unwrap_or(IAK_HANDLE),
-                "attestation",
-            ),
-            Role::Identity => (
-                self.wanted.key_alg,
-                self.wanted.persistent.unwrap_or(IDEVID_HANDLE),
-                "identity",
-            ),
+        let (alg, named, place, word) = match role {
+            Role::Attestation => (self.wanted.ak_alg, self.wanted.ak_handle, IAK_HANDLE, "attestation"),
+            Role::Identity => (self.wanted.key_alg, self.wanted.persistent, IDEVID_HANDLE, "identity"),
         };
         let home = if self.wanted.manufacturer {
-            KeyHome::Manufacturer(handle)
+            KeyHome::Manufacturer(named.unwrap_or(place))
         } else {
             KeyHome::Owner
         };
         let spec = KeySpec { role, alg, home };
-        if let Some(key) = self.state.key(role)? {
-            if key.fits(&spec) {
+        let key = match self.state.key(role)? {
+            Some(key) if key.fits(&spec) => {
                 (self.say)(&format!("using the {word} key made before"));
-                return Ok(key);
+                key
             }
-            return Err(AgentError::Usage {
-                message: format!("the {word} key in the state directory is of another kind than asked for"),
-                fix: "ask for the same kind as before, or use another --state-dir".into(),
-            });
-        }
-        (self.say)(&format!("making the {word} key in the TPM ({alg})"));
-        let key = tpm.run(move |chip| chip.make_key(&spec))?;
-        self.state.set_key(role, &key)?;
-        if let (Role::Identity, KeyHome::Owner, Some(handle)) = (role, home, self.wanted.persistent) {
+            Some(_) => {
+                return Err(AgentError::Usage {
+                    message: format!("the {word} key in the state directory is of another kind than asked for"),
+                    fix: "ask for the same kind as before, or use another --state-dir".into(),
+                });
+            }
+            None => {
+                (self.say)(&format!("making the {word} key in the TPM ({alg})"));
+                let key = tpm.run(move |chip| chip.make_key(&spec))?;
+                self.state.set_key(role, &key)?;
+                key
+            }
+        };
+        if let (KeyHome::Owner, Some(handle)) = (home, named) {
             let copy = key.clone();
             tpm.run(move |chip| chip.persist(&copy, handle))?;
         }
@@ -269,31 +236,35 @@ impl Enrollment<'_> {
     }
 
     /// Check what came, then store it: certificates first, the mark that all is done last.
-    fn receive(&self, result: EnrollmentResult, tpm: &Tpm, root: &[u8]) -> Result<Enrolled, AgentError> {
+    fn receive(&self, journal: &Journal, result: EnrollmentResult, root: &[u8]) -> Result<Enrolled, AgentError> {
         (self.say)("checking what the CA sent");
-        let missing = || AgentError::NotFound("a key of this enrollment is not in the state directory".into());
-        let ak = self.state.key(Role::Attestation)?.ok_or_else(missing)?;
-        let key = self.state.key(Role::Identity)?.ok_or_else(missing)?;
-        let choice = self.wanted.ek;
-        let ek_public = tpm.run(move |chip| Vendored::read(chip, choice))?.ek_public;
-        let (profile, attestation_profile) = self.profiles();
-        let expected = Expected {
-            ak,
-            key,
-            ek_public,
-            root: root.to_vec(),
+        let public = |role| -> Result<TpmtPublic, AgentError> {
+            let missing = || AgentError::NotFound("a key of this enrollment is not in the state directory".into());
+            Ok(self.state.key(role)?.ok_or_else(missing)?.public()?)
         };
-        let received = expected.check(&result, &profile, attestation_profile.as_deref())?;
+        let ek = TpmtPublic::parse(&journal.ek_public.0)
+            .ok()
+            .and_then(|ek| ek.spki().ok());
+        let ek = ek.ok_or(TpmError::Malformed { what: "the EK" })?;
+        let expected = Expected {
+            ak: public(Role::Attestation)?,
+            key: public(Role::Identity)?,
+            ek_spki_sha256: openssl::sha::sha256(&ek),
+            root,
+            profile: &journal.profile,
+            attestation_profile: journal.attestation_profile.as_deref(),
+        };
+        let received = expected.check(&result)?;
         self.state.write("chain.pem", &received.chain)?;
         if let Some(certificate) = &received.attestation {
             self.state.write("ak-cert.pem", certificate)?;
         }
         self.state.write("cert.pem", &received.identity)?;
         let enrolled = Enrolled {
-            server: self.wanted.server.clone(),
+            server: journal.server.clone(),
             device: result.device,
-            profile,
-            attestation_profile,
+            profile: journal.profile.clone(),
+            attestation_profile: journal.attestation_profile.clone(),
             at: jiff::Timestamp::now().as_second(),
         };
         self.state.set_enrolled(&enrolled)?;
@@ -328,17 +299,6 @@ impl Enrollment<'_> {
     }
 }
 
-/// 64 hex digits, in any grouping.
-fn fingerprint(text: &str) -> Result<[u8; 32], AgentError> {
-    let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(&digits, &mut bytes).map_err(|_| AgentError::Usage {
-        message: "the fingerprint is not 64 hex digits".into(),
-        fix: "--root-sha256 with the SHA-256 of the root certificate, as `ca-cli init` prints it".into(),
-    })?;
-    Ok(bytes)
-}
-
 /// What the vendor left in the TPM.
 struct Vendored {
     endorsement: Endorsement,
@@ -349,7 +309,7 @@ struct Vendored {
 }
 
 impl Vendored {
-    fn read(chip: &mut Chip, choice: tpm::EkChoice) -> Result<Self, TpmError> {
+    fn read(chip: &mut Chip, choice: EkChoice) -> Result<Self, TpmError> {
         let endorsement = chip.choose_endorsement(choice)?;
         let ek = chip.load_ek(&endorsement)?;
         chip.unload_ek(&ek);
@@ -388,114 +348,4 @@ fn answer(
         },
         csr: csr.into(),
     })
-}
-
-/// What certificates must fit.
-struct Expected {
-    ak: StoredKey,
-    key: StoredKey,
-    ek_public: Vec<u8>,
-    root: Vec<u8>,
-}
-
-/// Certificates that fit, PEM.
-struct Received {
-    identity: Vec<u8>,
-    attestation: Option<Vec<u8>>,
-    chain: Vec<u8>,
-}
-
-impl Expected {
-    fn check(
-        &self,
-        result: &EnrollmentResult,
-        profile: &str,
-        ak_profile: Option<&str>,
-    ) -> Result<Received, AgentError> {
-        let count = 1 + usize::from(ak_profile.is_some());
-        if result.state != EnrollmentState::Issued || result.certificates.len() != count {
-            return Err(Unacceptable::Set.into());
-        }
-        let find = |role: KeyRole, profile: &str| {
-            let found = result
-                .certificates
-                .iter()
-                .find(|c| c.key == role && c.profile == profile);
-            found.map(|c| c.certificate.0.as_slice()).ok_or(Unacceptable::Set)
-        };
-        let mut chain = Vec::new();
-        for der in &result.chain {
-            let pem = X509::from_der(&der.0).and_then(|c| c.to_pem());
-            chain.extend(pem.map_err(|_| Unacceptable::Unreadable("CA's"))?);
-        }
-        let issuers: Vec<&[u8]> = result.chain.iter().map(|c| c.0.as_slice()).collect();
-        let identity = self.certificate(find(KeyRole::Identity, profile)?, Role::Identity, &issuers)?;
-        let attestation = ak_profile
-            .map(|profile| self.certificate(find(KeyRole::Attestation, profile)?, Role::Attestation, &issuers))
-            .transpose()?;
-        Ok(Received {
-            identity,
-            attestation,
-            chain,
-        })
-    }
-
-    /// One certificate: below the pinned root, for our key, bound to our TPM. Gives it as PEM.
-    fn certificate(&self, der: &[u8], role: Role, issuers: &[&[u8]]) -> Result<Vec<u8>, AgentError> {
-        let (word, key) = match role {
-            Role::Attestation => ("attestation", &self.ak),
-            Role::Identity => ("identity", &self.key),
-        };
-        let certificate = X509::from_der(der).map_err(|_| Unacceptable::Unreadable(word))?;
-        self.chains(&certificate, issuers)
-            .map_err(|detail| Unacceptable::Chain { key: word, detail })?;
-        let public = key.public()?;
-        let spki = public.spki().map_err(|_| Unacceptable::Key(word))?;
-        let certified = certificate.public_key().and_then(|k| k.public_key_to_der());
-        if certified.ok() != Some(spki) {
-            return Err(Unacceptable::Key(word).into());
-        }
-        if self.bound(der, &public.name()).is_none() {
-            return Err(Unacceptable::Binding(word).into());
-        }
-        Ok(certificate.to_pem().map_err(|_| Unacceptable::Unreadable(word))?)
-    }
-
-    fn chains(&self, certificate: &X509, issuers: &[&[u8]]) -> Result<(), String> {
-        let verify = || -> Result<Result<(), String>, openssl::error::ErrorStack> {
-            let mut store = X509StoreBuilder::new()?;
-            store.add_cert(X509::from_der(&self.root)?)?;
-            let store = store.build();
-            let mut untrusted = Stack::new()?;
-            for der in issuers {
-                untrusted.push(X509::from_der(der)?)?;
-            }
-            let mut context = X509StoreContext::new()?;
-            context.init(&store, certificate, &untrusted, |c| {
-                Ok(if c.verify_cert()? {
-                    Ok(())
-                } else {
-                    Err(c.error().to_string())
-                })
-            })
-        };
-        verify().map_err(|e| e.to_string())?
-    }
-
-    /// The RoT binding names our EK, our AK and this key.
-    fn bound(&self, der: &[u8], name: &[u8]) -> Option<()> {
-        let certificate = x509_cert::Certificate::from_der(der).ok()?;
-        let extension = certificate
-            .tbs_certificate()
-            .extensions()?
-            .iter()
-            .find(|e| e.extn_id == attest::rot::ID_ROT_BINDING)?;
-        let binding = RotBinding::from_der(extension.extn_value.as_bytes()).ok()?;
-        let ek = attest::tpm::TpmtPublic::parse(&self.ek_public).ok()?.spki().ok()?;
-        let ak = self.ak.public().ok()?.name();
-        let fits = binding.ek_spki_sha256.as_bytes() == openssl::sha::sha256(&ek)
-            && binding.ak_name.as_bytes() == ak
-            && binding.ik_name.as_bytes() == name;
-        fits.then_some(())
-    }
 }

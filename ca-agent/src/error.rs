@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::enroll::Unacceptable;
+use crate::received::Unacceptable;
 use crate::report::{Exit, Report};
 use crate::server::ServerError;
 use crate::state::StateError;
@@ -31,6 +31,15 @@ pub enum AgentError {
         /// What to write instead.
         fix: String,
     },
+    /// The state directory met another root before.
+    #[error("this state directory is pinned to another root")]
+    Pinned {
+        /// SHA-256 of the root it is pinned to, lower-case hex.
+        found: String,
+    },
+    /// The CA refused one answer after the other as too late.
+    #[error("the CA cannot use the answers of this TPM: they come too late, or their outcome was lost")]
+    Void,
     /// Output could not be written.
     #[error("writing the output failed: {0}")]
     Output(#[from] std::io::Error),
@@ -63,6 +72,11 @@ impl AgentError {
                 .because("what the server sent is not a certificate for these keys below the pinned root")
                 .fix("show this to the operator of the CA; nothing was stored"),
             Self::Usage { message, fix } => Report::new("E-USAGE", Exit::Usage, message).fix(fix),
+            Self::Pinned { found } => Report::new("E-ROOT-PINNED", Exit::NotAllowed, self.to_string())
+                .because(format!("root.pem in it has SHA-256 {found}"))
+                .fix("if this device shall have an identity of another CA too: use another --state-dir"),
+            Self::Void => Report::new("E-CHALLENGE-VOID", Exit::Again, self.to_string())
+                .fix("run the same command again; if it comes back, show the CA's log to its operator"),
             Self::Output(error) => Report::new("E-OUTPUT", Exit::Failure, error.to_string()),
             Self::No => Report::new("E-NO", Exit::No, "the answer is no"),
             Self::NotFound(what) => Report::new("E-NOT-FOUND", Exit::NotFound, what),

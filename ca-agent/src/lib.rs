@@ -8,6 +8,8 @@ pub mod command;
 pub mod csr;
 pub mod enroll;
 pub mod error;
+pub mod pin;
+pub mod received;
 pub mod report;
 pub mod server;
 pub mod state;

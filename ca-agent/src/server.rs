@@ -353,10 +353,16 @@ impl Server {
     fn transport(&self, error: ureq::Error) -> ServerError {
         let url = self.base.clone();
         match error {
-            ureq::Error::NativeTls(error) => ServerError::Untrusted {
-                url,
-                detail: error.to_string(),
-            },
+            ureq::Error::NativeTls(error) => {
+                let detail = error.to_string();
+                // The other end hung up inside the handshake, as a balancer does that has nobody behind it. OpenSSL has
+                // no better word for it than these, in two spellings.
+                if detail.to_ascii_lowercase().contains("unexpected eof") {
+                    ServerError::Unreachable { url, detail }
+                } else {
+                    ServerError::Untrusted { url, detail }
+                }
+            }
             ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RequireHttpsOnly(_) => ServerError::Url {
                 url,
                 detail: "it cannot be read as one",
@@ -433,6 +439,21 @@ mod tests {
         }
         let text = report(ProblemCode::Overloaded, Some(Duration::from_secs(90))).to_string();
         assert!(text.contains("in 1 min or later"), "{text}");
+    }
+
+    #[test]
+    fn a_handshake_that_is_hung_up_may_be_tried_again() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            // Read what comes, so that the end is an end and not a reset.
+            let (mut stream, _) = listener.accept().unwrap();
+            std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+        });
+        let root = device_kit::vendor::VendorCa::root("root").certificate;
+        let error = Server::pinned(&url, &root).unwrap().issuers().unwrap_err();
+        server.join().unwrap();
+        assert!(matches!(error, ServerError::Unreachable { .. }), "{error}");
     }
 
     #[test]

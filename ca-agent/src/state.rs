@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wire::EnrollmentId;
+use wire::{Bytes, EnrollmentId};
 
 use crate::report::{Exit, Report};
 use crate::tpm::{Role, StoredKey, Tss2Key};
@@ -66,6 +66,12 @@ impl StateError {
 pub struct Journal {
     /// Server it is for.
     pub server: String,
+    /// Profile that was asked for the identity key.
+    pub profile: String,
+    /// Profile that was asked for the attestation key.
+    pub attestation_profile: Option<String>,
+    /// EK that was challenged, `TPMT_PUBLIC`.
+    pub ek_public: Bytes,
     /// Enrollment.
     pub id: EnrollmentId,
     /// Body of the activation, byte for byte.
@@ -348,6 +354,9 @@ mod tests {
         assert_eq!(state.journal().unwrap(), None);
         let journal = Journal {
             server: "https://ca".into(),
+            profile: "device-ldevid".into(),
+            attestation_profile: None,
+            ek_public: vec![1, 2, 3].into(),
             id: EnrollmentId([7; 16]),
             body: "{\"secret\":\"AQ==\"}".into(),
         };

@@ -328,6 +328,47 @@ fn credential(swtpm: &Swtpm, certificate: &[u8], name: &[u8], secret: &[u8]) -> 
     (file[8..split].to_vec(), file[split..].to_vec())
 }
 
+#[test]
+fn a_request_for_a_key_of_every_scheme_proves_possession() {
+    let bench = Bench::new();
+    let algs = [
+        "p-256",
+        "p-384",
+        "rsa-2048:rsassa",
+        "rsa-2048:rsapss",
+        "rsa-3072:rsassa",
+        "rsa-3072:rsapss",
+    ];
+    // An IDevID has no scheme of its own: what it signs with is the agent's choice.
+    let made = ["p-256", "p-384", "rsa-2048", "rsa-3072"];
+    let owned = algs.map(|alg| (alg, KeyHome::Owner));
+    let made = (0x8102_0000..)
+        .zip(made)
+        .map(|(handle, alg)| (alg, KeyHome::Manufacturer(handle)));
+    let tpm = bench.open();
+    for (alg, home) in owned.into_iter().chain(made) {
+        let wanted = spec(Role::Identity, alg, home);
+        let (request, public) = tpm
+            .run(move |chip| {
+                let key = chip.make_key(&wanted)?;
+                Ok((ca_agent::csr::make(chip, &key)?, key.public()?))
+            })
+            .unwrap();
+        let proven = attest::csr::prove(&request).unwrap_or_else(|e| panic!("{alg} {home:?}: {e:?}"));
+        assert_eq!(proven.spki, public.spki().unwrap(), "{alg}");
+        let nothing = attest::csr::CsrRequest {
+            subject: vec![0x30, 0],
+            ..Default::default()
+        };
+        assert_eq!(proven.request, nothing, "{alg}");
+        // OpenSSL thinks so too.
+        let parsed = openssl::x509::X509Req::from_der(&request).unwrap();
+        assert!(parsed.verify(&parsed.public_key().unwrap()).unwrap(), "{alg}");
+    }
+    drop(tpm);
+    bench.assert_nothing_loaded();
+}
+
 const OWNED: [KeyHome; 2] = [KeyHome::Owner, KeyHome::Owner];
 const MADE: [KeyHome; 2] = [KeyHome::Manufacturer(0x8102_0001), KeyHome::Manufacturer(0x8102_0000)];
 

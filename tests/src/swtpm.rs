@@ -31,10 +31,17 @@ impl VendorCa {
     /// The directory or its files cannot be written.
     pub fn new() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("vendor-ca-").tempdir()?;
-        let ca = Self {
-            directory: directory.path().to_owned(),
-            _temporary: Some(directory),
-        };
+        let mut ca = Self::within(directory.path())?;
+        ca._temporary = Some(directory);
+        Ok(ca)
+    }
+
+    /// A new CA in this directory, which is there and stays.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn within(directory: &Path) -> Result<Self> {
+        let ca = Self::at(directory);
         let state = ca.directory.display();
         std::fs::write(
             ca.localca_conf(),

@@ -1,13 +1,12 @@
 //! `ca-agent cert show|path`.
 
-use attest::rot::RotBinding;
-use der::Decode as _;
 use openssl::asn1::Asn1Time;
 use openssl::x509::X509;
 
 use super::{Said, date};
 use crate::cli::{CertCommand, Cli};
 use crate::error::AgentError;
+use crate::received::binding_in;
 use crate::state::{State, StateError};
 
 /// The certificates a device may have, and what they are called.
@@ -47,7 +46,7 @@ fn show(state: &State) -> Result<Said, AgentError> {
             detail,
         };
         let der = certificate.to_der().map_err(|e| damaged(e.to_string()))?;
-        let binding = binding(&der);
+        let binding = binding_in(&der);
         let serial = certificate
             .serial_number()
             .to_bn()
@@ -79,13 +78,6 @@ fn show(state: &State) -> Result<Said, AgentError> {
         serde_json::json!({ "schema": "holdfast.certificates.v1", "items": items }),
         text,
     ))
-}
-
-fn binding(der: &[u8]) -> Option<RotBinding> {
-    let certificate = x509_cert::Certificate::from_der(der).ok()?;
-    let mut extensions = certificate.tbs_certificate().extensions()?.iter();
-    let extension = extensions.find(|e| e.extn_id == attest::rot::ID_ROT_BINDING)?;
-    RotBinding::from_der(extension.extn_value.as_bytes()).ok()
 }
 
 fn read(state: &State, file: &str) -> Result<Option<X509>, StateError> {

@@ -9,7 +9,7 @@ use crate::error::AgentError;
 use crate::report::{Exit, Report};
 use crate::server::Server;
 use crate::state::State;
-use crate::tpm::EkChoice;
+use crate::tpm::{EkChoice, Role};
 
 /// Clocks may differ by this much, seconds.
 const CLOCK_TOLERANCE: i64 = 300;
@@ -49,7 +49,7 @@ impl Check {
 
 pub(super) fn run(cli: &Cli, server: Option<&str>) -> Result<Said, AgentError> {
     let state = State::look(&cli.state_dir);
-    let mut checks = tpm(cli);
+    let mut checks = tpm(cli, &state);
     checks.extend(identity(&state));
     checks.extend(ca(&state, server));
     let red = checks.iter().filter(|c| !c.ok).count();
@@ -70,7 +70,7 @@ pub(super) fn run(cli: &Cli, server: Option<&str>) -> Result<Said, AgentError> {
     Ok(said)
 }
 
-fn tpm(cli: &Cli) -> Vec<Check> {
+fn tpm(cli: &Cli, state: &State) -> Vec<Check> {
     let tpm = match open(cli) {
         Ok(tpm) => tpm,
         Err(error) => return vec![Check::of("tpm.opens", Err(error.report()))],
@@ -104,6 +104,14 @@ fn tpm(cli: &Cli) -> Vec<Check> {
             checks.push(Check::of("ek.key", same.map_err(|e| AgentError::from(e).report())));
         }
         Err(report) => checks.push(Check::of("ek.certificate", Err(report))),
+    }
+    match state.key(Role::Identity) {
+        Ok(None) => {}
+        Ok(Some(key)) => {
+            let signed = tpm.run(move |chip| chip.sign(&key, b"ca-agent doctor").map(|_| ()));
+            checks.push(Check::of("key", signed.map(|()| "it signs".to_owned()).map_err(said)));
+        }
+        Err(error) => checks.push(Check::of("key", Err(error.report()))),
     }
     checks
 }

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Said, clean, open};
+use super::{Said, clean, open, tell};
 use crate::cli::{self, Cli};
 use crate::enroll::{Enrollment, Outcome};
 use crate::error::AgentError;
@@ -16,7 +16,7 @@ pub(super) fn run(cli: &Cli, wanted: &cli::Enroll) -> Result<Said, AgentError> {
     }
     let say = |step: &str| {
         if spinner.is_hidden() {
-            eprintln!("  {step}");
+            tell(&format!("  {step}"));
         }
         spinner.set_message(step.to_owned());
         spinner.tick();

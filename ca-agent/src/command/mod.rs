@@ -53,14 +53,20 @@ pub fn run(cli: Cli) -> ExitCode {
             match format {
                 Format::Json => {
                     let value = serde_json::json!({ "schema": "holdfast.error.v1", "error": report });
-                    eprintln!("{value:#}");
+                    tell(&format!("{value:#}"));
                 }
-                Format::Table => eprintln!("{report}"),
+                Format::Table => tell(&report.to_string()),
             }
             report.exit
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// A line on standard error. That nobody reads it must not stop the work.
+fn tell(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 fn print(said: Said, format: Format) -> Result<Exit, AgentError> {
