@@ -9,8 +9,10 @@ use crate::words;
 
 /// Exit codes, printed under every help text.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or yes · 1 other failure · 2 usage or configuration · 3 the answer is no · 4 not found · 5 conflict
-            6 not allowed · 7 try again · 9 stopped, or a prompt would be needed";
+Exit codes:
+  0 done or yes     1 other failure   2 usage or configuration
+  3 the answer is no   4 not found    5 conflict    6 not allowed
+  7 try again       9 stopped, or a prompt would be needed";
 
 /// Holdfast for people: rehearsals, devices, verification.
 #[derive(Parser)]
@@ -42,9 +44,10 @@ pub(crate) enum Command {
     /// Make a rehearsal hierarchy on a software token: root, issuing CA, server certificate, server.toml.
     #[command(after_help = "\
 Examples:
-  ca-cli init                                    seven questions, each with a default and a why
-  ca-cli init --dir demo --no-input              all defaults
-  ca-cli init --dir demo --answers init.toml     answers from a file; the wizard prints that file at its end")]
+  ca-cli init                                 questions, each with a default
+  ca-cli init --dir demo --no-input           all defaults
+  ca-cli init --dir demo --answers init.toml  answers from a file
+The answers of every run are kept in DIR/answers.toml, for --answers.")]
     Init(Init),
     /// Look into certificates.
     #[command(subcommand)]
@@ -53,8 +56,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli verify device.pem --trust root.pem
-  ca-cli verify device.pem --trust root.pem --untrusted chain.pem --level hardware-verified
-  ca-cli verify device.pem --trust root.pem --ek-certificate ek.der --rehearsal -o json")]
+  ca-cli verify device.pem --trust root.pem --untrusted ca.pem --level virtual
+  ca-cli verify device.pem --trust root.pem --ek-certificate ek.der -o json
+A rehearsal passes with --rehearsal only.")]
     Verify(Verify),
     /// The inventory of devices.
     #[cfg(feature = "online")]
@@ -170,7 +174,8 @@ pub(crate) enum HsmCommand {
     #[command(after_help = "\
 Examples:
   ca-cli hsm probe --module /usr/lib/softhsm/libsofthsm2.so
-  ca-cli hsm probe --module M --uri 'pkcs11:token=issuing;id=%01' --certificate issuing.pem --pin-file issuing.pin")]
+  ca-cli hsm probe --module M --uri 'pkcs11:token=issuing;id=%01' \\
+    --certificate issuing.pem --pin-file issuing.pin")]
     Probe(HsmProbe),
 }
 
@@ -206,7 +211,7 @@ pub(crate) enum DeviceCommand {
     #[command(after_help = "\
 Examples:
   ca-cli device allow GW-7F3K-00412 --ek ek.pem
-  ca-cli device allow GW-7F3K-00412 --ek 9f2c51ad…7b95          (the hash that `ca-agent identify` prints)
+  ca-cli device allow GW-7F3K-00412 --ek ek.tpm2b_public
   ca-cli device allow GW-7F3K-00412 --first-contact 2h --batch 2026-47-B")]
     Allow(Allow),
     /// List devices.
@@ -217,6 +222,7 @@ Examples:
   ca-cli device find --name GW-7F3K -o json")]
     Find(Find),
     /// Show one device.
+    #[command(after_help = "Examples:\n  ca-cli device show GW-7F3K-00412\n  ca-cli device show GW-7F3K-00412 -o json")]
     Show {
         /// Name.
         name: String,
@@ -224,6 +230,7 @@ Examples:
         admin: Admin,
     },
     /// Draw the two chains that meet at a device's key: ours, and the TPM vendor's.
+    #[command(after_help = "Examples:\n  ca-cli device tree GW-7F3K-00412\n  ca-cli device tree GW-7F3K-00412 -o json")]
     Tree {
         /// Name.
         name: String,
@@ -238,7 +245,7 @@ pub(crate) struct Allow {
     /// Name, for example the product serial number.
     pub(crate) name: String,
     /// Its EK: a certificate, a public key (SubjectPublicKeyInfo), a TPM2B_PUBLIC or TPMT_PUBLIC, as a file (PEM, DER or
-    /// raw) — or the SHA-256 of the SubjectPublicKeyInfo in hex.
+    /// raw); or the SHA-256 of the SubjectPublicKeyInfo in hex, as `ca-agent identify` prints it.
     #[arg(long, required_unless_present = "first_contact")]
     pub(crate) ek: Option<String>,
     /// Bind the first genuine TPM that claims this name within this time, for example `2h`.
@@ -288,11 +295,80 @@ pub(crate) struct Find {
 /// `ca-cli audit …`.
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Show why: the records of an incident (`inc_…`) or an enrollment (`enr_…`), newest first.
+    /// Show why: the records of an incident (`inc_...`), an enrollment (`enr_...`) or a device, newest first.
+    #[command(after_help = "\
+Examples:
+  ca-cli audit show
+  ca-cli audit show inc_0123456789abcdef0123456789abcdef
+  ca-cli audit show GW-7F3K-00412 -o json")]
     Show {
-        /// Incident or enrollment id; without it the latest records.
+        /// Incident, enrollment or device; without it the latest records.
         id: Option<String>,
         #[command(flatten)]
         admin: Admin,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Every command with its path, the root included.
+    fn commands() -> Vec<(String, clap::Command)> {
+        let mut root = Cli::command();
+        root.build();
+        let mut open = vec![("ca-cli".to_owned(), root)];
+        let mut found = Vec::new();
+        while let Some((path, command)) = open.pop() {
+            let below = command.get_subcommands().filter(|c| c.get_name() != "help");
+            open.extend(below.map(|c| (format!("{path} {}", c.get_name()), c.clone())));
+            found.push((path, command));
+        }
+        found
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_option_takes_a_secret() {
+        for (path, command) in commands() {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str();
+                let secret = ["pin", "password", "passphrase", "secret", "token", "auth"]
+                    .iter()
+                    .any(|word| name.split(['-', '_']).any(|part| part == *word));
+                assert!(
+                    !secret || name.ends_with("_file") || name.ends_with("_fd"),
+                    "{path} --{name}"
+                );
+                let env = argument.get_env().map(|e| e.to_string_lossy().to_ascii_uppercase());
+                assert!(
+                    !env.is_some_and(|e| e.contains("PIN") || e.contains("PASS")),
+                    "{path} --{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_short_plain_and_has_examples() {
+        for (path, mut command) in commands() {
+            let own = command
+                .get_arguments()
+                .any(|a| !matches!(a.get_id().as_str(), "help" | "version" | "output" | "admin"));
+            let help = command.render_long_help().to_string();
+            assert!(help.is_ascii(), "{path}: a terminal without UTF-8 has help too");
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.lines().all(|l| l.chars().count() <= 80), "{path}: {after}");
+            assert!(
+                command.get_subcommands().next().is_some() || !own || after.contains("ca-cli "),
+                "{path}: no example"
+            );
+        }
+    }
 }

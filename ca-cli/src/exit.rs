@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::output::{ascii, clean, utf8};
+
 /// Exit codes of every command; `ca-cli help` ends with this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -53,6 +55,21 @@ impl Failure {
         self.fix = Some(fix.into());
         self
     }
+
+    /// Print on standard error and give the exit code. Whatever stands in it, it stays text.
+    pub(crate) fn print(&self) -> Exit {
+        let mut text = String::new();
+        let mut add = |first: &str, further: &str, said: &str| {
+            for (i, line) in said.lines().enumerate() {
+                let label = if i == 0 { first } else { further };
+                text.push_str(&format!("{label}{}\n", clean(line)));
+            }
+        };
+        add("error: ", "", &self.message);
+        add("  do    ", "        ", self.fix.as_deref().unwrap_or_default());
+        eprint!("{}", if utf8() { text } else { ascii(&text) });
+        self.exit
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -79,15 +96,4 @@ pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
         };
         Failure::new(exit, format!("{}: {e}", path.display()))
     })
-}
-
-/// Print an error on standard error and give its exit code.
-pub(crate) fn print(failure: &Failure) -> Exit {
-    eprintln!("error: {}", failure.message);
-    if let Some(fix) = &failure.fix {
-        for line in fix.lines() {
-            eprintln!("  do    {line}");
-        }
-    }
-    failure.exit
 }

@@ -11,6 +11,7 @@ mod medium;
 mod output;
 mod pem;
 mod rehearsal;
+mod verification;
 mod words;
 
 use clap::Parser as _;
@@ -22,6 +23,6 @@ fn main() -> std::process::ExitCode {
     let style = cli.style();
     match command::run(cli) {
         Ok(report) => report.print(style).into(),
-        Err(error) => exit::print(&error).into(),
+        Err(failure) => failure.print().into(),
     }
 }

@@ -78,3 +78,241 @@ impl Recorder for Medium {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use attest::{Entropy, EntropyError, UnixTime};
+    use issuance::{AuditRecord, CaKey, Draft, KeyError, Linted, Serial, SignatureAlgorithm, ToSign};
+    use openssl::pkey::{PKey, Private};
+    use policies::{CaPlan, CeremonyPlan, Profiles, Quorum, SanEntry, ServerTlsPlan};
+
+    use super::*;
+
+    const ID: [u8; 16] = [7; 16];
+
+    struct Random;
+    impl Entropy for Random {
+        fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+            openssl::rand::rand_bytes(out).map_err(|_| EntropyError)
+        }
+    }
+
+    /// A key in memory that counts what it is asked, and dies at it if told so.
+    struct Key {
+        key: PKey<Private>,
+        spki: Vec<u8>,
+        asked: AtomicU32,
+        dies: bool,
+    }
+
+    impl Key {
+        fn new(dies: bool) -> Self {
+            let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1).unwrap();
+            let key = PKey::from_ec_key(openssl::ec::EcKey::generate(&group).unwrap()).unwrap();
+            let spki = key.public_key_to_der().unwrap();
+            let asked = AtomicU32::new(0);
+            Self { key, spki, asked, dies }
+        }
+    }
+
+    impl CaKey for Key {
+        fn algorithm(&self) -> SignatureAlgorithm {
+            SignatureAlgorithm::EcdsaP256Sha256
+        }
+        fn spki(&self) -> &[u8] {
+            &self.spki
+        }
+        fn sign(&self, what: ToSign<'_>) -> Result<Vec<u8>, KeyError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.dies {
+                return Err(KeyError::Unknown("the cable".into()));
+            }
+            let digest = openssl::hash::MessageDigest::sha256();
+            let mut signer = openssl::sign::Signer::new(digest, &self.key).unwrap();
+            Ok(signer.sign_oneshot_to_vec(what.bytes()).unwrap())
+        }
+    }
+
+    /// A root ready to be recorded.
+    fn linted(key: &Key) -> Linted {
+        let plan = CeremonyPlan {
+            organization: "Example".into(),
+            root: CaPlan {
+                common_name: "Root".into(),
+                spki: key.spki.clone(),
+            },
+            issuing: CaPlan {
+                common_name: "Issuing".into(),
+                spki: Key::new(false).spki,
+            },
+            server_tls: ServerTlsPlan {
+                names: vec![SanEntry::Dns("localhost".into())],
+                spki: Key::new(false).spki,
+            },
+        };
+        let profiles = Profiles::builtin().unwrap();
+        let [root, _, _] = plan
+            .approve(&profiles, Quorum::Rehearsal, UnixTime(1_795_305_600))
+            .unwrap();
+        let draft = Draft::self_signed(root, key, Serial::draw(&mut Random).unwrap()).unwrap();
+        draft.lint().unwrap()
+    }
+
+    fn order() -> Order {
+        let at = UnixTime(1_795_305_600);
+        Order {
+            enrollment_id: ID,
+            request_sha256: [8; 32],
+            device: None,
+            evidence: None,
+            audit: AuditRecord {
+                at,
+                action: "rehearsal.root".into(),
+                actor: "uid 0".into(),
+                subject: hex::encode(ID),
+                reason: "ceremony-rehearsal".into(),
+                detail: String::new(),
+            },
+            at,
+        }
+    }
+
+    /// Kinds of files in the folder.
+    fn kinds(folder: &Path) -> BTreeSet<String> {
+        let names = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name());
+        names
+            .map(|n| n.to_str().unwrap().split_once('.').unwrap().1.to_owned())
+            .collect()
+    }
+
+    fn set<const N: usize>(kinds: [&str; N]) -> BTreeSet<String> {
+        kinds.map(str::to_owned).into()
+    }
+
+    /// Passes intents on, and is cut off before the outcome.
+    struct CutOff(Medium);
+    impl Recorder for CutOff {
+        fn intend(&self, order: &Order, intents: &[Intent]) -> Result<(), RecordError> {
+            self.0.intend(order, intents)
+        }
+        fn issued(&self, _: &[u8; 16], _: &[IssuedRecord]) -> Result<(), RecordError> {
+            Err(RecordError::Unknown("the power".into()))
+        }
+    }
+
+    #[test]
+    fn a_folder_that_exists_is_another_ceremonys() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Medium::create(dir.path()).err().unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        Medium::create(&dir.path().join("new")).unwrap();
+    }
+
+    #[test]
+    fn intent_and_outcome_stand_side_by_side_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("ceremony");
+        let medium = Medium::create(&folder).unwrap();
+        let key = Key::new(false);
+        let recorded = issuance::record(vec![linted(&key)], &order(), &medium).unwrap();
+        assert_eq!(
+            kinds(&folder),
+            set(["intent.json"]),
+            "the intent is there before the key is asked"
+        );
+        assert_eq!(key.asked.load(Ordering::Relaxed), 0);
+        let signed: Vec<_> = recorded.into_iter().map(|r| r.sign(&key).unwrap()).collect();
+        let issued = issuance::issue(signed, &ID, &medium).unwrap();
+        assert_eq!(kinds(&folder), set(["intent.json", "issued.json"]));
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let certificate = hex::encode(issued[0].certificate());
+            match value["schema"].as_str().unwrap() {
+                "holdfast.ceremony-intent.v1" => assert!(certificate.contains(value["tbs"].as_str().unwrap())),
+                "holdfast.ceremony-issued.v1" => assert_eq!(value["certificate"], certificate),
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let medium = Medium::create(&dir.path().join("ceremony")).unwrap();
+        let key = Key::new(false);
+        let intents = Intents::default();
+        let recorded = issuance::record(vec![linted(&key)], &order(), &intents).unwrap();
+        let intent = intents.0.into_inner().unwrap();
+        medium.intend(&order(), &intent).unwrap();
+        assert!(matches!(
+            medium.intend(&order(), &intent),
+            Err(RecordError::SerialTaken)
+        ));
+        let signed: Vec<_> = recorded.into_iter().map(|r| r.sign(&key).unwrap()).collect();
+        let outcome = [IssuedRecord {
+            serial: intent[0].serial,
+            issuer_key_id: intent[0].issuer_key_id.clone(),
+            certificate: vec![1],
+        }];
+        medium.issued(&ID, &outcome).unwrap();
+        assert!(matches!(
+            issuance::issue(signed, &ID, &medium),
+            Err(RecordError::SerialTaken)
+        ));
+    }
+
+    /// Keeps intents and forgets them.
+    #[derive(Default)]
+    struct Intents(std::sync::Mutex<Vec<Intent>>);
+    impl Recorder for Intents {
+        fn intend(&self, _: &Order, intents: &[Intent]) -> Result<(), RecordError> {
+            self.0.lock().unwrap().extend_from_slice(intents);
+            Ok(())
+        }
+        fn issued(&self, _: &[u8; 16], _: &[IssuedRecord]) -> Result<(), RecordError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_outcome_without_an_intent_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("ceremony");
+        let medium = Medium::create(&folder).unwrap();
+        let key = Key::new(false);
+        let recorded = issuance::record(vec![linted(&key)], &order(), &Intents::default()).unwrap();
+        let signed: Vec<_> = recorded.into_iter().map(|r| r.sign(&key).unwrap()).collect();
+        assert!(matches!(
+            issuance::issue(signed, &ID, &medium),
+            Err(RecordError::IntentClosed)
+        ));
+        assert_eq!(kinds(&folder), set([]));
+    }
+
+    #[test]
+    fn what_is_cut_off_between_intent_and_outcome_leaves_the_intent() {
+        let dir = tempfile::tempdir().unwrap();
+        // In the token's call.
+        let folder = dir.path().join("token");
+        let medium = Medium::create(&folder).unwrap();
+        let key = Key::new(true);
+        let recorded = issuance::record(vec![linted(&key)], &order(), &medium).unwrap();
+        assert!(recorded.into_iter().all(|r| r.sign(&key).is_err()));
+        assert_eq!(key.asked.load(Ordering::Relaxed), 1, "asked once, never again");
+        assert_eq!(kinds(&folder), set(["intent.json"]));
+        // After it.
+        let folder = dir.path().join("after");
+        let medium = CutOff(Medium::create(&folder).unwrap());
+        let key = Key::new(false);
+        let recorded = issuance::record(vec![linted(&key)], &order(), &medium).unwrap();
+        let signed: Vec<_> = recorded.into_iter().map(|r| r.sign(&key).unwrap()).collect();
+        assert!(issuance::issue(signed, &ID, &medium).is_err());
+        assert_eq!(kinds(&folder), set(["intent.json"]));
+    }
+}

@@ -23,17 +23,8 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    /// UTF-8 when the locale says so (LC_ALL before LC_CTYPE before LANG).
     pub(crate) fn new(format: Format) -> Self {
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
-            .unwrap_or_default()
-            .to_ascii_uppercase();
-        Self {
-            format,
-            utf8: locale.contains("UTF-8") || locale.contains("UTF8"),
-        }
+        Self { format, utf8: utf8() }
     }
 
     /// Glyphs of a yes and a no; meaning is never by colour alone.
@@ -56,13 +47,23 @@ impl Style {
     }
 }
 
+/// Whether the locale says UTF-8: LC_ALL before LC_CTYPE before LANG.
+pub(crate) fn utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
+        .unwrap_or_default()
+        .to_ascii_uppercase();
+    locale.contains("UTF-8") || locale.contains("UTF8")
+}
+
 /// What a command has to say.
 pub(crate) struct Report {
     /// For programs.
-    pub(crate) json: Value,
+    json: Value,
     /// For people.
-    pub(crate) text: Box<dyn FnOnce(Style) -> String>,
-    pub(crate) exit: Exit,
+    text: Box<dyn FnOnce(Style) -> String>,
+    exit: Exit,
 }
 
 impl Report {
@@ -83,8 +84,9 @@ impl Report {
     pub(crate) fn print(self, style: Style) -> Exit {
         use std::io::Write as _;
         let text = match style.format {
-            Format::Json => format!("{:#}", self.json),
-            Format::Table => (self.text)(style),
+            Format::Json => harmless(&format!("{:#}", self.json)),
+            Format::Table if style.utf8 => inert(&(self.text)(style)),
+            Format::Table => ascii(&inert(&(self.text)(style))),
         };
         let mut out = std::io::stdout().lock();
         // A reader that went away (`| head`) is not an error of ours.
@@ -115,25 +117,123 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.lines().map(|l| l.trim_end().to_owned() + "\n").collect()
 }
 
-/// Text from outside, made safe for a terminal: no control, bidi or line-separator characters.
+/// Characters of a line that every terminal has.
+const LINE: usize = 80;
+/// Characters of a label: what is left takes a TPM Name under SHA-256 whole.
+const LABEL: usize = 12;
+
+/// Lines of a label and a value. A value that is too long goes on below itself.
+pub(crate) fn fields(lines: &[(&str, String)]) -> String {
+    lines.iter().map(|(label, value)| field(label, LABEL, value)).collect()
+}
+
+/// One label, padded to `width` characters, and its value.
+pub(crate) fn field(label: &str, width: usize, value: &str) -> String {
+    let room = LINE.saturating_sub(width);
+    let mut lines = vec![String::new()];
+    let mut length: usize = 0;
+    for word in value.split(' ') {
+        let more = word.chars().count();
+        if length > 0 && length.saturating_add(more).saturating_add(1) > room {
+            lines.push(String::new());
+            length = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if length > 0 {
+                line.push(' ');
+                length = length.saturating_add(1);
+            }
+            line.push_str(word);
+            length = length.saturating_add(more);
+        }
+    }
+    let indent = " ".repeat(width);
+    format!("{label:<width$}{}\n", lines.join(&format!("\n{indent}")))
+}
+
+/// Whether a terminal could take this for something else than text: controls, bidi and line separators.
+fn dangerous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Text from outside, made safe for a terminal.
 pub(crate) fn clean(text: &str) -> String {
     text.chars()
-        .map(|c| match c {
-            c if c.is_control() => '\u{fffd}',
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
-            c => c,
+        .map(|c| if dangerous(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// The net below [`clean`]: should a field have been forgotten, it may break a line and nothing worse.
+fn inert(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if dangerous(c) && !matches!(c, '\n' | '\t') {
+                '\u{fffd}'
+            } else {
+                c
+            }
         })
         .collect()
 }
 
+/// JSON whose strings are safe for a terminal and still the same strings: JSON itself escapes the C0 controls only.
+fn harmless(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && dangerous(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Text for a terminal without UTF-8.
+pub(crate) fn ascii(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a\x1b[31m\r\nb\u{9b}2J\u{202e}c\u{2028}\u{7f}";
+
     #[test]
     fn terminal_control_does_not_survive() {
         assert_eq!(
-            super::clean("a\x1b[31m\r\nb\u{202e}c\u{2028}"),
-            "a\u{fffd}[31m\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}"
+            clean(HOSTILE),
+            "a\u{fffd}[31m\u{fffd}\u{fffd}b\u{fffd}2J\u{fffd}c\u{fffd}\u{fffd}"
         );
-        assert_eq!(super::clean("Grüße 东"), "Grüße 东");
+        assert_eq!(clean("Grüße 东"), "Grüße 东");
+        assert_eq!(ascii("Grüße 东"), "Gr??e ?");
+        assert_eq!(inert("a\tb\x1b[m\n"), "a\tb\u{fffd}[m\n");
+    }
+
+    #[test]
+    fn json_is_safe_and_the_same() {
+        let value = serde_json::json!({ "text": HOSTILE, "more": ["Grüße 东"] });
+        let text = harmless(&format!("{value:#}"));
+        assert!(!text.chars().any(|c| c != '\n' && dangerous(c)), "{text:?}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn long_values_go_on_below_themselves() {
+        let words = "word ".repeat(20);
+        let text = field("label", LABEL, words.trim_end());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("label       word") && lines[1].starts_with("            word"));
+        assert!(lines.iter().all(|l| l.chars().count() <= LINE), "{text}");
+        assert_eq!(fields(&[("a", "two  spaces".into())]), "a           two  spaces\n");
+        let long = "x".repeat(100);
+        assert_eq!(
+            fields(&[("a", long.clone())]),
+            format!("a           {long}\n"),
+            "never cut"
+        );
     }
 }

@@ -1,12 +1,11 @@
-//! Times and OIDs in words.
+//! Times in words.
 
-use const_oid_names::name;
 use jiff::Timestamp;
 
-/// `2027-02-20 (in 89 days)`; `never` for 99991231235959Z.
+/// `2027-02-20 (in 89 days)`; `never` for 99991231235959Z, the end that no certificate reaches (RFC 5280 §4.1.2.5).
 pub(crate) fn date(seconds: i64, now: i64) -> String {
     if seconds == policies::Validity::NEVER.0 {
-        return "never (99991231235959Z)".into();
+        return "never".into();
     }
     let day =
         Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.strftime("%Y-%m-%d").to_string());
@@ -74,33 +73,6 @@ pub(crate) fn time(text: &str) -> Result<i64, String> {
         .map_err(|e| e.to_string())
 }
 
-/// An OID in words, or dotted.
-pub(crate) fn oid(dotted: &str) -> String {
-    name(dotted).map_or_else(|| dotted.to_owned(), str::to_owned)
-}
-
-mod const_oid_names {
-    /// Names of OIDs that our certificates carry.
-    pub(super) fn name(dotted: &str) -> Option<&'static str> {
-        Some(match dotted {
-            "1.3.6.1.4.1.32473.27071.2.1" => "hardware-verified",
-            "1.3.6.1.4.1.32473.27071.2.2" => "hardware-allowlisted",
-            "1.3.6.1.4.1.32473.27071.2.3" => "virtual",
-            "1.3.6.1.4.1.32473.27071.2.4" => "software (demonstrations only)",
-            "2.23.133.11.1.1" => "tcg-cap-verifiedTPMResidency",
-            "2.23.133.11.1.2" => "tcg-cap-verifiedTPMFixed",
-            "2.23.133.11.1.3" => "tcg-cap-verifiedTPMRestricted",
-            "1.3.6.1.5.5.7.3.1" => "serverAuth",
-            "1.3.6.1.5.5.7.3.2" => "clientAuth",
-            "1.3.6.1.5.5.7.3.9" => "OCSPSigning",
-            "2.23.133.8.1" => "tcg-kp-EKCertificate",
-            "2.23.133.8.3" => "tcg-kp-AIKCertificate",
-            "2.5.29.32.0" => "anyPolicy",
-            _ => return None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +81,7 @@ mod tests {
     fn dates_tell_the_distance() {
         assert_eq!(date(1_000_000 + 89 * 86_400, 1_000_000), "1970-04-11 (in 89 days)");
         assert_eq!(date(1_000_000, 1_000_090), "1970-01-12 (90 s ago)");
-        assert_eq!(date(253_402_300_799, 0), "never (99991231235959Z)");
+        assert_eq!(date(253_402_300_799, 0), "never");
     }
 
     #[test]

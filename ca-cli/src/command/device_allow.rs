@@ -6,7 +6,7 @@ use crate::admin::Client;
 use crate::cli::Allow;
 use crate::endorsement::EkKey;
 use crate::exit::Failure;
-use crate::output::{Report, clean};
+use crate::output::{Report, clean, fields};
 use crate::words;
 
 pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
@@ -33,16 +33,19 @@ pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
             clean(&device.state)
         );
         match (&ek, body.first_contact_until) {
-            (Some(ek), _) => text.push_str(&format!("  EK  {} (read as {})\n", ek.sha256, ek.form)),
+            (Some(ek), _) => text.push_str(&fields(&[
+                ("EK sha256", ek.sha256.clone()),
+                ("read as", ek.form.into()),
+            ])),
             (None, until) => {
                 let until = until.map(words::rfc3339).unwrap_or_default();
                 text.push_str(&format!(
-                    "  the first genuine TPM that claims this name before {until} is bound to it\n"
+                    "The first genuine TPM that claims this name before\n{until} is bound to it.\n"
                 ));
             }
         }
         text.push_str(&format!(
-            "next: on the device\n  ca-agent enroll --server URL --root-sha256 FINGERPRINT --device {}\n",
+            "next, on the device\n  ca-agent enroll --server URL --root-sha256 FINGERPRINT --device {}\n",
             clean(&device.name)
         ));
         text

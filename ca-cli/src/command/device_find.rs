@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Find) -> Result<Report, Failure> {
         let mut text = table(&["DEVICE", "STATE", "PROFILE", "TPM", "LEVEL", "EXPIRES", "SEEN"], rows);
         text.push_str(&format!("{} shown.", page.items.len()));
         if let Some(next) = &page.next {
-            text.push_str(&format!(" More: --cursor {next}"));
+            text.push_str(&format!(" More: --cursor {}", clean(next)));
         }
         text
     }))

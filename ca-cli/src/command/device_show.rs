@@ -1,12 +1,12 @@
 //! `ca-cli device show NAME`.
 
-use wire::admin::Device;
+use wire::admin::{Device, DeviceCertificate};
 
 use super::device_find::vendor;
 use crate::admin::Client;
 use crate::cli::Admin;
 use crate::exit::{Exit, Failure};
-use crate::output::{Report, clean, table};
+use crate::output::{Report, clean, fields, table};
 use crate::words;
 
 /// The path of a device; names that would not be one path segment are refused here already.
@@ -51,26 +51,21 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
             lines.push(("level", clean(&tpm.assurance)));
             lines.push(("anchor", clean(&tpm.anchor)));
         }
-        let mut text: String = lines
-            .iter()
-            .map(|(label, value)| format!("{label:<14}{value}\n"))
-            .collect();
-        let rows: Vec<Vec<String>> = device
-            .certificates
-            .iter()
-            .map(|c| {
-                vec![
-                    clean(&c.profile),
-                    clean(&c.state),
-                    words::date(c.not_before, now),
-                    words::date(c.not_after, now),
-                    clean(&c.serial),
-                ]
-            })
-            .collect();
-        if !rows.is_empty() {
-            text.push('\n');
-            text.push_str(&table(&["PROFILE", "STATE", "FROM", "EXPIRES", "SERIAL"], rows));
+        let mut text = fields(&lines);
+        let row = |c: &DeviceCertificate| {
+            vec![
+                clean(&c.profile),
+                clean(&c.state),
+                words::date(c.not_after, now),
+                clean(&c.serial),
+            ]
+        };
+        if !device.certificates.is_empty() {
+            let rows = device.certificates.iter().map(row).collect();
+            text.push_str(&format!(
+                "\n{}",
+                table(&["PROFILE", "STATE", "EXPIRES", "SERIAL"], rows)
+            ));
         }
         text
     }))

@@ -74,9 +74,9 @@ fn ours(tree: &DeviceTree, style: Style, now: i64) -> Option<Node> {
             below.push(Node::leaf(format!("this key  TPM Name {}", short(&rot.ik_name))));
         }
         let text = format!(
-            "{tick} {}  {}  expires {}",
+            "{tick} {}  {}  until {}",
             clean(&c.profile),
-            clean(&c.serial),
+            short(&clean(&c.serial)),
             words::date(c.not_after, now)
         );
         Node { text, below }
@@ -86,8 +86,8 @@ fn ours(tree: &DeviceTree, style: Style, now: i64) -> Option<Node> {
     for der in &tree.issuers {
         let view = CertificateView::read(&der.0).ok()?;
         let text = format!(
-            "{}  {}  expires {}",
-            clean(&view.subject),
+            "{}  {}  until {}",
+            view.short(),
             view.key,
             words::date(view.not_after, now)
         );
@@ -109,12 +109,12 @@ fn vendors(tree: &DeviceTree, style: Style) -> Option<Node> {
     });
     let keys = rot.map(|rot| Node {
         text: format!(
-            "{} AK  TPM Name {}  activated: it lives with this EK",
+            "{} AK  TPM Name {}  activated: lives with this EK",
             style.tick(true),
             short(&rot.ak_name)
         ),
         below: vec![Node::leaf(format!(
-            "{} device key  certified by the AK; fixed to this TPM  (the key in our certificate above)",
+            "{} device key  certified by the AK, fixed to this TPM",
             style.tick(true)
         ))],
     });
@@ -122,7 +122,7 @@ fn vendors(tree: &DeviceTree, style: Style) -> Option<Node> {
         text: format!(
             "{} EK certificate  sha256 {}",
             style.tick(true),
-            short(&tpm.ek_certificate_sha256)
+            short(&clean(&tpm.ek_certificate_sha256))
         ),
         below: keys.into_iter().collect(),
     };
@@ -142,13 +142,13 @@ fn vendors(tree: &DeviceTree, style: Style) -> Option<Node> {
     })
 }
 
-/// Enough of a hex digest to compare by eye.
-fn short(hex: &str) -> String {
-    let head = hex.get(..8).unwrap_or(hex);
-    let tail = hex
-        .len()
-        .checked_sub(8)
-        .and_then(|at| hex.get(at..))
-        .unwrap_or_default();
-    format!("{head}..{tail}")
+/// Enough of hex digits to compare by eye.
+fn short(digits: &str) -> String {
+    match (
+        digits.get(..8),
+        digits.len().checked_sub(8).and_then(|at| digits.get(at..)),
+    ) {
+        (Some(head), Some(tail)) if digits.len() > 18 => format!("{head}..{tail}"),
+        _ => digits.to_owned(),
+    }
 }

@@ -12,7 +12,8 @@ use crate::output::{Report, clean, table};
 
 pub(super) fn run(arguments: &HsmProbe) -> Result<Report, Failure> {
     let report = hsm::probe(&arguments.module).map_err(|e| {
-        Failure::new(Exit::TryAgain, e.to_string())
+        let there = arguments.module.exists();
+        Failure::new(if there { Exit::TryAgain } else { Exit::NotFound }, e.to_string())
             .fix("check the path of the module and the environment it wants (SoftHSM: SOFTHSM2_CONF)")
     })?;
     let signed = match (&arguments.uri, &arguments.certificate) {
@@ -88,8 +89,12 @@ fn sign(arguments: &HsmProbe, uri: &str, certificate: &std::path::Path) -> Resul
         "RSA 4096" => SignatureAlgorithm::Rsa4096Pkcs1Sha256,
         other => return Err(Failure::new(Exit::No, format!("a {other} key is not a CA key of ours"))),
     };
-    let pin = arguments.pin_file.clone().map_or(PinSource::Prompt, PinSource::File);
-    let pin = pin.read(None).map_err(|e| Failure::new(Exit::Stopped, e.to_string()))?;
+    let (source, without) = match &arguments.pin_file {
+        Some(path) if !path.exists() => (PinSource::File(path.clone()), Exit::NotFound),
+        Some(path) => (PinSource::File(path.clone()), Exit::Usage),
+        None => (PinSource::Prompt, Exit::Stopped),
+    };
+    let pin = source.read(None).map_err(|e| Failure::new(without, e.to_string()))?;
     let config = TokenConfig {
         uri,
         sessions: 1,

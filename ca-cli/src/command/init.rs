@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 
 use crate::certificate::CertificateView;
 use crate::cli::Init;
@@ -14,13 +15,32 @@ use crate::words;
 /// SoftHSM reads its configuration from here when its module is loaded.
 const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
 
+/// What stands in a folder that another ceremony used, or began to use.
+const BEGUN: [&str; 4] = [SOFTHSM_CONF_FILE, "answers.toml", "secrets/root.pin", "ceremony"];
+
+/// The configuration of SoftHSM in the folder.
+const SOFTHSM_CONF_FILE: &str = "softhsm2.conf";
+
 pub(super) fn run(arguments: &Init) -> Result<Report, Failure> {
-    let answers = answers(arguments)?;
-    let layout = Layout::create(&arguments.dir)?;
-    let softhsm = answers.module.to_string_lossy().contains("softhsm");
-    if softhsm && std::env::var_os(SOFTHSM_CONF).is_none() {
-        return Err(again_with_configuration(&answers, &layout));
-    }
+    let started_over = std::env::var_os(SOFTHSM_CONF)
+        .is_some_and(|conf| Path::new(&conf).parent() == arguments.dir.canonicalize().ok().as_deref())
+        && arguments.dir.join("answers.toml").exists();
+    let (answers, layout) = if started_over {
+        let [_, _, begun @ ..] = &BEGUN;
+        let answers = Answers::load(&arguments.dir.join("answers.toml"))?;
+        (answers, Layout::create(&arguments.dir, begun)?)
+    } else {
+        let answers = answers(arguments)?;
+        answers.validate()?;
+        let layout = Layout::create(&arguments.dir, &BEGUN)?;
+        let text = toml::to_string(&answers).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+        layout.put("answers.toml", text.as_bytes())?;
+        let softhsm = answers.module.to_string_lossy().contains("softhsm");
+        if softhsm && std::env::var_os(SOFTHSM_CONF).is_none() {
+            return Err(again_with_configuration(&layout));
+        }
+        (answers, layout)
+    };
     let progress = indicatif::ProgressBar::new(6).with_style(style()?);
     let hierarchy = perform(&answers, &layout, &|step| {
         if progress.is_hidden() {
@@ -30,11 +50,6 @@ pub(super) fn run(arguments: &Init) -> Result<Report, Failure> {
         progress.inc(1);
     })?;
     progress.finish_and_clear();
-    let answers_file = layout.path("answers.toml");
-    let text = toml::to_string(&answers).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
-    if !answers_file.exists() {
-        layout.put("answers.toml", text.as_bytes())?;
-    }
     let views: Result<Vec<CertificateView>, anyhow::Error> = [&hierarchy.root, &hierarchy.issuing, &hierarchy.server]
         .iter()
         .map(|der| CertificateView::read(der))
@@ -87,10 +102,6 @@ fn answers(arguments: &Init) -> Result<Answers, Failure> {
     if let Some(file) = &arguments.answers {
         return Answers::load(file);
     }
-    let written = arguments.dir.join("answers.toml");
-    if written.exists() {
-        return Answers::load(&written);
-    }
     if arguments.no_input {
         return Ok(Answers::default());
     }
@@ -103,7 +114,7 @@ fn answers(arguments: &Init) -> Result<Answers, Failure> {
 
 /// Give SoftHSM a token store inside the folder and start over: the module reads its environment when it is loaded, so
 /// the process must be born with it.
-fn again_with_configuration(answers: &Answers, layout: &Layout) -> Failure {
+fn again_with_configuration(layout: &Layout) -> Failure {
     let prepare = || -> Result<std::path::PathBuf, Failure> {
         let tokens = layout.path("tokens");
         std::fs::create_dir_all(&tokens)
@@ -112,10 +123,7 @@ fn again_with_configuration(answers: &Answers, layout: &Layout) -> Failure {
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
             tokens.display()
         );
-        let path = layout.put("softhsm2.conf", conf.as_bytes())?;
-        let text = toml::to_string(answers).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
-        layout.put("answers.toml", text.as_bytes())?;
-        Ok(path)
+        layout.put(SOFTHSM_CONF_FILE, conf.as_bytes())
     };
     let conf = match prepare() {
         Ok(conf) => conf,
@@ -134,5 +142,6 @@ fn again_with_configuration(answers: &Answers, layout: &Layout) -> Failure {
 
 fn style() -> Result<indicatif::ProgressStyle, Failure> {
     indicatif::ProgressStyle::with_template("{spinner} {pos}/{len} {msg}")
+        .map(|style| style.tick_chars("-\\|/ "))
         .map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }

@@ -49,24 +49,10 @@ pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) ->
     say("two tokens: one for the root, one for the issuing CA");
     let root = token_key(answers, layout, "root", root_algorithm)?;
     let issuing = token_key(answers, layout, "issuing", issuing_algorithm)?;
-    let server_key = server_key()?;
+    let server_key = p256()?;
 
     say("the plan, and its approval (a rehearsal: by nobody, and marked so)");
-    let plan = CeremonyPlan {
-        organization: answers.organization.clone(),
-        root: CaPlan {
-            common_name: format!("{} Root R1", answers.organization),
-            spki: root.spki.clone(),
-        },
-        issuing: CaPlan {
-            common_name: format!("{} Issuing 1A", answers.organization),
-            spki: issuing.spki.clone(),
-        },
-        server_tls: ServerTlsPlan {
-            names: answers.san(),
-            spki: server_key.public_key_to_der().context("server key")?,
-        },
-    };
+    let plan = plan(answers, [&root.spki, &issuing.spki, &spki(&server_key)?]);
     let profiles = Profiles::builtin().context("built-in profiles")?;
     let grants = plan.approve(&profiles, Quorum::Rehearsal, now);
     let [root_grant, issuing_grant, server_grant] =
@@ -125,6 +111,37 @@ pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) ->
             .flat_map(|(t, list)| list.into_iter().map(move |(n, v)| (t, n, v)))
             .collect(),
     })
+}
+
+/// What is to be made of these answers and keys: root, issuing CA, server.
+fn plan(answers: &Answers, [root, issuing, server]: [&Vec<u8>; 3]) -> CeremonyPlan {
+    let ca = |name: &str, spki: &Vec<u8>| CaPlan {
+        common_name: format!("{} {name}", answers.organization),
+        spki: spki.clone(),
+    };
+    CeremonyPlan {
+        organization: answers.organization.clone(),
+        root: ca("Root R1", root),
+        issuing: ca("Issuing 1A", issuing),
+        server_tls: ServerTlsPlan {
+            names: answers.san(),
+            spki: server.clone(),
+        },
+    }
+}
+
+/// Whether a plan of these answers would be approved: asked with keys of no worth, before anything is made.
+pub(crate) fn would_be_approved(answers: &Answers) -> Result<(), Failure> {
+    let keys: anyhow::Result<Vec<Vec<u8>>> = (0..3).map(|_| spki(&p256()?)).collect();
+    let keys = keys?;
+    let [root, issuing, server] = keys.as_slice() else {
+        return Ok(());
+    };
+    let profiles = Profiles::builtin().context("built-in profiles")?;
+    let approved = plan(answers, [root, issuing, server]).approve(&profiles, Quorum::Rehearsal, UnixTime(words::now()));
+    approved
+        .map(|_| ())
+        .map_err(|e| Failure::new(crate::exit::Exit::Usage, e.to_string()))
 }
 
 /// One ceremony: what all its certificates share.
@@ -215,9 +232,13 @@ fn token_key(
     })
 }
 
-fn server_key() -> anyhow::Result<PKey<Private>> {
+fn p256() -> anyhow::Result<PKey<Private>> {
     let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1)?;
     Ok(PKey::from_ec_key(openssl::ec::EcKey::generate(&group)?)?)
+}
+
+fn spki(key: &PKey<Private>) -> anyhow::Result<Vec<u8>> {
+    Ok(key.public_key_to_der()?)
 }
 
 fn serial() -> anyhow::Result<Serial> {

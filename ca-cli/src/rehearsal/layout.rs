@@ -13,8 +13,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Make the folder. One that holds a hierarchy is refused: nothing is ever overwritten.
-    pub(crate) fn create(dir: &Path) -> Result<Self, Failure> {
+    /// Make the folder. One that holds a hierarchy is refused, or the beginning of one, by any of the files `begun`:
+    /// nothing is ever overwritten.
+    pub(crate) fn create(dir: &Path, begun: &[&str]) -> Result<Self, Failure> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -22,10 +23,7 @@ impl Layout {
             .map_err(|e| failed(dir, &e))?;
         let dir = dir.canonicalize().map_err(|e| failed(dir, &e))?;
         let layout = Self { dir };
-        let begun = ["ceremony", "secrets/root.pin"]
-            .iter()
-            .any(|below| layout.path(below).exists());
-        if begun {
+        if begun.iter().any(|below| layout.path(below).exists()) {
             return Err(Failure::new(
                 Exit::Conflict,
                 format!("{} holds a hierarchy, or the beginning of one", layout.dir.display()),
