@@ -155,6 +155,12 @@ impl VendorCa {
         ]
     }
 
+    /// The authorityKeyIdentifier that points to this CA.
+    #[must_use]
+    pub fn authority(&self) -> Vec<u8> {
+        extension(AUTHORITY_KEY_ID, false, &sequence(&[&tlv(0x80, &self.key_id)]))
+    }
+
     /// Certify `spki` as an endorsement key.
     #[must_use]
     pub fn ek_certificate(&self, spki: &[u8], content: &EkContent) -> Vec<u8> {

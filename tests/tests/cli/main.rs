@@ -2,9 +2,14 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that cannot go on stops"
 )]
 
 mod device_allow;
+mod device_find;
 mod doctor;
+mod forged;
 mod kit;
+mod output;
+mod verify;

@@ -1,0 +1,325 @@
+//! What goes where: one JSON value on standard output, exit codes, no prompts, any terminal.
+
+use std::os::unix::process::CommandExt as _;
+
+use serde_json::json;
+use wire::enrollment::KeyRole;
+
+use crate::kit::{DEVICE, Folder, LOCAL, Said, alone, cli, cli_alone, house, liar, quiet, settled};
+
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// Every command that prints data, with arguments that make it succeed or say no.
+fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
+    let house = house();
+    let leaf = folder.pem("leaf.pem", &[house.certificate(KeyRole::Identity)]);
+    let chain = house.rig.path("ca/issuing.pem").display().to_string();
+    let root = house.rig.path("ca/root.pem").display().to_string();
+    let man = folder.path("man").display().to_string();
+    let fresh = folder.path("fresh").display().to_string();
+    let ek = "5c".repeat(32);
+    let verify = ["verify", &leaf, "--trust", &root, "--untrusted", &chain];
+    let commands: [(&[&str], i32); 15] = [
+        (&["init", "--no-input", "--dir", &fresh], 0),
+        (&["cert", "inspect", &leaf], 0),
+        (&["cert", "inspect", &leaf, "--qr"], 0),
+        (&[&verify[..], &["--rehearsal"]].concat(), 0),
+        (&verify, 3),
+        (&["device", "allow", "json-1", "--ek", &ek], 0),
+        (&["device", "find"], 0),
+        (&["device", "show", DEVICE], 0),
+        (&["device", "tree", DEVICE], 0),
+        (&["hsm", "probe", "--module", MODULE], 0),
+        (&["audit", "show"], 0),
+        (&["audit", "show", DEVICE], 0),
+        (&["doctor"], 0),
+        (&["completion", "bash"], 0),
+        (&["man", &man], 0),
+    ];
+    commands
+        .map(|(arguments, code)| (arguments.iter().map(|a| (*a).to_owned()).collect(), code))
+        .into()
+}
+
+/// Verbs of the help text that have no verbs below them.
+fn verbs() -> Vec<String> {
+    let mut open = vec![Vec::<String>::new()];
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = cli_alone(&arguments).out;
+        let below: Vec<String> = help
+            .lines()
+            .skip_while(|l| *l != "Commands:")
+            .skip(1)
+            .take_while(|l| !l.is_empty())
+            .filter_map(|l| {
+                l.strip_prefix("  ")?
+                    .split(' ')
+                    .next()
+                    .filter(|w| !w.is_empty())
+                    .map(str::to_owned)
+            })
+            .filter(|w| w != "help")
+            .collect();
+        if below.is_empty() {
+            found.push(path.join(" "));
+        }
+        open.extend(below.into_iter().map(|verb| [path.clone(), vec![verb]].concat()));
+    }
+    found
+}
+
+#[test]
+fn every_data_command_gives_one_json_value_with_a_schema() {
+    let folder = Folder::new();
+    let commands = data_commands(&folder);
+    for verb in verbs() {
+        let there = |(arguments, _): &(Vec<String>, i32)| arguments.join(" ").starts_with(&verb);
+        assert!(commands.iter().any(there), "`ca-cli {verb}` is not tried here");
+    }
+    for (arguments, code) in commands {
+        let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        arguments.extend(["-o", "json"]);
+        // `init` makes a token store of its own.
+        let said = if arguments[0] == "init" {
+            cli_alone(&arguments)
+        } else {
+            cli(&arguments)
+        };
+        assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+        said.json();
+        assert!(said.out.ends_with("}\n"), "{arguments:?}");
+    }
+    let said = Said::of(quiet(house().rig.command("ca-cli"), &["device", "find"]).env("HOLDFAST_OUTPUT", "json"));
+    assert_eq!(said.json()["schema"], "holdfast.devices.v1");
+}
+
+#[test]
+fn exit_codes_are_what_the_help_says() {
+    let house = house();
+    let folder = Folder::new();
+    let root = house.rig.path("ca/root.pem").display().to_string();
+    let leaf = folder.pem("leaf.pem", &[house.certificate(KeyRole::Identity)]);
+    let junk = folder.put("junk", b"junk");
+    let (ek, other) = ("6d".repeat(32), "7e".repeat(32));
+    let nowhere = folder.path("nowhere").display().to_string();
+    let table: [(i32, &[&str]); 19] = [
+        (0, &["device", "allow", "codes-1", "--ek", &ek]),
+        (0, &["cert", "inspect", &root]),
+        (2, &["no-such-verb"]),
+        (2, &["device", "find", "--limit", "0"]),
+        (2, &["device", "find", "--limit", "1001"]),
+        (2, &["device", "find", "--expires-before", "soon"]),
+        (2, &["device", "find", "--cursor", "x"]),
+        (2, &["device", "show", "../admin"]),
+        (2, &["cert", "inspect", &junk]),
+        (2, &["verify", &leaf]),
+        (3, &["verify", &leaf, "--trust", &root]),
+        (4, &["cert", "inspect", &nowhere]),
+        (4, &["device", "show", "nobody"]),
+        (4, &["device", "tree", "nobody"]),
+        (4, &["audit", "show", "inc_00000000000000000000000000000000"]),
+        (4, &["hsm", "probe", "--module", &nowhere]),
+        (5, &["device", "allow", "codes-1", "--ek", &other]),
+        (7, &["device", "find", "--admin", &nowhere]),
+        (7, &["doctor", "--admin", &nowhere]),
+    ];
+    for (code, arguments) in table {
+        let said = cli(arguments);
+        assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+        if ![0, 3].contains(&code) && arguments[0] != "doctor" {
+            assert_eq!(said.out, "", "{arguments:?}: errors go to standard error");
+            assert!(said.err.starts_with("error: "), "{arguments:?}: {said:?}");
+        }
+    }
+    let said = cli_alone(&["init", "--dir", &nowhere]);
+    assert_eq!(said.code, 9, "{said:?}");
+    assert!(
+        said.err.contains("--no-input") && said.err.contains("--answers"),
+        "{said:?}"
+    );
+    assert!(!folder.path("nowhere").exists(), "nothing was begun");
+}
+
+/// The socket is its owner's: the kernel says so before the server does.
+#[test]
+fn a_socket_of_somebody_else_is_not_allowed() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let folder = Folder::new();
+    let tool = folder.path("ca-cli");
+    std::fs::copy(device_kit::rig::binary("ca-cli"), &tool).unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = quiet(std::process::Command::new(tool), &["device", "find"]);
+    command
+        .env("HOLDFAST_ADMIN_SOCKET", house().rig.path("admin.sock"))
+        .uid(65_534)
+        .current_dir("/");
+    let said = Said::of(&mut command);
+    assert_eq!((said.code, said.out.as_str()), (6, ""), "{said:?}");
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked() {
+    let house = house();
+    let folder = Folder::new();
+    let issuing = house.rig.path("ca/issuing.pem").display().to_string();
+    let uri = "pkcs11:token=holdfast-issuing;id=%01";
+    let probe = [
+        "hsm",
+        "probe",
+        "--module",
+        MODULE,
+        "--uri",
+        uri,
+        "--certificate",
+        &issuing,
+    ];
+    let said = cli(&probe);
+    assert_eq!((said.code, said.out.as_str()), (9, ""), "{said:?}");
+    let fresh = folder.path("fresh").display().to_string();
+    let said = cli_alone(&["init", "--dir", &fresh]);
+    assert_eq!((said.code, said.out.as_str()), (9, ""), "{said:?}");
+}
+
+#[test]
+fn show_and_tree_as_people_see_them() {
+    let said = cli(&["device", "tree", DEVICE]);
+    assert_eq!(
+        settled(&said.out),
+        "\
+GW-7F3K-00412 ✔ hardware-verified
+├─ REHEARSAL Kit Root R1  P-256  until DDDD-DD-DD (in 19 years)
+│  └─ REHEARSAL Kit Issuing 1A  P-256  until DDDD-DD-DD (in 9 years)
+│     ├─ ✔ device-idevid  xxxxxxxx..xxxxxxxx  until never
+│     │  └─ this key  TPM Name xxxxxxxx..xxxxxxxx
+│     └─ ✔ device-iak  xxxxxxxx..xxxxxxxx  until never
+│        └─ this key  TPM Name xxxxxxxx..xxxxxxxx
+└─ TPM 2.0  IFX KIT9670  firmware id:00010203
+   └─ ✔ vendor root  kit
+      └─ ✔ EK certificate  sha256 xxxxxxxx..xxxxxxxx
+         └─ ✔ AK  TPM Name xxxxxxxx..xxxxxxxx  activated: lives with this EK
+            └─ ✔ device key  certified by the AK, fixed to this TPM
+"
+    );
+    let said = cli(&["device", "show", DEVICE]);
+    assert_eq!(
+        settled(&said.out),
+        "\
+device      GW-7F3K-00412
+state       active
+batch       2026-47-B
+known since DDDD-DD-DD (n s ago)
+last seen   DDDD-DD-DD (n s ago)
+EK sha256   xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+TPM         IFX KIT9670 version id:00010203
+level       hardware-verified
+anchor      kit
+
+PROFILE        STATE   EXPIRES  SERIAL
+device-idevid  issued  never    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+device-iak     issued  never    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+"
+    );
+}
+
+#[test]
+fn a_terminal_without_utf8_gets_ascii_and_eighty_columns_are_enough() {
+    let folder = Folder::new();
+    let said = cli(&[
+        "device",
+        "allow",
+        "c-locale-1",
+        "--first-contact",
+        "2h",
+        "--batch",
+        "Größe 东",
+    ]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for (arguments, code) in data_commands(&folder) {
+        if ["init", "completion", "man"].contains(&arguments[0].as_str()) {
+            continue;
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut command = quiet(house().rig.command("ca-cli"), &arguments);
+        let said = Said::of(command.env("LC_ALL", "C"));
+        assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+        assert!(said.out.is_ascii() && said.err.is_ascii(), "{arguments:?}: {said:?}");
+        for said in [said, cli(&arguments)] {
+            // One long word is not cut: a person may want to copy it.
+            let cut = |l: &str| l.split(' ').any(|word| word.chars().count() > 68);
+            let wide = said.out.lines().find(|l| l.chars().count() > 80 && !cut(l));
+            assert_eq!(wide, None, "{arguments:?}");
+        }
+    }
+    let mut command = quiet(house().rig.command("ca-cli"), &["device", "tree", LOCAL]);
+    let said = Said::of(command.env_remove("LC_ALL").env_remove("LC_CTYPE").env("LANG", "C"));
+    assert_eq!(
+        settled(&said.out),
+        "\
+GW-7F3K-00413 [ok] hardware-verified
++- REHEARSAL Kit Root R1  P-256  until DDDD-DD-DD (in 19 years)
+|  `- REHEARSAL Kit Issuing 1A  P-256  until DDDD-DD-DD (in 9 years)
+|     `- [ok] device-ldevid  xxxxxxxx..xxxxxxxx  until DDDD-DD-DD (in 364 days)
+|        `- this key  TPM Name xxxxxxxx..xxxxxxxx
+`- TPM 2.0  IFX KIT9670  firmware id:00010203
+   `- [ok] vendor root  kit
+      `- [ok] EK certificate  sha256 xxxxxxxx..xxxxxxxx
+         `- [ok] AK  TPM Name xxxxxxxx..xxxxxxxx  activated: lives with this EK
+            `- [ok] device key  certified by the AK, fixed to this TPM
+"
+    );
+    let said = Said::of(alone(&["--help"]).env("LC_ALL", "C"));
+    assert!(said.out.is_ascii());
+}
+
+/// Escape sequences, C1 controls, bidi overrides, line breaks: in every field a server has.
+#[test]
+fn hostile_text_stays_text() {
+    const HOSTILE: &str = "x\u{1b}[2J\u{9b}31m\u{202e}\r\n\u{7f}y";
+    let folder = Folder::new();
+    let h = HOSTILE;
+    let certificate =
+        json!({ "serial": h, "profile": h, "state": h, "not_before": 0, "not_after": 1, "certificate": null });
+    let tpm =
+        json!({ "manufacturer": h, "model": h, "version": h, "assurance": h, "anchor": h, "ek_certificate_sha256": h });
+    let device = json!({
+        "name": h, "state": h, "ek_spki_sha256": h, "batch": h, "dns_names": [h], "spiffe_id": h, "tpm": tpm,
+        "certificates": [certificate], "created_at": 0, "last_seen_at": 1,
+    });
+    let entry = json!({ "at": 0, "action": h, "actor": h, "subject": h, "reason": h, "detail": h });
+    let problem = json!({ "type": "x", "title": h, "status": 200, "code": "not_found", "retry": "never", "detail": h });
+    let answers = [
+        (device.clone(), vec!["device", "show", "a"]),
+        (device.clone(), vec!["device", "allow", "a", "--first-contact", "1h"]),
+        (
+            json!({ "device": device.clone(), "issuers": [], "evidence": [] }),
+            vec!["device", "tree", "a"],
+        ),
+        (json!({ "items": [device], "next": h }), vec!["device", "find"]),
+        (json!({ "items": [entry] }), vec!["audit", "show"]),
+        (json!({ "name": h, "root_sha256": h, "chain": [] }), vec!["doctor"]),
+        (problem, vec!["device", "find"]),
+    ];
+    for (i, (answer, arguments)) in answers.into_iter().enumerate() {
+        let socket = folder.path(&format!("{i}.sock"));
+        liar(&socket, &answer);
+        for format in ["table", "json"] {
+            let mut arguments = arguments.clone();
+            let socket = socket.display().to_string();
+            arguments.extend(["--admin", &socket, "-o", format]);
+            let said = cli_alone(&arguments);
+            let text = format!("{}{}", said.out, said.err);
+            assert!(!text.is_empty());
+            let raw = text
+                .chars()
+                .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+            assert_eq!(raw, None, "{arguments:?}: {said:?}");
+            assert!(!said.err.contains("panicked"), "{said:?}");
+        }
+    }
+}
