@@ -422,6 +422,25 @@ fn a_live_identity_on_another_key_is_a_conflict() {
 }
 
 #[test]
+fn an_identity_key_of_another_device_is_a_conflict_and_stays_one() {
+    let (ca, store, house, tpm) = one_device();
+    let (first, answer) = question(&house, &tpm);
+    done(activate(&house, IP, first.id, &answer));
+    let other = SoftTpm {
+        identity: tpm.identity,
+        ..SoftTpm::p256(&ca.vendor)
+    };
+    allow(&store, "gw-2", Some(other.ek.sha256()), None);
+    let (challenge, answer) = question(&house, &other);
+    assert!(matches!(
+        error(activate(&house, IP, challenge.id, &answer)),
+        ActivateError::IdentityConflict(_)
+    ));
+    assert_eq!(ca.last_reason(), "IDENTITY_CONFLICT");
+    assert_eq!(ca.key.count(), 1);
+}
+
+#[test]
 fn keys_with_a_role_of_their_own_are_no_identity_keys() {
     let (ca, _store, house, mut tpm) = one_device();
     let identity = |shape: &mut Shape| *shape = Shape::identity(attest::KeyAlgorithm::P256);

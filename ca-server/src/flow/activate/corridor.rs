@@ -50,6 +50,13 @@ pub(super) fn corridor(
     {
         Ok(recorded) => recorded,
         Err(RecordError::ChallengeUsed) => return Ok(Outcome::UsedMeanwhile),
+        Err(RecordError::IdentityExists { device, .. })
+            if order.device.as_ref().is_some_and(|binding| binding.name != device) =>
+        {
+            return Err(ActivateError::IdentityConflict(format!(
+                "the key belongs to device `{device}` for ever"
+            )));
+        }
         Err(RecordError::IdentityExists { device, profile }) => return Err(raced(house, device, &profile, &keys)),
         Err(error) => return Err(record_error(error)),
     };
