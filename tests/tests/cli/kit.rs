@@ -196,9 +196,13 @@ pub(crate) fn settled(text: &str) -> String {
     };
     let mut out = String::new();
     for line in text.lines() {
-        let words: Vec<String> = line.split(' ').map(settle).collect();
+        let mut words: Vec<String> = line.split(' ').map(settle).collect();
+        for at in 2..words.len() {
+            if words[at] == "ago)" {
+                (words[at - 2], words[at - 1]) = ("(some".into(), "time".into());
+            }
+        }
         let line = words.join(" ");
-        let line = (0..10).fold(line, |l, n| l.replace(&format!("({n} s ago)"), "(n s ago)"));
         out.push_str(&line);
         out.push('\n');
     }

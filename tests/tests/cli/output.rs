@@ -213,8 +213,8 @@ GW-7F3K-00412 ✔ hardware-verified
 device      GW-7F3K-00412
 state       active
 batch       2026-47-B
-known since DDDD-DD-DD (n s ago)
-last seen   DDDD-DD-DD (n s ago)
+known since DDDD-DD-DD (some time ago)
+last seen   DDDD-DD-DD (some time ago)
 EK sha256   xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
 TPM         IFX KIT9670 version id:00010203
 level       hardware-verified
