@@ -142,6 +142,11 @@ fn the_command_line_refuses_what_it_cannot_do() {
         "json",
     ]);
     assert_eq!(report(&away, 7)["code"], "E-SERVER-UNREACHABLE");
+    // That nobody reads what it says does not change the answer.
+    let mut command = device.command(&["cert", "show"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(command.stderr(writer).status().unwrap().code(), Some(4));
     let script = device.agent(&["completion", "bash"]);
     assert!(script.status.success() && String::from_utf8(script.stdout).unwrap().contains("_ca__agent()"));
     assert_eq!(device.names(), [""; 0]);
