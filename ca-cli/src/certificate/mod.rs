@@ -8,6 +8,7 @@ use attest::rot::{self, RotBinding, RotKind};
 use der::asn1::ObjectIdentifier;
 use der::oid::AssociatedOid as _;
 use der::{Decode as _, Encode as _};
+use issuance::SignatureAlgorithm;
 use serde::Serialize;
 use x509_cert::certificate::{Certificate, CertificateInner, Raw};
 use x509_cert::ext::pkix::{
@@ -24,6 +25,9 @@ pub(crate) struct CertificateView {
     /// The certificate, DER.
     #[serde(skip)]
     pub(crate) der: Vec<u8>,
+    /// Canonical SubjectPublicKeyInfo, DER.
+    #[serde(skip)]
+    pub(crate) spki: Vec<u8>,
     pub(crate) sha256: String,
     pub(crate) serial: String,
     pub(crate) subject: String,
@@ -31,7 +35,7 @@ pub(crate) struct CertificateView {
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
     pub(crate) key: String,
-    /// SHA-256 of the canonical SubjectPublicKeyInfo: of an EK certificate, what the inventory knows the EK by.
+    /// SHA-256 of `spki`: of an EK certificate, what the inventory knows the EK by.
     pub(crate) spki_sha256: String,
     pub(crate) signature_algorithm: String,
     pub(crate) ca: bool,
@@ -84,7 +88,7 @@ impl RotView {
     }
 }
 
-/// All certificates of a file: one DER certificate, or any number of PEM blocks.
+/// All certificates of a file, at least one: one DER certificate, or PEM blocks.
 pub(crate) fn load(path: &std::path::Path) -> Result<Vec<CertificateView>, Failure> {
     let bad = |detail: String| Failure::new(Exit::Usage, format!("{}: {detail}", path.display()));
     split(&crate::exit::read(path)?)
@@ -130,6 +134,7 @@ impl CertificateView {
             spki_sha256: hex::encode(openssl::sha::sha256(&spki)),
             signature_algorithm: oids::word(&certificate.signature_algorithm().oid),
             der: der.to_vec(),
+            spki,
             ..Self::default()
         };
         for extension in tbs.extensions().into_iter().flatten() {
@@ -181,6 +186,17 @@ impl CertificateView {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// An algorithm that a CA with this key signs with.
+    pub(crate) fn ca_algorithm(&self) -> Option<SignatureAlgorithm> {
+        match self.key.as_str() {
+            "P-256" => Some(SignatureAlgorithm::EcdsaP256Sha256),
+            "P-384" => Some(SignatureAlgorithm::EcdsaP384Sha384),
+            "RSA 3072" => Some(SignatureAlgorithm::Rsa3072Pkcs1Sha256),
+            "RSA 4096" => Some(SignatureAlgorithm::Rsa4096Pkcs1Sha256),
+            _ => None,
+        }
     }
 
     /// The certificate in few words: common name, serial number or first name.

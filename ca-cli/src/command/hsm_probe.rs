@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use hsm::{PinSource, Pkcs11Uri, ProbeReport, Token, TokenConfig};
-use issuance::SignatureAlgorithm;
 
 use crate::certificate;
 use crate::cli::HsmProbe;
@@ -76,19 +75,10 @@ fn sign(arguments: &HsmProbe, uri: &str, certificate: &std::path::Path) -> Resul
     let id = uri.id.clone().ok_or_else(|| {
         Failure::new(Exit::Usage, "the URI names no key").fix("add `id=%..`, the CKA_ID of the key, to the URI")
     })?;
-    let view = certificate::load(certificate)?.into_iter().next();
-    let view = view.ok_or_else(|| Failure::new(Exit::Usage, "no certificate in the file"))?;
-    let spki = openssl::x509::X509::from_der(&view.der)
-        .and_then(|c| c.public_key())
-        .and_then(|k| k.public_key_to_der());
-    let spki = spki.map_err(|e| Failure::new(Exit::Usage, format!("{}: {e}", certificate.display())))?;
-    let algorithm = match view.key.as_str() {
-        "P-256" => SignatureAlgorithm::EcdsaP256Sha256,
-        "P-384" => SignatureAlgorithm::EcdsaP384Sha384,
-        "RSA 3072" => SignatureAlgorithm::Rsa3072Pkcs1Sha256,
-        "RSA 4096" => SignatureAlgorithm::Rsa4096Pkcs1Sha256,
-        other => return Err(Failure::new(Exit::No, format!("a {other} key is not a CA key of ours"))),
-    };
+    let view = certificate::load(certificate)?.swap_remove(0);
+    let algorithm = view
+        .ca_algorithm()
+        .ok_or_else(|| Failure::new(Exit::No, format!("a {} key is not a CA key of ours", view.key)))?;
     let (source, without) = match &arguments.pin_file {
         Some(path) if !path.exists() => (PinSource::File(path.clone()), Exit::NotFound),
         Some(path) => (PinSource::File(path.clone()), Exit::Usage),
@@ -110,7 +100,7 @@ fn sign(arguments: &HsmProbe, uri: &str, certificate: &std::path::Path) -> Resul
         Failure::new(exit, e.to_string())
     };
     let key = Token::open(config, pin)
-        .and_then(|t| t.ca_key(&id, &spki, algorithm))
+        .and_then(|t| t.ca_key(&id, &view.spki, algorithm))
         .map_err(refused)?;
     issuance::probe(&key).map_err(|e| Failure::new(Exit::No, format!("the key did not sign the probe: {e}")))?;
     Ok(view.subject)

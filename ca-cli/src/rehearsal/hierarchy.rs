@@ -13,6 +13,7 @@ use openssl::pkey::{PKey, Private};
 use policies::{CaPlan, CeremonyPlan, Grant, Profiles, Quorum, ServerTlsPlan};
 
 use super::answers::algorithm;
+use super::configuration::configuration;
 use super::{Answers, Layout};
 use crate::exit::Failure;
 use crate::medium::Medium;
@@ -100,7 +101,7 @@ pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) ->
         &server_key.private_key_to_pem_pkcs8().context("server key")?,
     )?;
     layout.put("seal.key", format!("{}\n", random_hex(32)?).as_bytes())?;
-    layout.put("server.toml", configuration(answers).as_bytes())?;
+    layout.put("server.toml", configuration(answers, &KEY_ID).as_bytes())?;
     let attributes = [("root", root.attributes), ("issuing", issuing.attributes)];
     Ok(Hierarchy {
         root: root_certificate,
@@ -278,58 +279,4 @@ impl Entropy for OsEntropy {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         openssl::rand::rand_bytes(out).map_err(|_| EntropyError)
     }
-}
-
-/// `server.toml` for what was made. `docs/reference/config.md` explains every key.
-fn configuration(answers: &Answers) -> String {
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let uri = format!("pkcs11:token=holdfast-issuing?module-path={}", answers.module.display());
-    format!(
-        r#"# Written by `ca-cli init`: a REHEARSAL hierarchy. Every key: docs/reference/config.md.
-# check it:   ca-server --config server.toml --check
-
-[server]
-name = {name}
-mode = "rehearsal"
-public = {listen}
-metrics = {metrics}
-admin = "admin.sock"
-
-[tls]
-certificate = "server-tls.pem"
-key = "server-tls.key"
-
-[database]
-url = {database}
-
-[hsm]
-uri = {uri}
-pin = {{ file = "secrets/issuing.pin" }}
-
-[issuer]
-certificate = "ca/chain.pem"
-key_id = "{key_id}"
-algorithm = {algorithm}
-
-[trust]
-# Trust files (*.toml) with the roots of TPM vendors: docs/TRUST.md.
-files = ["trust"]
-
-[enrollment]
-seal_key_file = "seal.key"
-
-[audit]
-file = "audit.jsonl"
-
-[log]
-format = "text"
-"#,
-        name = quoted(&format!("{} (rehearsal)", answers.organization)),
-        listen = quoted(&answers.listen),
-        metrics = quoted(&answers.metrics),
-        database = quoted(&answers.database),
-        uri = quoted(&uri),
-        key_id = hex::encode(KEY_ID),
-        algorithm = quoted(&answers.issuing_algorithm),
-    )
 }

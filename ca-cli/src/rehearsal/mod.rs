@@ -1,6 +1,7 @@
 //! A rehearsal: the corridor of the real thing on a software token, everything it makes marked as such.
 
 mod answers;
+mod configuration;
 mod hierarchy;
 mod layout;
 

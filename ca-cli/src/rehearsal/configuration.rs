@@ -1,0 +1,57 @@
+//! The `server.toml` of a rehearsal.
+
+use super::Answers;
+
+/// `server.toml` for what was made. `docs/reference/config.md` explains every key.
+pub(super) fn configuration(answers: &Answers, key_id: &[u8]) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let uri = format!("pkcs11:token=holdfast-issuing?module-path={}", answers.module.display());
+    format!(
+        r#"# Written by `ca-cli init`: a REHEARSAL hierarchy. Every key: docs/reference/config.md.
+# check it:   ca-server --config server.toml --check
+
+[server]
+name = {name}
+mode = "rehearsal"
+public = {listen}
+metrics = {metrics}
+admin = "admin.sock"
+
+[tls]
+certificate = "server-tls.pem"
+key = "server-tls.key"
+
+[database]
+url = {database}
+
+[hsm]
+uri = {uri}
+pin = {{ file = "secrets/issuing.pin" }}
+
+[issuer]
+certificate = "ca/chain.pem"
+key_id = "{key_id}"
+algorithm = {algorithm}
+
+[trust]
+# Trust files (*.toml) with the roots of TPM vendors: docs/TRUST.md.
+files = ["trust"]
+
+[enrollment]
+seal_key_file = "seal.key"
+
+[audit]
+file = "audit.jsonl"
+
+[log]
+format = "text"
+"#,
+        name = quoted(&format!("{} (rehearsal)", answers.organization)),
+        listen = quoted(&answers.listen),
+        metrics = quoted(&answers.metrics),
+        database = quoted(&answers.database),
+        uri = quoted(&uri),
+        key_id = hex::encode(key_id),
+        algorithm = quoted(&answers.issuing_algorithm),
+    )
+}
