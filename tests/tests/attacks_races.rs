@@ -1,7 +1,6 @@
 //! A14, A15, A17, A44: two servers on one PostgreSQL, and what must happen once only.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on stops"

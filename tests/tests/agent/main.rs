@@ -1,7 +1,6 @@
 //! The real `ca-agent` with real TPMs (swtpm) against the real server.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on stops"
