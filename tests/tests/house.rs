@@ -299,3 +299,29 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     assert!(!found.is_empty());
     found
 }
+
+#[test]
+fn every_test_in_the_table_of_attacks_exists() {
+    let table = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/reference/attack-tests.md"
+    ));
+    let mut named = 0;
+    for line in table.expect("the table").lines().filter(|l| l.starts_with("| ")) {
+        // `test_name` (file)
+        for part in line.split('`').skip(1).collect::<Vec<_>>().chunks(2) {
+            let [test, rest] = part else { continue };
+            let Some(file) = rest.split(['(', ')']).nth(1) else {
+                continue;
+            };
+            let source = std::fs::read_to_string(format!("{}/../{file}", env!("CARGO_MANIFEST_DIR")));
+            let source = source.unwrap_or_else(|e| panic!("{file}: {e}"));
+            let found = [format!("fn {test}("), format!("fn {test}<")]
+                .iter()
+                .any(|f| source.contains(f));
+            assert!(found, "no test `{test}` in {file}");
+            named += 1;
+        }
+    }
+    assert!(named > 100, "the table of attacks names {named} tests only");
+}
