@@ -1,10 +1,13 @@
 //! One attack, looked at from all sides: what the outsider sees, what the record says, what was stored.
 
-use wire::EnrollmentId;
-use wire::enrollment::{ActivationRequest, EnrollmentRequest};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, RotEvidence};
 use wire::problem::ProblemCode;
+use wire::{Bytes, EnrollmentId};
 
 use crate::rig::{Client, Raw, Rig, Rows};
+use crate::soft_tpm::SoftTpm;
 
 /// What must come of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +78,83 @@ pub fn outsider_sees(answer: &Raw, verdict: Verdict) -> String {
     incident
 }
 
+/// A device name that no other test of this process has.
+#[must_use]
+pub fn fresh_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("ATK-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What is inside the evidence of a request.
+pub struct EvidenceFields<'a> {
+    /// EK certificate.
+    pub ek_certificate: &'a mut Bytes,
+    /// CA certificates sent along.
+    pub ek_chain: &'a mut Vec<Bytes>,
+    /// EK public area.
+    pub ek_public: &'a mut Bytes,
+    /// AK public area.
+    pub ak_public: &'a mut Bytes,
+}
+
+/// The evidence of a request, to be changed.
+pub fn evidence(request: &mut EnrollmentRequest) -> EvidenceFields<'_> {
+    let RotEvidence::Tpm20 {
+        ek_certificate,
+        ek_chain,
+        ek_public,
+        ak_public,
+    } = &mut request.rot;
+    EvidenceFields {
+        ek_certificate,
+        ek_chain,
+        ek_public,
+        ak_public,
+    }
+}
+
 impl Rig {
+    /// The honest first call of `tpm`, with one thing changed: refused. The honest one gets its question.
+    ///
+    /// # Panics
+    /// When either is otherwise.
+    pub fn attack_begin(&self, tpm: &SoftTpm, change: impl FnOnce(&mut EnrollmentRequest), verdict: Verdict) {
+        let honest = tpm.request("device-ldevid", None, None);
+        let mut attack = honest.clone();
+        change(&mut attack);
+        let client = self.client();
+        self.refuses_begin(&client, &attack, verdict);
+        client.begin(&honest).expect("the honest twin gets its question");
+    }
+
+    /// A device, put into the inventory, answers a challenge with one thing changed: refused. The honest answer to the
+    /// same challenge gets its certificate.
+    ///
+    /// # Panics
+    /// When either is otherwise.
+    pub fn attack_activation(
+        &self,
+        tpm: &SoftTpm,
+        change: impl FnOnce(&EnrollmentChallenge, &mut ActivationRequest),
+        verdict: Verdict,
+    ) -> EnrollmentResult {
+        let name = fresh_name();
+        self.allow(&name, tpm);
+        let client = self.client();
+        let challenge = client
+            .begin(&tpm.request("device-ldevid", None, None))
+            .expect("a question");
+        let honest = tpm.answer(&challenge).expect("the credential is for this TPM");
+        let mut attack = honest.clone();
+        change(&challenge, &mut attack);
+        self.refuses_activation(&client, challenge.id, &attack, verdict);
+        let result = client
+            .activate(challenge.id, &honest)
+            .expect("the honest twin gets its certificate");
+        assert_eq!(result.device, name);
+        result
+    }
+
     /// An attack on the first call is refused: the audit file has one record, the database none, and nothing else.
     ///
     /// # Panics

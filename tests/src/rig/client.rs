@@ -82,22 +82,35 @@ impl Client {
         }
     }
 
-    /// A TLS 1.3 connection of one's own, for what no HTTP library sends. Reads end after half a minute.
+    /// A TLS 1.3 connection of one's own, for what no HTTP library sends. Reads and writes end after half a minute.
     ///
     /// # Panics
     /// When there is no connection.
     #[must_use]
     pub fn connect(&self) -> SslStream<TcpStream> {
+        self.connect_from([127, 0, 0, 1])
+    }
+
+    /// The same from another address of this machine.
+    ///
+    /// # Panics
+    /// When there is no connection.
+    #[must_use]
+    pub fn connect_from(&self, source: [u8; 4]) -> SslStream<TcpStream> {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
         let port = self
             .url
             .rsplit(':')
             .next()
             .and_then(|port| port.parse().ok())
             .expect("a port");
-        let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).expect("a connection");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .expect("a time-out");
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddr::from((source, 0))).expect("an address of this machine");
+        connect(&socket, &SocketAddr::from(([127, 0, 0, 1], port))).expect("a connection");
+        let stream = TcpStream::from(socket);
+        let patience = Some(Duration::from_secs(30));
+        stream.set_read_timeout(patience).expect("a time-out");
+        stream.set_write_timeout(patience).expect("a time-out");
         let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("TLS");
         connector
             .set_min_proto_version(Some(SslVersion::TLS1_3))

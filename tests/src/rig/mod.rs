@@ -296,6 +296,14 @@ impl Rig {
         self.server.take().expect("a running server").stop()
     }
 
+    /// Wait until the server has ended by itself.
+    pub fn stop_waiting(&mut self) {
+        if let Some(server) = self.server.as_mut() {
+            server.wait();
+        }
+        self.server = None;
+    }
+
     /// Whether the server process is there.
     pub fn is_alive(&mut self) -> bool {
         self.server.as_mut().is_some_and(Server::is_alive)

@@ -123,6 +123,13 @@ impl Server {
         child.wait().ok().and_then(|status| status.code())
     }
 
+    /// Wait until it has ended by itself.
+    pub fn wait(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
     /// Whether the process is still there.
     pub fn is_alive(&mut self) -> bool {
         self.child

@@ -5,12 +5,12 @@ use device_kit::der::{bits, oid, sequence};
 use device_kit::endorsement::Template;
 use device_kit::keys::{Hash, Scheme, Secret, Shape, SoftKey};
 use device_kit::soft_tpm::{Attest, SoftTpm, csr, csr_for};
-use device_kit::trial::Verdict;
+use device_kit::trial::{Verdict, fresh_name};
 use openssl::ec::PointConversionForm;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge};
 use wire::problem::ProblemCode;
 
-use crate::{attack_activation, fresh_name, house};
+use crate::house;
 
 const EMPTY: [u8; 2] = [0x30, 0x00];
 
@@ -40,8 +40,7 @@ fn a04_a_statement_the_tpm_never_made() {
     let rig = house();
     for magic in [*b"\xffTCH", *b"\xffTCF", [0; 4], *b"\x00TCG"] {
         let tpm = SoftTpm::p256(&rig.vendor);
-        attack_activation(
-            &rig,
+        rig.attack_activation(
             &tpm,
             |challenge, answer| certify(&tpm, challenge, answer, |attest| attest.magic = magic),
             Verdict::attestation("CERT_MAGIC"),
@@ -55,8 +54,7 @@ fn a04_a_statement_of_another_kind() {
     let rig = house();
     for kind in [0x8018, 0x801a, 0x8019, 0x8014] {
         let tpm = SoftTpm::p256(&rig.vendor);
-        attack_activation(
-            &rig,
+        rig.attack_activation(
             &tpm,
             |challenge, answer| certify(&tpm, challenge, answer, |attest| attest.kind = kind),
             Verdict::attestation("CERT_TYPE"),
@@ -69,8 +67,7 @@ fn a06_a_certification_by_another_ak() {
     let rig = house();
     let tpm = SoftTpm::p256(&rig.vendor);
     let other = SoftKey::generate(Shape::ak(KeyAlgorithm::P256));
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |_, answer| answer.key_certify.signature = other.sign(&answer.key_certify.attest.0).into(),
         Verdict::attestation("CERT_SIG"),
@@ -82,8 +79,7 @@ fn a06_a_certification_by_another_ak() {
 fn a06_a_signature_over_other_bytes() {
     let rig = house();
     let tpm = SoftTpm::p256(&rig.vendor);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |_, answer| {
             // The lowest byte of the firmware version: nothing else looks at it.
@@ -109,8 +105,7 @@ fn a07_a_key_that_is_not_bound_to_its_tpm() {
     ] {
         let tpm = SoftTpm::p256(&rig.vendor);
         let key = tpm.identity.reshaped(|shape| shape.attributes = attributes);
-        attack_activation(
-            &rig,
+        rig.attack_activation(
             &tpm,
             |challenge, answer| with_key(&tpm, challenge, answer, &key),
             Verdict::attestation("KEY_ATTR"),
@@ -124,8 +119,7 @@ fn a08_a_request_for_another_key() {
     let tpm = SoftTpm::p256(&rig.vendor);
     let software = SoftKey::generate(Shape::identity(KeyAlgorithm::P256));
     // The nonce is bound to the request, so the AK certifies the good key anew beside the other request.
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |challenge, answer| {
             let request = csr(&software, &EMPTY, &[]);
@@ -135,8 +129,7 @@ fn a08_a_request_for_another_key() {
     );
     // The right key in the request, the possession of another proven.
     let tpm = SoftTpm::p256(&rig.vendor);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |challenge, answer| {
             let request = csr_for(&tpm.identity.spki, &software, &EMPTY, &[]);
@@ -177,8 +170,7 @@ fn a08_the_same_modulus_with_another_exponent() {
         break (tpm, PKey::from_rsa(key).unwrap());
     };
     let other = SoftKey::from_secret(Shape::identity(KeyAlgorithm::Rsa2048), Secret::OpenSsl(other));
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |challenge, answer| {
             let request = csr(&other, &EMPTY, &[]);
@@ -222,8 +214,7 @@ fn a09_a_public_area_beside_the_name_of_another() {
     let evil = SoftKey::generate(Shape::identity(KeyAlgorithm::P256));
     // The AK certified the good key; the area and the request are of the other.
     let tpm = SoftTpm::p256(&rig.vendor);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |challenge, answer| {
             let request = csr(&evil, &EMPTY, &[]);
@@ -234,8 +225,7 @@ fn a09_a_public_area_beside_the_name_of_another() {
     );
     // Only nameAlg changed, in the area.
     let tpm = SoftTpm::p256(&rig.vendor);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |_, answer| {
             assert_eq!(answer.key_public.0[2..4], [0x00, 0x0b]);
@@ -246,16 +236,14 @@ fn a09_a_public_area_beside_the_name_of_another() {
     // Only the policy changed.
     let tpm = SoftTpm::p256(&rig.vendor);
     let other = tpm.identity.reshaped(|shape| shape.policy = vec![0x5a; 32]);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |_, answer| answer.key_public = other.public.clone().into(),
         Verdict::attestation("CERT_NAME"),
     );
     // One byte behind the area.
     let tpm = SoftTpm::p256(&rig.vendor);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |_, answer| answer.key_public.0.push(0),
         Verdict::of(ProblemCode::Malformed, "MALFORMED"),
@@ -267,8 +255,7 @@ fn a09_a_public_area_beside_the_name_of_another() {
 fn a09_empty_names() {
     let rig = house();
     let tpm = SoftTpm::p256(&rig.vendor);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |challenge, answer| {
             certify(&tpm, challenge, answer, |attest| attest.name.clear());
@@ -331,8 +318,7 @@ fn a20_a_signature_of_another_scheme_than_the_aks() {
     let rig = house();
     let verdict = Verdict::attestation("AK_ALG");
     let tpm = SoftTpm::p256(&rig.vendor);
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |_, answer| {
             let attest = answer.key_certify.attest.0.clone();
@@ -346,8 +332,7 @@ fn a20_a_signature_of_another_scheme_than_the_aks() {
         Scheme::Rsassa(Hash::Sha384),
     ] {
         let tpm = SoftTpm::manufacture(&rig.vendor, Template::L2, KeyAlgorithm::Rsa2048, KeyAlgorithm::P256);
-        attack_activation(
-            &rig,
+        rig.attack_activation(
             &tpm,
             |_, answer| {
                 let attest = answer.key_certify.attest.0.clone();
@@ -364,8 +349,7 @@ fn a46_an_rsa_key_with_a_signature_tagged_ecdsa() {
     let rig = house();
     let tpm = SoftTpm::manufacture(&rig.vendor, Template::L2, KeyAlgorithm::Rsa2048, KeyAlgorithm::P256);
     let ecdsa = SoftKey::generate(Shape::ak(KeyAlgorithm::P256));
-    attack_activation(
-        &rig,
+    rig.attack_activation(
         &tpm,
         |_, answer| answer.key_certify.signature = ecdsa.sign(&answer.key_certify.attest.0).into(),
         Verdict::attestation("AK_ALG"),
@@ -398,8 +382,7 @@ fn a21_qualifying_data_that_is_not_ours() {
     ];
     for change in changes {
         let tpm = SoftTpm::p256(&rig.vendor);
-        attack_activation(
-            &rig,
+        rig.attack_activation(
             &tpm,
             |challenge, answer| {
                 let request = answer.csr.0.clone();

@@ -7,12 +7,12 @@ use device_kit::keys::{Hash, Scheme, SoftKey, ec, rsa, tpm2b};
 use device_kit::rig::{Rig, Wanted};
 use device_kit::soft_tpm::SoftTpm;
 use device_kit::swtpm::{self, Swtpm};
-use device_kit::trial::Verdict;
+use device_kit::trial::{Verdict, evidence};
 use device_kit::vendor::{EK_CERTIFICATE, EkContent, VendorCa};
 use openssl::nid::Nid;
 use wire::problem::ProblemCode;
 
-use crate::{attack_begin, evidence, house};
+use crate::house;
 
 const AK_ATTR: fn() -> Verdict = || Verdict::attestation("AK_ATTR");
 const AK_ALG: fn() -> Verdict = || Verdict::attestation("AK_ALG");
@@ -32,7 +32,7 @@ fn a01_a_software_key_posing_as_ak() {
     // What TPM2_LoadExternal gives a software key; and with each bit that it cannot have.
     for attributes in [0x0006_0040, 0x0004_0040, 0x0005_0040, 0x0005_0070, 0x0005_0062] {
         let public = ak_with(&tpm, attributes);
-        attack_begin(&rig, &tpm, |r| *evidence(r).ak_public = public.into(), AK_ATTR());
+        rig.attack_begin(&tpm, |r| *evidence(r).ak_public = public.into(), AK_ATTR());
     }
 }
 
@@ -41,7 +41,7 @@ fn a03_an_ak_that_signs_what_it_is_told() {
     let rig = house();
     let tpm = SoftTpm::p256(&rig.vendor);
     let public = ak_with(&tpm, 0x0004_0072);
-    attack_begin(&rig, &tpm, |r| *evidence(r).ak_public = public.into(), AK_ATTR());
+    rig.attack_begin(&tpm, |r| *evidence(r).ak_public = public.into(), AK_ATTR());
 }
 
 #[test]
@@ -50,8 +50,7 @@ fn a10_an_endorsement_of_nobody_we_know() {
     let tpm = SoftTpm::p256(&rig.vendor);
     let honest = EkContent::honest(&tpm.ek.key);
     let attack = |certificate: Vec<u8>, chain: Vec<Vec<u8>>, verdict: Verdict| {
-        attack_begin(
-            &rig,
+        rig.attack_begin(
             &tpm,
             |r| {
                 *evidence(r).ek_certificate = certificate.into();
@@ -140,8 +139,7 @@ fn a11_an_endorsement_key_that_certifies_another() {
     let attack = |issuers: &[&VendorCa]| {
         let certificate = issuers[0].ek_certificate(&tpm.ek.spki, &content);
         let chain: Vec<Vec<u8>> = issuers.iter().map(|i| i.certificate.clone()).collect();
-        attack_begin(
-            &rig,
+        rig.attack_begin(
             &tpm,
             |r| {
                 *evidence(r).ek_certificate = certificate.into();
@@ -178,14 +176,12 @@ fn a13_the_endorsement_of_another_machine() {
     let rig = house();
     let (tpm, victim) = (SoftTpm::p256(&rig.vendor), SoftTpm::p256(&rig.vendor));
     // The victim's certificate beside the attacker's key, and the other way round.
-    attack_begin(
-        &rig,
+    rig.attack_begin(
         &tpm,
         |r| *evidence(r).ek_certificate = victim.ek_certificate.clone().into(),
         EK_KEY(),
     );
-    attack_begin(
-        &rig,
+    rig.attack_begin(
         &tpm,
         |r| *evidence(r).ek_public = victim.ek.public.clone().into(),
         EK_KEY(),
@@ -207,7 +203,7 @@ fn a13_the_same_modulus_with_another_exponent() {
     };
     for exponent in [3, 17, 65_539] {
         let public = with_exponent(exponent);
-        attack_begin(&rig, &tpm, |r| *evidence(r).ek_public = public.into(), EK_KEY());
+        rig.attack_begin(&tpm, |r| *evidence(r).ek_public = public.into(), EK_KEY());
     }
     let mut honest = tpm.request("device-ldevid", None, None);
     *evidence(&mut honest).ek_public = with_exponent(65_537).into();
@@ -223,7 +219,7 @@ fn a13_an_endorsement_key_that_is_no_endorsement_key() {
     let mut public = tpm.ek.public.clone();
     assert_eq!(public[4..8], [0x00, 0x03, 0x00, 0xb2]);
     public[5] = 0x02;
-    attack_begin(&rig, &tpm, |r| *evidence(r).ek_public = public.into(), EK_KEY());
+    rig.attack_begin(&tpm, |r| *evidence(r).ek_public = public.into(), EK_KEY());
 }
 
 #[test]
@@ -237,14 +233,14 @@ fn a20_an_ak_whose_algorithm_is_not_on_the_list() {
         Scheme::Ecdsa(Hash::Sha512),
     ] {
         let public = tpm.ak.reshaped(|shape| shape.scheme = scheme).public;
-        attack_begin(&rig, &tpm, |r| *evidence(r).ak_public = public.into(), AK_ALG());
+        rig.attack_begin(&tpm, |r| *evidence(r).ak_public = public.into(), AK_ALG());
     }
     let public = tpm.ak.reshaped(|shape| shape.name_alg = Hash::Sha1).public;
-    attack_begin(&rig, &tpm, |r| *evidence(r).ak_public = public.into(), AK_ALG());
+    rig.attack_begin(&tpm, |r| *evidence(r).ak_public = public.into(), AK_ALG());
     let tpm = SoftTpm::manufacture(&rig.vendor, Template::L2, KeyAlgorithm::Rsa2048, KeyAlgorithm::P256);
     for scheme in [Scheme::Rsassa(Hash::Sha1), Scheme::Rsapss(Hash::Sha1), Scheme::Null] {
         let public = tpm.ak.reshaped(|shape| shape.scheme = scheme).public;
-        attack_begin(&rig, &tpm, |r| *evidence(r).ak_public = public.into(), AK_ALG());
+        rig.attack_begin(&tpm, |r| *evidence(r).ak_public = public.into(), AK_ALG());
     }
 }
 
@@ -266,12 +262,7 @@ fn a40_a_critical_extension_that_is_not_processed() {
             rig.vendor.ek_certificate(&tpm.ek.spki, &content)
         };
         let certificate = made(true);
-        attack_begin(
-            &rig,
-            &tpm,
-            |r| *evidence(r).ek_certificate = certificate.into(),
-            EK_PROFILE(),
-        );
+        rig.attack_begin(&tpm, |r| *evidence(r).ek_certificate = certificate.into(), EK_PROFILE());
     }
 }
 
@@ -287,12 +278,7 @@ fn a47_an_extended_key_usage_that_is_empty() {
             ..honest.clone()
         };
         let certificate = rig.vendor.ek_certificate(&tpm.ek.spki, &content);
-        attack_begin(
-            &rig,
-            &tpm,
-            |r| *evidence(r).ek_certificate = certificate.into(),
-            EK_PROFILE(),
-        );
+        rig.attack_begin(&tpm, |r| *evidence(r).ek_certificate = certificate.into(), EK_PROFILE());
     }
     assert_eq!(honest.extended_key_usage, Some(vec![EK_CERTIFICATE.to_owned()]));
 }
@@ -345,8 +331,7 @@ fn k04_the_ak_is_the_endorsement_key() {
     tpm.ek = SoftEk::with_key(Template::L2, key.clone());
     tpm.ek_certificate = rig.vendor.ek_certificate(&tpm.ek.spki, &EkContent::honest(&key));
     let twin = SoftKey::from_secret(tpm.ak.shape.clone(), device_kit::keys::Secret::OpenSsl(key));
-    attack_begin(
-        &rig,
+    rig.attack_begin(
         &tpm,
         |r| *evidence(r).ak_public = twin.public.into(),
         Verdict::of(ProblemCode::KeyRejected, "KEY_REJECTED"),
@@ -370,14 +355,12 @@ fn a34_sizes_that_are_not_on_the_list() {
         .concat()
     };
     let short = rsa(1024).rsa().unwrap().n().to_vec();
-    attack_begin(
-        &rig,
+    rig.attack_begin(
         &tpm,
         |r| *evidence(r).ak_public = public_of(1024, &short).into(),
         AK_ALG(),
     );
-    attack_begin(
-        &rig,
+    rig.attack_begin(
         &tpm,
         |r| *evidence(r).ak_public = public_of(2048, &short).into(),
         AK_ALG(),

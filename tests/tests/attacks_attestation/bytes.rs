@@ -4,11 +4,11 @@ use attest::KeyAlgorithm;
 use device_kit::endorsement::Template;
 use device_kit::rig::Rig;
 use device_kit::soft_tpm::SoftTpm;
-use device_kit::trial::Verdict;
+use device_kit::trial::{Verdict, evidence, fresh_name};
 use wire::enrollment::{ActivationRequest, EnrollmentRequest};
 use wire::problem::ProblemCode;
 
-use crate::{evidence, fresh_name, house};
+use crate::house;
 
 const MALFORMED: fn() -> Verdict = || Verdict::of(ProblemCode::Malformed, "MALFORMED");
 

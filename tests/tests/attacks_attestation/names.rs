@@ -2,10 +2,10 @@
 
 use device_kit::rig::Rig;
 use device_kit::soft_tpm::SoftTpm;
-use device_kit::trial::{Verdict, activate_raw, outsider_sees};
+use device_kit::trial::{Verdict, activate_raw, evidence, fresh_name, outsider_sees};
 use wire::problem::ProblemCode;
 
-use crate::{fresh_name, house};
+use crate::house;
 
 /// The device claims `claim`: refused at the answer. Claiming its own name, or none, it is served.
 fn claims(rig: &Rig, tpm: &SoftTpm, own: &str, claim: &str, verdict: Verdict) {
@@ -151,7 +151,7 @@ fn a_failure_at_either_call_looks_the_same() {
     let tpm = SoftTpm::p256(&rig.vendor);
     let client = rig.client();
     let mut bad = tpm.request("device-ldevid", None, None);
-    *crate::evidence(&mut bad).ak_public = tpm.identity.public.clone().into();
+    *evidence(&mut bad).ak_public = tpm.identity.public.clone().into();
     let first = client.post_raw(
         "/v1/enrollments",
         "application/json",

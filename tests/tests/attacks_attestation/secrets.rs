@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use device_kit::soft_tpm::SoftTpm;
-use device_kit::trial::{Verdict, shows};
+use device_kit::trial::{Verdict, fresh_name, shows};
 
-use crate::{attack_activation, fresh_name, house};
+use crate::house;
 
 /// Wrong secrets of every length.
 #[test]
@@ -24,8 +24,7 @@ fn a43_every_wrong_secret_is_refused_alike() {
     ];
     for change in changes {
         let tpm = SoftTpm::p256(&rig.vendor);
-        attack_activation(
-            &rig,
+        rig.attack_activation(
             &tpm,
             |_, answer| change(&mut answer.secret.0),
             Verdict::attestation("ACT_SECRET"),

@@ -1,0 +1,53 @@
+//! D02–D06, D14, L01, P10, P13–P15: attacks on the service itself. No 500, no panic, nothing stored, and the next
+//! honest device is served.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod bombs;
+mod floods;
+mod json;
+mod paths;
+mod secrets;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use device_kit::rig::Rig;
+use device_kit::soft_tpm::SoftTpm;
+use device_kit::trial::fresh_name;
+
+fn house() -> MutexGuard<'static, Rig> {
+    static HOUSE: OnceLock<Mutex<Rig>> = OnceLock::new();
+    HOUSE
+        .get_or_init(|| Mutex::new(Rig::running()))
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An honest device is served.
+fn serves(rig: &Rig) {
+    let tpm = SoftTpm::p256(&rig.vendor);
+    rig.allow(&fresh_name(), &tpm);
+    rig.client()
+        .enroll(&tpm, &tpm.request("device-ldevid", None, None))
+        .expect("an honest device is served");
+}
+
+/// No request of this server ended in a panic or in an answer of 500.
+fn sound(rig: &Rig) {
+    let log = rig.log();
+    assert!(!log.contains("panic"), "{log}");
+    assert!(!log.contains("defect"), "{log}");
+}
+
+/// Resident memory of the server in KiB.
+fn resident(rig: &Rig) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .expect("VmRSS")
+}
