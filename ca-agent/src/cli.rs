@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wire::Exit;
 
 use crate::tpm::{EkChoice, KeyAlg, Tcti};
 
@@ -12,9 +13,7 @@ use crate::tpm::{EkChoice, KeyAlg, Tcti};
     name = "ca-agent",
     version,
     propagate_version = true,
-    after_help = "\
-Exit codes: 0 done or yes · 1 other failure · 2 usage or configuration · 3 the answer is no · 4 not found · 5 conflict
-            6 not allowed · 7 try again"
+    after_help = exit_codes()
 )]
 pub struct Cli {
     /// How the TPM is reached: device:/dev/tpmrm0, swtpm:host=127.0.0.1,port=2321, tabrmd:bus_type=system.
@@ -40,6 +39,12 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The ones this program ends with.
+fn exit_codes() -> String {
+    let ours = Exit::ALL.into_iter().filter(|e| e.code() <= Exit::TryAgain.code());
+    Exit::table(&ours.collect::<Vec<_>>())
 }
 
 /// How data is printed.

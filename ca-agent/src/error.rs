@@ -1,12 +1,13 @@
 //! Everything that can go wrong, and what is said about it.
 
-use std::time::Duration;
+use wire::Exit;
 
 use crate::received::Unacceptable;
-use crate::report::{Exit, Report};
+use crate::report::Report;
 use crate::server::ServerError;
 use crate::state::StateError;
 use crate::tpm::{Lockout, NotATcti, TpmError};
+use crate::words;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,38 +69,26 @@ impl AgentError {
             Self::Tpm(error) => tpm(error),
             Self::Server(error) => error.report(),
             Self::State(error) => error.report(),
-            Self::Received(error) => Report::new("E-RECEIVED", Exit::Failure, error.to_string())
+            Self::Received(error) => Report::new("E-RECEIVED", Exit::Failed, error.to_string())
                 .because("what the server sent is not a certificate for these keys below the pinned root")
                 .fix("show this to the operator of the CA; nothing was stored"),
             Self::Usage { message, fix } => Report::new("E-USAGE", Exit::Usage, message).fix(fix),
             Self::Pinned { found } => Report::new("E-ROOT-PINNED", Exit::NotAllowed, self.to_string())
                 .because(format!("root.pem in it has SHA-256 {found}"))
                 .fix("if this device shall have an identity of another CA too: use another --state-dir"),
-            Self::Void => Report::new("E-CHALLENGE-VOID", Exit::Again, self.to_string())
+            Self::Void => Report::new("E-CHALLENGE-VOID", Exit::TryAgain, self.to_string())
                 .fix("run the same command again; if it comes back, show the CA's log to its operator"),
-            Self::Output(error) => Report::new("E-OUTPUT", Exit::Failure, error.to_string()),
+            Self::Output(error) => Report::new("E-OUTPUT", Exit::Failed, error.to_string()),
             Self::No => Report::new("E-NO", Exit::No, "the answer is no"),
             Self::NotFound(what) => Report::new("E-NOT-FOUND", Exit::NotFound, what),
         }
     }
 }
 
-/// `1 h 48 min`, `45 s`.
-#[must_use]
-pub fn in_words(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
-}
-
 fn tpm(error: &TpmError) -> Report {
     let report = |code: &str, exit: Exit| Report::new(code, exit, error.to_string());
     match error {
-        TpmError::Absent { path } => report("E-TPM-ABSENT", Exit::Failure)
+        TpmError::Absent { path } => report("E-TPM-ABSENT", Exit::Failed)
             .because("the kernel offers no such device")
             .fix("switch the TPM on in the firmware set-up; a virtual machine needs a vTPM")
             .fix("for a software TPM: --tcti swtpm:host=127.0.0.1,port=2321")
@@ -107,32 +96,32 @@ fn tpm(error: &TpmError) -> Report {
         TpmError::Permission { path } => report("E-TPM-PERMISSION", Exit::NotAllowed)
             .because(format!("{} belongs to root and the group tss", path.display()))
             .fix("usermod -aG tss USER, then log in again; or run as the agent's user"),
-        TpmError::Busy { path, holders } => report("E-TPM-BUSY", Exit::Again)
+        TpmError::Busy { path, holders } => report("E-TPM-BUSY", Exit::TryAgain)
             .because(if holders.is_empty() {
                 format!("{} takes one program at a time", path.display())
             } else {
                 format!("held by {}", holders.join(", "))
             })
             .fix("use --tcti device:/dev/tpmrm0, which many programs can share; or wait for the other one"),
-        TpmError::NotReached { tcti, .. } => report("E-TPM-ABSENT", Exit::Failure)
+        TpmError::NotReached { tcti, .. } => report("E-TPM-ABSENT", Exit::Failed)
             .because(format!("nothing that speaks TPM answers at {tcti}"))
             .fix("start the TPM or its emulator, or name another one with --tcti"),
-        TpmError::Silent { .. } => report("E-TPM-BUSY", Exit::Again)
+        TpmError::Silent { .. } => report("E-TPM-BUSY", Exit::TryAgain)
             .because("a command was sent and never answered")
             .fix("try again; if it stays silent, restart the machine"),
         TpmError::Lockout(lockout) => tpm_lockout(error, lockout),
         TpmError::Authorisation { .. } => report("E-TPM-AUTH-SET", Exit::NotAllowed)
             .because("somebody set a password on the owner or the endorsement hierarchy")
             .fix("--owner-auth-file FILE and --endorsement-auth-file FILE with the passwords that were set"),
-        TpmError::Memory { what, .. } => report("E-TPM-MEMORY", Exit::Again)
+        TpmError::Memory { what, .. } => report("E-TPM-MEMORY", Exit::TryAgain)
             .because(format!("another program left an {what} in the TPM"))
             .fix("use --tcti device:/dev/tpmrm0, where the kernel keeps programs apart")
             .fix("or free what was left: tpm2_flushcontext -t, tpm2_flushcontext -l"),
-        TpmError::FailureMode { .. } => report("E-TPM-FAILURE", Exit::Failure)
+        TpmError::FailureMode { .. } => report("E-TPM-FAILURE", Exit::Failed)
             .because("its self-test failed, or no TPM2_Startup was sent")
             .fix("restart the machine; if it comes back, the TPM is broken"),
-        TpmError::Later { .. } => report("E-TPM-BUSY", Exit::Again).fix("try again in a moment"),
-        TpmError::Unsupported { .. } => report("E-TPM-UNSUPPORTED", Exit::Failure)
+        TpmError::Later { .. } => report("E-TPM-BUSY", Exit::TryAgain).fix("try again in a moment"),
+        TpmError::Unsupported { .. } => report("E-TPM-UNSUPPORTED", Exit::Failed)
             .because("not every TPM has every curve, key size and hash")
             .fix("choose another with --key-alg, --ak-alg or --ek; p-256 and rsa-2048 are everywhere"),
         TpmError::NoEkCertificate { .. } => report("E-TPM-NO-EK-CERT", Exit::No)
@@ -145,19 +134,19 @@ fn tpm(error: &TpmError) -> Report {
         TpmError::HandleTaken { .. } => report("E-TPM-HANDLE-TAKEN", Exit::Conflict)
             .because("the maker of the device, or another program, put a key there")
             .fix("place ours elsewhere: --persistent HANDLE for the identity key, --ak-handle HANDLE for the AK"),
-        TpmError::KeyGone { .. } => report("E-TPM-KEY-GONE", Exit::Failure)
+        TpmError::KeyGone { .. } => report("E-TPM-KEY-GONE", Exit::Failed)
             .because("the TPM was cleared, or this is another TPM than the one the state directory belongs to")
             .fix("enroll again with a new --state-dir; the operator of the CA must release the old identity"),
         TpmError::Malformed { .. } => {
-            report("E-TPM-MALFORMED", Exit::Failure).because("the bytes are not the structure that TPM 2.0 gives them")
+            report("E-TPM-MALFORMED", Exit::Failed).because("the bytes are not the structure that TPM 2.0 gives them")
         }
-        TpmError::Response { .. } => report("E-TPM-RESPONSE", Exit::Failure)
+        TpmError::Response { .. } => report("E-TPM-RESPONSE", Exit::Failed)
             .fix("tpm2_rc_decode CODE says more; ca-agent doctor looks for the usual causes"),
     }
 }
 
 fn tpm_lockout(error: &TpmError, lockout: &Lockout) -> Report {
-    let report = Report::new("E-TPM-LOCKOUT", Exit::Again, error.to_string());
+    let report = Report::new("E-TPM-LOCKOUT", Exit::TryAgain, error.to_string());
     let report = if lockout.interval.is_zero() {
         report
             .because(format!(
@@ -170,7 +159,7 @@ fn tpm_lockout(error: &TpmError, lockout: &Lockout) -> Report {
             "{} of {} tries used; the TPM forgives one try every {} (TPM_RC_LOCKOUT)",
             lockout.tries,
             lockout.limit,
-            in_words(lockout.interval)
+            words::span(lockout.interval)
         ))
     };
     let report = match lockout.next_try_in().filter(|t| !t.is_zero()) {
@@ -179,7 +168,7 @@ fn tpm_lockout(error: &TpmError, lockout: &Lockout) -> Report {
             let at = at.map(|t| t.strftime("%H:%M").to_string()).unwrap_or_default();
             report.when(format!(
                 "first try possible at {at} (in {}), without anyone doing anything",
-                in_words(wait)
+                words::span(wait)
             ))
         }
         None => report,
@@ -192,19 +181,7 @@ fn tpm_lockout(error: &TpmError, lockout: &Lockout) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_said_as_people_say_them() {
-        for (seconds, words) in [
-            (0, "0 s"),
-            (59, "59 s"),
-            (600, "10 min"),
-            (6480, "1 h 48 min"),
-            (180_000, "2 d 2 h"),
-        ] {
-            assert_eq!(in_words(Duration::from_secs(seconds)), words);
-        }
-    }
+    use std::time::Duration;
 
     #[test]
     fn a_lockout_says_when() {
@@ -215,7 +192,7 @@ mod tests {
             interval: Duration::from_secs(7200),
         }));
         let report = error.report();
-        assert_eq!(report.exit, Exit::Again);
+        assert_eq!(report.exit, Exit::TryAgain);
         let text = report.to_string();
         assert!(text.starts_with("error[E-TPM-LOCKOUT]: "), "{text}");
         assert!(

@@ -14,3 +14,4 @@ pub mod report;
 pub mod server;
 pub mod state;
 pub mod tpm;
+pub mod words;

@@ -3,34 +3,7 @@
 use core::fmt::Write as _;
 
 use serde::Serialize;
-
-/// Exit codes, the same for every command of the house.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done, or the answer is yes.
-    Done = 0,
-    /// Other failure.
-    Failure = 1,
-    /// Usage or configuration.
-    Usage = 2,
-    /// The answer is no.
-    No = 3,
-    /// Not found.
-    NotFound = 4,
-    /// Conflict.
-    Conflict = 5,
-    /// Not allowed.
-    NotAllowed = 6,
-    /// Try again.
-    Again = 7,
-}
-
-impl Serialize for Exit {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(*self as u8)
-    }
-}
+use wire::Exit;
 
 /// One failure, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -130,7 +103,7 @@ mod tests {
 
     #[test]
     fn reports_read_like_the_documented_ones() {
-        let report = Report::new("E-TPM-LOCKOUT", Exit::Again, "the TPM refuses")
+        let report = Report::new("E-TPM-LOCKOUT", Exit::TryAgain, "the TPM refuses")
             .because("10 of 10 tries used")
             .when("in 2 h")
             .fix("wait")

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wire::{Bytes, EnrollmentId};
+use wire::{Bytes, EnrollmentId, Exit};
 
-use crate::report::{Exit, Report};
+use crate::report::Report;
 use crate::tpm::{Role, StoredKey, Tss2Key};
 
 /// The state directory cannot be used.
@@ -48,12 +48,12 @@ impl StateError {
                 Report::new("E-STATE", Exit::NotAllowed, self.to_string())
                     .fix("run this as the agent's user, or name another --state-dir")
             }
-            Self::Io { .. } => Report::new("E-STATE", Exit::Failure, self.to_string())
+            Self::Io { .. } => Report::new("E-STATE", Exit::Failed, self.to_string())
                 .fix("look at the disk; nothing was lost: run the same command again"),
-            Self::Locked { .. } => Report::new("E-STATE-LOCKED", Exit::Again, self.to_string())
+            Self::Locked { .. } => Report::new("E-STATE-LOCKED", Exit::TryAgain, self.to_string())
                 .because("two at once would each make keys, and one would lose those its certificate is for")
                 .fix("wait until it is done"),
-            Self::Damaged { .. } => Report::new("E-STATE", Exit::Failure, self.to_string())
+            Self::Damaged { .. } => Report::new("E-STATE", Exit::Failed, self.to_string())
                 .because("somebody else wrote to it, or the disk is broken")
                 .fix("restore it from a backup, or enroll again with a new --state-dir"),
         }
@@ -373,7 +373,7 @@ mod tests {
         let first = State::open(dir.path()).unwrap();
         let second = State::open(dir.path()).unwrap_err();
         assert!(matches!(&second, StateError::Locked { .. }));
-        assert_eq!(second.report().exit, Exit::Again);
+        assert_eq!(second.report().exit, Exit::TryAgain);
         // Whoever only looks is not kept out, and keeps nobody out.
         assert_eq!(State::look(dir.path()).journal().unwrap(), None);
         drop(first);

@@ -12,7 +12,7 @@ use ureq::Body;
 use ureq::http::{Response, StatusCode};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
-use wire::problem::{Problem, ProblemCode};
+use wire::problem::Problem;
 
 use crate::cli::Admin;
 use crate::exit::{Exit, Failure};
@@ -112,21 +112,15 @@ fn unreachable_server(socket: &Path, error: &ureq::Error) -> Failure {
 }
 
 fn refused(problem: &Problem) -> Failure {
-    let exit = match problem.code {
-        ProblemCode::NotFound => Exit::NotFound,
-        ProblemCode::IdentityConflict | ProblemCode::StateConflict => Exit::Conflict,
-        ProblemCode::Forbidden => Exit::NotAllowed,
-        ProblemCode::SignerUnavailable | ProblemCode::StorageUnavailable | ProblemCode::RateLimited => Exit::TryAgain,
-        ProblemCode::Malformed | ProblemCode::ProfileViolation | ProblemCode::PayloadTooLarge => Exit::Usage,
-        ProblemCode::AttestationRejected | ProblemCode::PolicyDenied => Exit::No,
-        _ => Exit::Failed,
-    };
     let detail = problem
         .detail
         .as_deref()
         .map(|d| format!(": {}", crate::output::clean(d)))
         .unwrap_or_default();
-    Failure::new(exit, format!("{}{detail}", crate::output::clean(&problem.title)))
+    Failure::new(
+        problem.code.into(),
+        format!("{}{detail}", crate::output::clean(&problem.title)),
+    )
 }
 
 /// Connects every request to one Unix socket, whatever its URL says.

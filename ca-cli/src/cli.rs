@@ -4,19 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::exit::Exit;
 use crate::output::{Format, Style};
 use crate::words;
 
-/// Exit codes, printed under every help text.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0 done or yes     1 other failure   2 usage or configuration
-  3 the answer is no   4 not found    5 conflict    6 not allowed
-  7 try again       9 stopped, or a prompt would be needed";
+/// Exit codes, printed under the help text: every one but those of bulk work and of the server.
+fn exit_codes() -> String {
+    let ours = Exit::ALL
+        .into_iter()
+        .filter(|e| !matches!(e, Exit::Partly | Exit::Refuses));
+    Exit::table(&ours.collect::<Vec<_>>())
+}
 
 /// Holdfast for people: rehearsals, devices, verification.
 #[derive(Parser)]
-#[command(name = "ca-cli", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "ca-cli", version, after_help = exit_codes(), propagate_version = true)]
 pub(crate) struct Cli {
     /// How to print data.
     #[arg(

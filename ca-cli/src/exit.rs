@@ -1,38 +1,8 @@
-//! Exit codes, and errors as people see them.
+//! Errors as people see them.
 
-use std::process::ExitCode;
+pub(crate) use wire::Exit;
 
 use crate::output::{ascii, clean, utf8};
-
-/// Exit codes of every command; `ca-cli help` ends with this table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Exit {
-    /// Done, or the answer is yes.
-    Done = 0,
-    /// Failed for a reason below no other number.
-    Failed = 1,
-    /// Usage or configuration.
-    Usage = 2,
-    /// The answer is no.
-    No = 3,
-    /// Not found.
-    NotFound = 4,
-    /// Conflict.
-    Conflict = 5,
-    /// Not allowed.
-    NotAllowed = 6,
-    /// Try again.
-    TryAgain = 7,
-    /// Stopped, or a prompt would be needed.
-    Stopped = 9,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
-    }
-}
 
 /// An error with its exit code and the next step.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use wire::Exit;
 
 use crate::config::Config;
 use crate::flow::recover::{Which, recover};
@@ -15,10 +16,8 @@ use crate::jobs::Jobs;
 use crate::process;
 
 /// The online certificate authority of Holdfast.
-///
-/// Exit codes: 0 done, 1 other failure, 2 usage or configuration, 7 try again, 78 refuses to start.
 #[derive(Debug, clap::Parser)]
-#[command(version)]
+#[command(version, after_help = exit_codes())]
 pub struct Cli {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "CA_SERVER_CONFIG")]
@@ -28,6 +27,11 @@ pub struct Cli {
     check: bool,
 }
 
+/// The ones this program ends with.
+fn exit_codes() -> String {
+    Exit::table(&[Exit::Done, Exit::Failed, Exit::Usage, Exit::TryAgain, Exit::Refuses])
+}
+
 /// Run. Standard output gets one line when the server listens, or the findings of `--check`; standard error the log.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
@@ -35,7 +39,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "ca-server: {error}");
-            ExitCode::from(error.exit_code())
+            error.exit().into()
         }
     }
 }

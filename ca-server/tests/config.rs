@@ -75,7 +75,7 @@ fn load(ca: &Ca, text: &str) -> Result<Config, (String, u8)> {
         let shown = error
             .to_string()
             .replace(&format!("{}/", ca.directory.path().display()), "");
-        (shown, error.exit_code())
+        (shown, error.exit().code())
     })
 }
 
@@ -406,5 +406,5 @@ fn own_profiles_and_rules_are_read_and_their_mistakes_shown() {
 fn a_file_that_is_not_there_is_said_so() {
     let error = Config::load(std::path::Path::new("no/such/server.toml")).err().unwrap();
     assert!(error.to_string().starts_with("no/such/server.toml: cannot be read"));
-    assert_eq!(error.exit_code(), 2);
+    assert_eq!(error.exit().code(), 2);
 }

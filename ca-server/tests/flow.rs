@@ -739,7 +739,7 @@ fn without_an_audit_record_there_is_no_answer() {
 
     let mut parts = ca.parts(&store);
     parts.audit = ca_server::house::AuditFile::new(ca.path("no-such-directory/audit.jsonl"));
-    assert_eq!(ca.refused(parts).exit_code(), 78);
+    assert_eq!(ca.refused(parts).exit().code(), 78);
 }
 
 #[test]
@@ -811,18 +811,22 @@ fn the_house_refuses_to_stand_on_wrong_ground() {
     // F14: the clock stands two years before the newest record.
     let now = ca.hands.now();
     ca.hands.set(now - 2 * 365 * 86_400);
-    assert_eq!(ca.refused(ca.parts(&store)).exit_code(), 78);
+    assert_eq!(ca.refused(ca.parts(&store)).exit().code(), 78);
     ca.hands.set(now);
 
     let mut parts = ca.parts(&store);
     parts.key = Arc::clone(&Ca::rehearse().key) as Arc<dyn issuance::CaKey>;
-    assert_eq!(ca.refused(parts).exit_code(), 78, "another key than the certificate's");
+    assert_eq!(
+        ca.refused(parts).exit().code(),
+        78,
+        "another key than the certificate's"
+    );
 
     ca.key.set(Mood::Corrupt);
-    assert_eq!(ca.refused(ca.parts(&store)).exit_code(), 78, "wrong signatures");
+    assert_eq!(ca.refused(ca.parts(&store)).exit().code(), 78, "wrong signatures");
     ca.key.set(Mood::Away);
     assert_eq!(
-        ca.refused(ca.parts(&store)).exit_code(),
+        ca.refused(ca.parts(&store)).exit().code(),
         7,
         "an HSM that is away may come back"
     );
@@ -836,7 +840,7 @@ fn the_house_refuses_to_stand_on_wrong_ground() {
         }
     }
     parts.entropy = Box::new(Dead);
-    assert_eq!(ca.refused(parts).exit_code(), 78, "no randomness");
+    assert_eq!(ca.refused(parts).exit().code(), 78, "no randomness");
     assert!(House::new(ca.parts(&store)).is_ok());
 }
 

@@ -3,11 +3,12 @@
 use openssl::asn1::Asn1Time;
 use openssl::x509::X509;
 
-use super::{Said, date};
+use super::Said;
 use crate::cli::{CertCommand, Cli};
 use crate::error::AgentError;
 use crate::received::binding_in;
 use crate::state::{State, StateError};
+use crate::words::date;
 
 /// The certificates a device may have, and what they are called.
 const FILES: [(&str, &str); 2] = [("identity", "cert.pem"), ("attestation", "ak-cert.pem")];

@@ -2,14 +2,16 @@
 
 use openssl::x509::X509;
 use serde::Serialize;
+use wire::Exit;
 
-use super::{Said, cert, clean, date, open};
+use super::{Said, cert, open};
 use crate::cli::Cli;
 use crate::error::AgentError;
-use crate::report::{Exit, Report};
+use crate::report::Report;
 use crate::server::Server;
 use crate::state::State;
 use crate::tpm::{EkChoice, Role};
+use crate::words::{clean, date};
 
 /// Clocks may differ by this much, seconds.
 const CLOCK_TOLERANCE: i64 = 300;

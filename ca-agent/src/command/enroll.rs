@@ -2,11 +2,12 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Said, clean, open, tell};
+use super::{Said, open, tell};
 use crate::cli::{self, Cli};
 use crate::enroll::{Enrollment, Outcome};
 use crate::error::AgentError;
 use crate::state::{Enrolled, State};
+use crate::words::clean;
 
 pub(super) fn run(cli: &Cli, wanted: &cli::Enroll) -> Result<Said, AgentError> {
     let state = State::open(&cli.state_dir)?;

@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use qrcode::{EcLevel, QrCode};
 
-use super::{Said, clean, open};
+use super::{Said, open};
 use crate::cli::Cli;
 use crate::error::AgentError;
 use crate::tpm::{EkChoice, Endorsement, TpmError, TpmFacts};
+use crate::words::clean;
 
 /// One endorsement, looked at.
 struct Seen {

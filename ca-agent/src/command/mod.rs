@@ -10,11 +10,11 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use serde_json::Value;
+use wire::Exit;
 use zeroize::Zeroizing;
 
 use crate::cli::{Cli, Command, Format};
 use crate::error::AgentError;
-use crate::report::Exit;
 use crate::tpm::{Passwords, Tpm};
 
 /// What a command has to say: for programs and for people.
@@ -60,7 +60,7 @@ pub fn run(cli: Cli) -> ExitCode {
             report.exit
         }
     };
-    ExitCode::from(exit as u8)
+    exit.into()
 }
 
 /// A line on standard error. That nobody reads it must not stop the work.
@@ -108,34 +108,4 @@ fn open(cli: &Cli) -> Result<Tpm, AgentError> {
         endorsement: password(&cli.endorsement_auth_file)?,
     };
     Ok(Tpm::open(&cli.tcti()?, passwords)?)
-}
-
-/// Text from outside, made safe for a terminal.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            c if c.is_control() => '?',
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => '?',
-            c => c,
-        })
-        .collect()
-}
-
-/// `2027-02-20 (in 89 days)`.
-fn date(seconds: i64) -> String {
-    /// 99991231235959Z.
-    const NEVER: i64 = 253_402_300_799;
-    if seconds >= NEVER {
-        return "never".into();
-    }
-    let day = jiff::Timestamp::from_second(seconds)
-        .map(|t| t.strftime("%Y-%m-%d").to_string())
-        .unwrap_or_default();
-    let left = seconds.saturating_sub(jiff::Timestamp::now().as_second());
-    let words = crate::error::in_words(std::time::Duration::from_secs(left.unsigned_abs()));
-    if left >= 0 {
-        format!("{day} (in {words})")
-    } else {
-        format!("{day} ({words} ago)")
-    }
 }

@@ -1,16 +1,18 @@
 //! `ca-agent status`: where this device stands, from its own memory.
 
-use super::{Said, clean, date};
+use wire::Exit;
+
+use super::Said;
 use crate::cli::Cli;
 use crate::error::AgentError;
-use crate::report::Exit;
 use crate::state::State;
+use crate::words::{clean, date};
 
 pub(super) fn run(cli: &Cli, oneline: bool) -> Result<Said, AgentError> {
     let state = State::look(&cli.state_dir);
     let pending = state.journal()?;
     let (word, exit, device, expires) = match (state.enrolled()?, &pending) {
-        (_, Some(_)) => ("unfinished", Exit::Again, None, None),
+        (_, Some(_)) => ("unfinished", Exit::TryAgain, None, None),
         (None, None) => ("not-enrolled", Exit::NotFound, None, None),
         (Some(enrolled), None) => {
             let expires = super::cert::not_after(&state, "cert.pem")?;

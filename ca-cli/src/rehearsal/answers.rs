@@ -72,7 +72,11 @@ impl Answers {
         let bytes = crate::exit::read(path)?;
         let text =
             String::from_utf8(bytes).map_err(|e| Failure::new(Exit::Usage, format!("{}: {e}", path.display())))?;
-        toml::from_str(&text).map_err(|e| Failure::new(Exit::Usage, format!("{}:\n{e}", path.display())))
+        let source = settings::Source {
+            path: path.to_owned(),
+            text,
+        };
+        source.parse().map_err(|e| Failure::new(e.exit(), e.to_string()))
     }
 
     /// Everything that can be said against the answers before anything is made of them.

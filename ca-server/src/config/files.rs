@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use settings::{ConfigError, Source};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::error::Source;
-use super::{ConfigError, SecretSource};
+use super::SecretSource;
 
 /// Largest file that is read: a configuration names keys, certificates and rules, nothing larger.
 const LARGEST: u64 = 16 * 1024 * 1024;

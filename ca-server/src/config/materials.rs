@@ -10,10 +10,10 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::X509;
 use policies::{Mode, PolicySet, Profiles};
+use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::error::Source;
 use super::files::{self, Base};
 use super::{ConfigError, Tls, raw};
 

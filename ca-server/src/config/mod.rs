@@ -1,6 +1,5 @@
 //! `server.toml`: [`raw`] is the file as written, [`Config`] is what may be run.
 
-mod error;
 mod files;
 mod materials;
 mod raw;
@@ -17,11 +16,11 @@ use issuance::Issuer;
 use policies::{PolicySet, Profiles};
 use schema::StoreOptions;
 use serde::Deserialize;
+use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-pub use error::ConfigError;
-use error::Source;
+pub use settings::ConfigError;
 pub use values::{Rate, SecretSource, Span};
 
 /// A configuration whose files were read, parsed and found to fit each other.
@@ -191,7 +190,7 @@ impl Config {
             path: path.to_owned(),
             text,
         };
-        let raw: raw::RawConfig = toml::from_str(&source.text).map_err(|e| source.toml_error(&e))?;
+        let raw: raw::RawConfig = source.parse()?;
         Self::build(&source, raw)
     }
 

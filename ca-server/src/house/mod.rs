@@ -16,6 +16,7 @@ use hsm::HsmError;
 use issuance::{CaKey, Issuer};
 use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
+use wire::Exit;
 
 use crate::config::{Config, Enrollment};
 
@@ -111,12 +112,12 @@ pub enum StartError {
 impl StartError {
     /// Exit code of the process.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(error) => error.exit_code(),
-            Self::Refused(_) => 78,
-            Self::NotNow(_) => 7,
-            Self::Other(_) => 1,
+            Self::Config(error) => error.exit(),
+            Self::Refused(_) => Exit::Refuses,
+            Self::NotNow(_) => Exit::TryAgain,
+            Self::Other(_) => Exit::Failed,
         }
     }
 }

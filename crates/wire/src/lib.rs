@@ -1,4 +1,4 @@
-//! The words both ends of the Holdfast wire speak: REST bodies and problem codes.
+//! The words both ends of the Holdfast wire speak: REST bodies, problem codes, exit codes.
 //!
 //! Nothing here judges anything. Bytes travel as standard base64 with padding ([`Bytes`]); every body refuses
 //! unknown and duplicate fields, so that the two ends never disagree about what was said.
@@ -6,9 +6,11 @@
 pub mod admin;
 mod bytes;
 pub mod enrollment;
+mod exit;
 mod parse;
 pub mod problem;
 
 pub use bytes::Bytes;
 pub use enrollment::EnrollmentId;
+pub use exit::Exit;
 pub use parse::{Malformed, parse};

@@ -1,8 +1,11 @@
-//! What is wrong with a configuration, where, and what to do.
+//! The finding, and the text it points at.
 
-use std::fmt::Write as _;
-use std::ops::Range;
+use core::fmt::Write as _;
+use core::ops::Range;
 use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use wire::Exit;
 
 /// A configuration that cannot be used. Its `Display` names file, line and column, shows the line with a caret, and
 /// says what to do.
@@ -28,14 +31,25 @@ struct Place {
 
 /// The text of a configuration file, for pointing at it.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
+pub struct Source {
+    /// As it is named in errors.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
 }
 
 impl Source {
-    /// An error at `span`.
-    pub(crate) fn error(&self, span: &Range<usize>, message: impl Into<String>) -> ConfigError {
+    /// The text as a `T`, whose unknown keys serde refuses.
+    ///
+    /// # Errors
+    /// [`ConfigError`] at the place the parser stopped.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        toml::from_str(&self.text).map_err(|e| self.toml_error(&e))
+    }
+
+    /// An error at `span`, a range of bytes of the text.
+    #[must_use]
+    pub fn error(&self, span: &Range<usize>, message: impl Into<String>) -> ConfigError {
         ConfigError::from(Finding {
             file: self.path.clone(),
             place: Some(self.place(span)),
@@ -46,7 +60,7 @@ impl Source {
     }
 
     /// What the TOML parser says, in our words where we have better ones.
-    pub(crate) fn toml_error(&self, error: &toml::de::Error) -> ConfigError {
+    fn toml_error(&self, error: &toml::de::Error) -> ConfigError {
         let message = error.message();
         let (message, help) = match unknown_key(message) {
             Some((key, known)) => (format!("unknown key `{key}`"), unknown_key_help(key, &known)),
@@ -90,7 +104,8 @@ impl From<Finding> for ConfigError {
 
 impl ConfigError {
     /// An error about the file as a whole.
-    pub(crate) fn of_file(file: &Path, message: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
         Self::from(Finding {
             file: file.to_owned(),
             place: None,
@@ -100,20 +115,22 @@ impl ConfigError {
         })
     }
 
-    /// Sound, but this server will not run on it.
-    pub(crate) fn refusal(mut self) -> Self {
+    /// Sound, but this program will not run on it.
+    #[must_use]
+    pub fn refusal(mut self) -> Self {
         self.0.refusal = true;
         self
     }
 
-    /// 2 for a configuration that is wrong, 78 for one that is sound but refused.
+    /// [`Exit::Usage`] for a configuration that is wrong, [`Exit::Refuses`] for one that is sound but refused.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        if self.0.refusal { 78 } else { 2 }
+    pub fn exit(&self) -> Exit {
+        if self.0.refusal { Exit::Refuses } else { Exit::Usage }
     }
 
     /// With a line that says what to do.
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help.push(help.into());
         self
     }
@@ -197,4 +214,62 @@ fn unknown_key_help(key: &str, known: &[&str]) -> Vec<String> {
         help.push(keys);
     }
     help
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        server: Option<String>,
+        #[serde(default)]
+        state_dir: String,
+    }
+
+    fn refused(text: &str) -> String {
+        let source = Source {
+            path: "agent.toml".into(),
+            text: text.into(),
+        };
+        let error = source.parse::<Shape>().unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert_eq!(error.clone().refusal().exit(), Exit::Refuses);
+        error.to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_has_a_place_a_caret_and_a_suggestion() {
+        assert_eq!(
+            refused("# a comment\nsevrer = \"x\"\n"),
+            "agent.toml:2:1: unknown key `sevrer`\n  |\n2 | sevrer = \"x\"\n  | ^^^^^^\n  = did you mean `server`?\n  \
+             = keys here: server, state_dir"
+        );
+        assert!(!refused("quite_another = 1\n").contains("did you mean"));
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown_again() {
+        let text = refused("pin = \"1234-5678\"\n");
+        assert!(
+            text.contains("a secret has no place in configuration") && !text.contains("5678"),
+            "{text}"
+        );
+        let text = refused("server = 7 # https://me:hunter2@ca\n");
+        assert!(text.contains("agent.toml:1:10") && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_good_file_is_taken() {
+        let source = Source {
+            path: "agent.toml".into(),
+            text: "server = \"https://ca\"\nstate_dir = \"/x\"\n".into(),
+        };
+        let shape: Shape = source.parse().unwrap();
+        assert_eq!(
+            (shape.server.as_deref(), shape.state_dir.as_str()),
+            (Some("https://ca"), "/x")
+        );
+    }
 }

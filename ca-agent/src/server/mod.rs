@@ -1,0 +1,125 @@
+//! The way to the CA: TLS by the pinned root only, strict bodies, problems in words.
+
+mod error;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use ureq::tls::{Certificate, RootCerts};
+use wire::EnrollmentId;
+use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, EnrollmentState, Issuers};
+
+pub use error::ServerError;
+use line::Line;
+
+/// How often, and after which pause, an activation that is being worked on is asked for.
+const PATIENCE: u32 = 30;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A CA server.
+#[derive(Debug)]
+pub struct Server {
+    line: Line,
+}
+
+impl Server {
+    /// Reach the server at `url`; only certificates below `root` (DER) are believed.
+    ///
+    /// # Errors
+    /// [`ServerError::Url`].
+    pub fn pinned(url: &str, root: &[u8]) -> Result<Self, ServerError> {
+        let root = Certificate::from_der(root).to_owned();
+        let line = Line::to(url, |tls| tls.root_certs(RootCerts::new_with_certs(&[root])))?;
+        Ok(Self { line })
+    }
+
+    /// Ask whoever answers at `url` for the CA's certificates, and believe only the root whose SHA-256 is `pin`.
+    /// Gives the root, DER. Nothing else of that conversation is used.
+    ///
+    /// # Errors
+    /// [`ServerError::WrongRoot`] when it is another.
+    pub fn first_contact(url: &str, pin: &[u8; 32]) -> Result<Vec<u8>, ServerError> {
+        let line = Line::to(url, |tls| tls.disable_verification(true))?;
+        let stranger = Self { line };
+        let issuers = stranger.issuers()?;
+        let root = issuers.chain.last().map(|c| c.0.as_slice()).unwrap_or_default();
+        let found = openssl::sha::sha256(root);
+        if found == *pin && openssl::x509::X509::from_der(root).is_ok() {
+            Ok(root.to_vec())
+        } else {
+            Err(ServerError::WrongRoot {
+                url: stranger.line.base,
+                found: hex::encode(found),
+            })
+        }
+    }
+
+    /// The CA's certificates.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn issuers(&self) -> Result<Issuers, ServerError> {
+        self.line.get("/v1/issuers").map(|(body, _)| body)
+    }
+
+    /// The server's clock (`Date`), seconds since 1970, and ours when it was read.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn clock(&self) -> Result<Option<(i64, i64)>, ServerError> {
+        let (_, date): (Issuers, _) = self.line.get("/v1/issuers")?;
+        let server = date.and_then(|text| jiff::fmt::rfc2822::parse(&text).ok());
+        Ok(server.map(|time| (time.timestamp().as_second(), jiff::Timestamp::now().as_second())))
+    }
+
+    /// `POST /v1/enrollments`.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn begin(&self, request: &EnrollmentRequest) -> Result<EnrollmentChallenge, ServerError> {
+        let body = serialise(request)?;
+        self.line.post("/v1/enrollments", &body)
+    }
+
+    /// `POST /v1/enrollments/{id}/activation` with a body that was serialised before, byte for byte. While another
+    /// server works on the same body, the answer is awaited by asking again.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn activate(&self, id: EnrollmentId, body: &str) -> Result<EnrollmentResult, ServerError> {
+        let path = format!("/v1/enrollments/{id}/activation");
+        for _ in 0..PATIENCE {
+            let result: EnrollmentResult = self.line.post(&path, body)?;
+            if result.state != EnrollmentState::Verifying {
+                return Ok(result);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(ServerError::Unreachable {
+            url: self.line.base.clone(),
+            detail: "it is still working on this enrollment".into(),
+        })
+    }
+
+    /// `GET /v1/enrollments/{id}`.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn enrollment(&self, id: EnrollmentId) -> Result<EnrollmentResult, ServerError> {
+        self.line.get(&format!("/v1/enrollments/{id}")).map(|(body, _)| body)
+    }
+}
+
+/// JSON text of a body.
+///
+/// # Errors
+/// Never for the bodies of this house.
+pub fn serialise(body: &impl Serialize) -> Result<String, ServerError> {
+    serde_json::to_string(body).map_err(|_| ServerError::Url {
+        url: String::new(),
+        detail: "the body cannot be written as JSON",
+    })
+}
