@@ -187,7 +187,7 @@ fn a_server_with_another_seal_key_does_not_know_the_challenge() {
     let (ca, store, house, tpm) = one_device();
     let (challenge, answer) = question(&house, &tpm);
     let mut parts = ca.parts(&store);
-    parts.seal = attest::SealKey::new([8; 32], Vec::new());
+    parts.seal = attest::SealKey::new(&[8; 32], &[]);
     let stranger = House::new(parts).ok().unwrap();
     assert_eq!(reason(&error(activate(&stranger, IP, challenge.id, &answer))), "TICKET");
 }

@@ -116,7 +116,7 @@ fuzz_target!(|bytes: &[u8]| {
         .map(|public| public.name())
         .unwrap_or_default();
     let (attest, signature) = certify(&name, csr);
-    let pending = Pending::open(&SealKey::new(KEY, vec![]), &ID, &TICKET, UnixTime(10)).expect("our own ticket");
+    let pending = Pending::open(&SealKey::new(&KEY, &[]), &ID, &TICKET, UnixTime(10)).expect("our own ticket");
     let answer = Answer {
         secret: SECRET.to_vec(),
         key_public: key_public.to_vec(),

@@ -18,7 +18,7 @@ fn seal(fields: &[u8]) -> Vec<u8> {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let key = SealKey::new(KEY, vec![]);
+    let key = SealKey::new(&KEY, &[]);
     let now = UnixTime(10);
     assert!(
         Pending::open(&key, &ID, bytes, now).is_err(),

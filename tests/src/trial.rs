@@ -231,10 +231,16 @@ impl Rig {
     }
 }
 
-/// Whether one of `secrets` stands in `bytes`: raw, in hex of either case, or in base64. One pass, since tests are
-/// built without optimisation.
+/// Whether one of `secrets` stands in `bytes`: raw, in hex of either case, or in base64.
 #[must_use]
 pub fn shows<S: AsRef<[u8]>>(bytes: &[u8], secrets: &[S]) -> bool {
+    !places(bytes, secrets).is_empty()
+}
+
+/// Where in `bytes` one of `secrets` begins: raw, in hex of either case, or in base64. One pass, since tests are built
+/// without optimisation.
+#[must_use]
+pub fn places<S: AsRef<[u8]>>(bytes: &[u8], secrets: &[S]) -> Vec<usize> {
     use base64::Engine as _;
     let mut forms: Vec<Vec<u8>> = Vec::new();
     for secret in secrets.iter().map(AsRef::as_ref) {
@@ -252,17 +258,18 @@ pub fn shows<S: AsRef<[u8]>>(bytes: &[u8], secrets: &[S]) -> bool {
             *begin = true;
         }
     }
+    let mut found = Vec::new();
     let mut pair = 0_usize;
     for (at, byte) in bytes.iter().enumerate() {
         pair = (pair << 8 | usize::from(*byte)) & 0xffff;
         if begins.get(pair) == Some(&true) {
             let here = bytes.get(at.saturating_sub(1)..).unwrap_or_default();
             if forms.iter().any(|form| here.starts_with(form)) {
-                return true;
+                found.push(at.saturating_sub(1));
             }
         }
     }
-    false
+    found
 }
 
 /// The raw answer to an activation.

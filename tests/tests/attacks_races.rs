@@ -1,4 +1,4 @@
-//! A14, A15, A17, A44: two servers on one PostgreSQL, and what must happen once only.
+//! A14, A15, A17, A44: several servers on one PostgreSQL, or one on SQLite, and what must happen once only.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,15 +19,20 @@ use device_kit::trial::{Verdict, activate_raw, outsider_sees};
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentResult, EnrollmentState, RotEvidence};
 use wire::problem::ProblemCode;
 
-/// One CA, two servers.
+/// One CA, two servers, and a third for races.
 struct Two {
     rig: Rig,
     second: Server,
+    third: Server,
 }
 
 impl Two {
     fn clients(&self) -> [Client; 2] {
         [self.rig.client(), self.second.client()]
+    }
+
+    fn all(&self) -> [Client; 3] {
+        [self.rig.client(), self.second.client(), self.third.client()]
     }
 }
 
@@ -36,8 +41,8 @@ fn house() -> MutexGuard<'static, Two> {
     HOUSE
         .get_or_init(|| {
             let rig = Rig::with(&Wanted::postgres());
-            let second = rig.replica("second");
-            Mutex::new(Two { rig, second })
+            let (second, third) = (rig.replica("second"), rig.replica("third"));
+            Mutex::new(Two { rig, second, third })
         })
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -77,20 +82,22 @@ fn one_of(outcomes: [Outcome; 2]) -> usize {
     winner
 }
 
-/// `count` pairs, four at a time.
-fn pairs(count: usize, clients: &[Client; 2], each: impl Fn(usize, &[Client; 2]) + Sync) {
+/// As many pairs as a race is run for.
+const PAIRS: usize = 200;
+
+/// [`PAIRS`] pairs, four at a time; the halves of each go to neighbouring servers.
+fn pairs(servers: &[Client], each: impl Fn(usize, &[Client; 2]) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            let clients = clients.clone();
-            let (next, each) = (&next, &each);
-            scope.spawn(move || {
+            scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
+                    if number >= PAIRS {
                         return;
                     }
-                    each(number, &clients);
+                    let server = |number: usize| servers[number % servers.len()].clone();
+                    each(number, &[server(number), server(number + 1)]);
                 }
             });
         }
@@ -136,11 +143,9 @@ fn a14_another_tpm_for_a_name_that_is_bound() {
     assert_eq!(again.device, "A14");
 }
 
-#[test]
-fn a15_two_tpms_race_for_one_name() {
-    let two = house();
-    let rig = &two.rig;
-    pairs(100, &two.clients(), |number, clients| {
+/// Two TPMs, one name.
+fn race_for_a_name(rig: &Rig, servers: &[Client]) {
+    pairs(servers, |number, clients| {
         let name = format!("A15-name-{number}");
         rig.expect_device(&name);
         let tpms = [SoftTpm::p256(&rig.vendor), SoftTpm::p256(&rig.vendor)];
@@ -152,11 +157,9 @@ fn a15_two_tpms_race_for_one_name() {
     });
 }
 
-#[test]
-fn a15_two_keys_of_one_tpm_race_for_one_identity() {
-    let two = house();
-    let rig = &two.rig;
-    pairs(100, &two.clients(), |number, clients| {
+/// One TPM, two identity keys.
+fn race_for_an_identity(rig: &Rig, servers: &[Client]) {
+    pairs(servers, |number, clients| {
         let name = format!("A15-key-{number}");
         let one = SoftTpm::p256(&rig.vendor);
         rig.allow(&name, &one);
@@ -179,11 +182,8 @@ fn a15_two_keys_of_one_tpm_race_for_one_identity() {
 }
 
 /// One TPM under two open names: it becomes one of them.
-#[test]
-fn a15_one_tpm_races_for_two_names() {
-    let two = house();
-    let rig = &two.rig;
-    pairs(50, &two.clients(), |number, clients| {
+fn race_for_two_names(rig: &Rig, servers: &[Client]) {
+    pairs(servers, |number, clients| {
         let names = [format!("A15-one-{number}"), format!("A15-two-{number}")];
         rig.expect_device(&names[0]);
         rig.expect_device(&names[1]);
@@ -202,6 +202,34 @@ fn a15_one_tpm_races_for_two_names() {
         assert_eq!(bound.iter().filter(|b| **b).count(), 1);
         assert!(bound[served[0]]);
     });
+}
+
+#[test]
+fn a15_two_tpms_race_for_one_name() {
+    let two = house();
+    race_for_a_name(&two.rig, &two.all());
+}
+
+#[test]
+fn a15_two_keys_of_one_tpm_race_for_one_identity() {
+    let two = house();
+    race_for_an_identity(&two.rig, &two.all());
+}
+
+#[test]
+fn a15_one_tpm_races_for_two_names() {
+    let two = house();
+    race_for_two_names(&two.rig, &two.all());
+}
+
+/// The same races on the engine of one server.
+#[test]
+fn a15_all_races_on_sqlite() {
+    let rig = Rig::running();
+    let servers = [rig.client()];
+    race_for_a_name(&rig, &servers);
+    race_for_an_identity(&rig, &servers);
+    race_for_two_names(&rig, &servers);
 }
 
 /// What an activation may answer while its twins run: done, or under way.

@@ -54,7 +54,7 @@ fn enroll(tpm: &SoftTpm, anchors: &Anchors) -> VerifiedBinding {
         .and_then(|e| e.verify(anchors, NOW))
         .expect("an honest device");
     let (challenge, pending) = endorsed.challenge(context, &mut Os).expect("a challenge");
-    let key = SealKey::new([1; 32], Vec::new());
+    let key = SealKey::new(&[1; 32], &[]);
     let ticket = pending.seal(&key, &mut Os).expect("a ticket");
     let challenge = EnrollmentChallenge {
         id: EnrollmentId([7; 16]),

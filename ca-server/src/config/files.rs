@@ -169,7 +169,9 @@ fn open(source: &Source, span: &Range<usize>, path: &Path) -> Result<std::fs::Fi
 }
 
 fn slurp(source: &Source, span: &Range<usize>, path: &Path, file: std::fs::File) -> Result<Vec<u8>, ConfigError> {
-    let mut bytes = Vec::new();
+    // Room for all of it from the start: a buffer that grows leaves pieces of a secret behind.
+    let size = file.metadata().map_or(0, |metadata| metadata.len()).min(LARGEST);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     file.take(LARGEST + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| source.error(span, format!("{}: {e}", path.display())))?;

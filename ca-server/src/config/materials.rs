@@ -196,18 +196,20 @@ pub(super) fn policy(
 
 pub(super) fn seal(source: &Source, base: &Base, raw: &raw::RawEnrollment) -> Result<SealKey, ConfigError> {
     let current = seal_key(source, base, &raw.seal_key_file)?;
-    let mut previous = Vec::new();
-    for path in &raw.previous {
-        previous.push(*seal_key(source, base, path)?);
-    }
-    Ok(SealKey::new(*current, previous))
+    let previous = raw
+        .previous
+        .iter()
+        .map(|path| seal_key(source, base, path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let previous: Vec<&[u8; 32]> = previous.iter().map(|key| &***key).collect();
+    Ok(SealKey::new(&current, &previous))
 }
 
 fn seal_key(
     source: &Source,
     base: &Base,
     path: &Spanned<std::path::PathBuf>,
-) -> Result<Zeroizing<[u8; 32]>, ConfigError> {
+) -> Result<Box<Zeroizing<[u8; 32]>>, ConfigError> {
     let span = path.span();
     let full = base.resolve(path.get_ref());
     let wrong = |message: String| {
@@ -220,9 +222,11 @@ fn seal_key(
         return Err(wrong(format!("{}: no such file", full.display())));
     }
     let bytes = files::read_secret(source, &span, &full)?;
-    let mut key = Zeroizing::new([0; 32]);
+    // Boxed: what is moved on is where it is, and not the key.
+    let mut key = Box::new(Zeroizing::new([0; 32]));
     let digits = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    hex::decode_to_slice(digits, key.as_mut()).map_err(|_| wrong(format!("{}: not 64 hex digits", full.display())))?;
+    hex::decode_to_slice(digits, key.as_mut_slice())
+        .map_err(|_| wrong(format!("{}: not 64 hex digits", full.display())))?;
     Ok(key)
 }
 

@@ -105,18 +105,40 @@ mod tests {
         assert_eq!(Watched::new(Same(7)).fill(&mut [0; 32]), Err(EntropyError));
     }
 
+    /// As many draws as 10^5 challenges make: none repeats, every bit is fair, every byte as frequent as every other.
     #[test]
-    fn a_healthy_source_passes_a_hundred_thousand_draws_without_a_repeat() {
-        let mut watched = Watched::new(OsEntropy);
-        let mut seen = std::collections::HashSet::new();
-        let mut ones = 0_u64;
-        for _ in 0..100_000 {
-            let mut nonce = [0; 32];
-            watched.fill(&mut nonce).unwrap();
-            ones += nonce.iter().map(|b| u64::from(b.count_ones())).sum::<u64>();
-            assert!(seen.insert(nonce));
+    fn a18_the_draws_of_a_hundred_thousand_challenges() {
+        const CHALLENGES: usize = 100_000;
+        let source = SharedEntropy::new(Box::new(Watched::new(OsEntropy)));
+        let mut seen = std::collections::HashSet::with_capacity(2 * CHALLENGES);
+        // How often each byte stands at each place of a draw.
+        let mut counts = vec![[0_u32; 256]; 32];
+        for _ in 0..2 * CHALLENGES {
+            // Secret, or nonce.
+            let mut draw = [0; 32];
+            source.lease().fill(&mut draw).unwrap();
+            for (place, byte) in counts.iter_mut().zip(draw) {
+                place[usize::from(byte)] += 1;
+            }
+            assert!(seen.insert(draw), "a draw came twice");
         }
-        // 25.6 million bits: mean 12.8 million, standard deviation 2530; eight deviations.
-        assert!(ones.abs_diff(12_800_000) < 20_240, "{ones} ones");
+        // Each bit is one in half of 200 000 draws: standard deviation 224; eight of them.
+        for (place, counts) in counts.iter().enumerate() {
+            for bit in 0..8 {
+                let ones: u32 = counts
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(byte, count)| (byte >> bit & 1 == 1).then_some(count))
+                    .sum();
+                assert!(ones.abs_diff(100_000) < 8 * 224, "place {place}, bit {bit}: {ones}");
+            }
+        }
+        // Chi-square over all bytes: 255 degrees of freedom, mean 255, standard deviation 22.6; eight of them, both ways.
+        let expected = 200_000.0 * 32.0 / 256.0;
+        let chi: f64 = (0..256)
+            .map(|byte| f64::from(counts.iter().map(|place| place[byte]).sum::<u32>()) - expected)
+            .map(|off| off * off / expected)
+            .sum();
+        assert!((74.0..436.0).contains(&chi), "chi-square {chi}");
     }
 }

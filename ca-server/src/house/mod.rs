@@ -208,12 +208,8 @@ impl House {
 /// [`StartError`].
 pub fn open_key(config: &Config) -> Result<Arc<dyn CaKey>, StartError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
-    let pin = config
-        .hsm
-        .pin
-        .read(credentials.as_deref())
-        .map_err(|e| StartError::Refused(e.to_string()))?;
-    let token = hsm::Token::open(config.hsm.token.clone(), pin).map_err(signer)?;
+    let (token, pin) = (config.hsm.token.clone(), config.hsm.pin.clone());
+    let token = hsm::Token::open_from(token, pin, credentials.as_deref()).map_err(signer)?;
     let key = token
         .ca_key(&config.hsm.key_id, config.issuer.spki(), config.issuer.algorithm())
         .map_err(signer)?;

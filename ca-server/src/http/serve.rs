@@ -18,8 +18,8 @@ use crate::config;
 use crate::house::House;
 
 /// How long a client may take to read an answer after which the connection is closed, and how long what it still sends
-/// is thrown away.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(3);
+/// is thrown away: closing at once would reset the connection, and the client might never see why (RFC 9112 §9.6).
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Where the server listens, with the ports that were taken.
 #[derive(Clone, Debug)]
@@ -102,6 +102,7 @@ impl Serving {
             .workers(1)
             .max_connections(64)
             .client_request_timeout(limits.header_timeout)
+            .client_disconnect_timeout(LAST_WORDS)
             .listen(listener)?;
             servers.push(http.run());
         }
@@ -120,6 +121,7 @@ impl Serving {
             .shutdown_timeout(grace)
             .workers(1)
             .client_request_timeout(limits.header_timeout)
+            .client_disconnect_timeout(LAST_WORDS)
             .on_connect(admin::on_connect)
             .listen_uds(listener)?;
             servers.push(http.run());

@@ -264,7 +264,7 @@ impl Ca {
             anchors: self.anchors(),
             policy: PolicySet::builtin(Mode::Rehearsal).unwrap(),
             profiles: Profiles::builtin().unwrap(),
-            seal: SealKey::new([7; 32], Vec::new()),
+            seal: SealKey::new(&[7; 32], &[]),
             terms: Enrollment {
                 challenge_ttl: Duration::from_secs(120),
                 max_attempts: 3,

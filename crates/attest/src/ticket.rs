@@ -27,7 +27,8 @@ pub struct SealKey {
 
 struct Key {
     id: [u8; 4],
-    bytes: Zeroizing<[u8; 32]>,
+    /// In one place: a key inside of the structure would leave a copy wherever that was moved from.
+    bytes: Box<Zeroizing<[u8; 32]>>,
 }
 
 /// A ticket that does not open.
@@ -42,14 +43,16 @@ pub enum TicketError {
 }
 
 impl Key {
-    fn new(bytes: [u8; 32]) -> Self {
+    fn new(from: &[u8; 32]) -> Self {
         let mut hash = openssl::sha::Sha256::new();
         hash.update(b"holdfast-ticket-key-id\0");
-        hash.update(&bytes);
+        hash.update(from);
         let [a, b, c, d, ..] = hash.finish();
+        let mut bytes = Box::new(Zeroizing::new([0; 32]));
+        bytes.copy_from_slice(from);
         Self {
             id: [a, b, c, d],
-            bytes: Zeroizing::new(bytes),
+            bytes,
         }
     }
 
@@ -59,12 +62,12 @@ impl Key {
 }
 
 impl SealKey {
-    /// The first key seals; all open (rotation).
+    /// The first key seals; all open (rotation). By reference: who holds them wipes them where they are.
     #[must_use]
-    pub fn new(current: [u8; 32], previous: Vec<[u8; 32]>) -> Self {
+    pub fn new(current: &[u8; 32], previous: &[&[u8; 32]]) -> Self {
         Self {
             current: Key::new(current),
-            previous: Zeroizing::new(previous).iter().copied().map(Key::new).collect(),
+            previous: previous.iter().map(|bytes| Key::new(bytes)).collect(),
         }
     }
 
@@ -95,7 +98,7 @@ impl Pending {
         let mut tag = [0; 16];
         let sealed = encrypt_aead(
             Cipher::aes_256_gcm(),
-            &*key.bytes,
+            &key.bytes[..],
             Some(&nonce),
             &key.aad(&self.context.id),
             &encode(&self),
@@ -131,7 +134,7 @@ fn unseal(key: &SealKey, id: &[u8; 16], ticket: &[u8]) -> Option<Vec<u8>> {
     key.keys().filter(|key| key.id == *key_id).find_map(|key| {
         decrypt_aead(
             Cipher::aes_256_gcm(),
-            &*key.bytes,
+            &key.bytes[..],
             Some(nonce),
             &key.aad(id),
             sealed,

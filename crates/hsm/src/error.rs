@@ -19,7 +19,7 @@ pub enum HsmError {
     /// No token, or more than one, fits the URI.
     #[error("{0}")]
     Token(String),
-    /// The PIN was refused, or the token warns that few tries are left.
+    /// There is no PIN, or it was refused, or the token warns that few tries are left.
     #[error("{0}")]
     Pin(String),
     /// No key, or more than one, fits; or it is not the certificate's.
@@ -54,6 +54,12 @@ pub enum HsmError {
     /// The module was started anew by another thread while this one worked with it.
     #[error("the PKCS#11 module was started anew meanwhile; try again")]
     Restarted,
+}
+
+impl From<crate::pin::PinError> for HsmError {
+    fn from(error: crate::pin::PinError) -> Self {
+        Self::Pin(error.0)
+    }
 }
 
 impl From<Error> for HsmError {

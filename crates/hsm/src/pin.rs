@@ -28,6 +28,37 @@ pub enum PinSource {
 #[error("{0}")]
 pub struct PinError(pub String);
 
+/// Where a pool has its PIN from when it logs in again.
+pub(crate) enum KeptPin {
+    /// In memory: it was given once.
+    Given(SecretString),
+    /// In its file, and in no memory between two logins.
+    Filed {
+        source: PinSource,
+        credentials: Option<PathBuf>,
+    },
+}
+
+impl KeptPin {
+    /// A descriptor and a person give a PIN once; a file and a credential give it again.
+    pub(crate) fn of(source: PinSource, credentials: Option<&Path>) -> Result<Self, PinError> {
+        match source {
+            PinSource::Fd(_) | PinSource::Prompt => source.read(credentials).map(Self::Given),
+            PinSource::File(_) | PinSource::Credential(_) => Ok(Self::Filed {
+                source,
+                credentials: credentials.map(Path::to_owned),
+            }),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<SecretString, PinError> {
+        match self {
+            Self::Given(pin) => Ok(pin.clone()),
+            Self::Filed { source, credentials } => source.read(credentials.as_deref()),
+        }
+    }
+}
+
 /// Longest PIN in bytes; PKCS#11 tokens take far less.
 const LONGEST: usize = 1024;
 

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use cryptoki::session::SessionState;
 use cryptoki::slot::Slot;
-use secrecy::SecretString;
 
 use crate::link::{Held, Mode};
 use crate::module::{LoginPlan, Module, PinWarning, lock};
+use crate::pin::KeptPin;
 use crate::{HsmError, TokenConfig};
 
 pub(crate) struct Pool {
     module: Arc<Module>,
     config: TokenConfig,
-    pin: SecretString,
+    pin: KeptPin,
     /// Serial number of the token found first: a token that comes back under the same label is another one.
     serial: String,
     state: Mutex<State>,
@@ -76,7 +76,7 @@ const PAUSES: [Duration; 5] = [
 ];
 
 impl Pool {
-    pub(crate) fn open(config: TokenConfig, pin: SecretString, accepted: Option<PinWarning>) -> Result<Self, HsmError> {
+    pub(crate) fn open(config: TokenConfig, pin: KeptPin, accepted: Option<PinWarning>) -> Result<Self, HsmError> {
         let path = config.uri.module_path.as_deref().ok_or_else(|| HsmError::Module {
             path: String::new(),
             detail: format!(
@@ -89,7 +89,7 @@ impl Pool {
         }
         let module = Module::load(path)?;
         let plan = LoginPlan {
-            pin: &pin,
+            pin: &pin.read()?,
             backoff: config.login_backoff,
             explicit: true,
             accepted,
@@ -214,13 +214,7 @@ impl Pool {
     fn reconnect<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, HsmError> {
         state.connecting = true;
         drop(state);
-        let plan = LoginPlan {
-            pin: &self.pin,
-            backoff: self.config.login_backoff,
-            explicit: false,
-            accepted: None,
-        };
-        let outcome = connect(&self.module, &self.config, Some(&self.serial), &plan);
+        let outcome = self.connect_again();
         let mut state = self.lock();
         state.connecting = false;
         let result = match outcome {
@@ -244,6 +238,16 @@ impl Pool {
         };
         self.changed.notify_all();
         result.map(|()| state)
+    }
+
+    fn connect_again(&self) -> Result<Connected, HsmError> {
+        let plan = LoginPlan {
+            pin: &self.pin.read()?,
+            backoff: self.config.login_backoff,
+            explicit: false,
+            accepted: None,
+        };
+        connect(&self.module, &self.config, Some(&self.serial), &plan)
     }
 
     /// Do a piece of work other than signing; when a call went wrong, look at the token.

@@ -1,5 +1,6 @@
 //! One token: module loaded once, logged in once, a bounded pool of sessions that heals itself.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use issuance::SignatureAlgorithm;
 use secrecy::SecretString;
 
+use crate::pin::{KeptPin, PinSource};
 use crate::pool::Pool;
 use crate::{GeneratedKey, HsmError, HsmKey, KeySpec, PinWarning, Pkcs11Uri, provision};
 
@@ -60,7 +62,19 @@ impl Token {
     /// [`HsmError`].
     pub fn open(config: TokenConfig, pin: SecretString) -> Result<Self, HsmError> {
         Ok(Self {
-            pool: Arc::new(Pool::open(config, pin, None)?),
+            pool: Arc::new(Pool::open(config, KeptPin::Given(pin), None)?),
+        })
+    }
+
+    /// As [`Token::open`], with the PIN read from `source` for this login and for each later one (see
+    /// [`PinSource::read`] for `credentials`): between two logins it is in no memory of this process. A descriptor and
+    /// a terminal give it only once; then it is kept.
+    ///
+    /// # Errors
+    /// [`HsmError`]; [`HsmError::Pin`] also when there is no PIN.
+    pub fn open_from(config: TokenConfig, source: PinSource, credentials: Option<&Path>) -> Result<Self, HsmError> {
+        Ok(Self {
+            pool: Arc::new(Pool::open(config, KeptPin::of(source, credentials)?, None)?),
         })
     }
 
@@ -72,7 +86,7 @@ impl Token {
     /// [`HsmError`].
     pub fn open_despite(config: TokenConfig, pin: SecretString, accepted: PinWarning) -> Result<Self, HsmError> {
         Ok(Self {
-            pool: Arc::new(Pool::open(config, pin, Some(accepted))?),
+            pool: Arc::new(Pool::open(config, KeptPin::Given(pin), Some(accepted))?),
         })
     }
 

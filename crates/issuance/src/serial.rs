@@ -31,8 +31,6 @@ impl Serial {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -76,20 +74,31 @@ mod tests {
         assert_eq!(Serial::draw(&mut Broken), Err(EntropyError));
     }
 
+    /// K11: a million.
     #[test]
     fn many_are_all_different_and_even() {
-        const MANY: usize = 100_000;
-        let mut ones = [0_usize; 128];
-        let mut seen = HashSet::with_capacity(MANY);
+        const MANY: u32 = 1_000_000;
+        let mut counts = vec![[0_u32; 256]; 16];
+        let mut all = Vec::with_capacity(1_000_000);
         for _ in 0..MANY {
             let serial = Serial::draw(&mut Os).unwrap();
-            for (bit, count) in ones.iter_mut().enumerate() {
-                *count += usize::from(serial.octets()[bit / 8] >> (7 - bit % 8) & 1);
+            for (place, octet) in counts.iter_mut().zip(serial.octets()) {
+                place[usize::from(*octet)] += 1;
             }
-            assert!(seen.insert(serial));
+            all.push(u128::from_be_bytes(serial.0));
         }
-        assert_eq!((ones[0], ones[1]), (0, MANY));
-        // Eight standard deviations (of 158): a fair bit is outside once in 10^15 runs.
-        assert!(ones[2..].iter().all(|n| n.abs_diff(MANY / 2) < 8 * 158), "{ones:?}");
+        all.sort_unstable();
+        assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "a serial came twice");
+        let ones = |bit: usize| -> u32 {
+            let octets = counts[bit / 8].iter().enumerate();
+            octets
+                .filter_map(|(octet, count)| (octet >> (7 - bit % 8) & 1 == 1).then_some(count))
+                .sum()
+        };
+        assert_eq!((ones(0), ones(1)), (0, MANY));
+        // Eight standard deviations (of 500): a fair bit is outside once in 10^15 runs.
+        for bit in 2..128 {
+            assert!(ones(bit).abs_diff(MANY / 2) < 8 * 500, "bit {bit}: {}", ones(bit));
+        }
     }
 }

@@ -10,6 +10,7 @@
 mod bombs;
 mod floods;
 mod json;
+mod memory;
 mod paths;
 mod secrets;
 
@@ -34,6 +35,21 @@ fn serves(rig: &Rig) {
     rig.client()
         .enroll(&tpm, &tpm.request("device-ldevid", None, None))
         .expect("an honest device is served");
+}
+
+/// An honest device is served, as soon as the token is back.
+fn serves_again(rig: &Rig) {
+    let tpm = SoftTpm::p256(&rig.vendor);
+    rig.allow(&fresh_name(), &tpm);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while let Err(refused) = rig.client().enroll(&tpm, &tpm.request("device-ldevid", None, None)) {
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the token is back, and is not used"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }
 
 /// No request of this server ended in a panic or in an answer of 500.

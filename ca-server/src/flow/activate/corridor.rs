@@ -142,15 +142,15 @@ pub(super) fn shown(issued: &Issued) -> IssuedCertificate {
     }
 }
 
+/// Key and profile are the client's choice. All else in a draft is ours: names and facts were checked before, so a lint
+/// that refuses found a defect, and the same request will not fare better when it comes back.
 fn draft_error(error: DraftError) -> ActivateError {
     match error {
         DraftError::OutlivesIssuer => ActivateError::Profile(error.to_string()),
         DraftError::IssuerKey | DraftError::Key(_) => ActivateError::KeyRejected(error.to_string()),
-        DraftError::Lints(_) => {
-            tracing::error!(detail = %error, "lints refused a draft");
-            ActivateError::Profile(error.to_string())
+        DraftError::Lints(_) | DraftError::Encoding(_) | DraftError::WrongGrant(_) => {
+            Trouble::Bug(error.to_string()).into()
         }
-        DraftError::Encoding(_) | DraftError::WrongGrant(_) => Trouble::Bug(error.to_string()).into(),
     }
 }
 
@@ -183,5 +183,22 @@ fn sign_failure(house: &House, failure: &SignFailure) -> Trouble {
             house.halt.set(&failure.to_string());
             Trouble::Halted(failure.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::failure::{Fate, Reasoned as _};
+
+    #[test]
+    fn a_draft_that_lints_refuse_is_our_defect_and_not_the_clients() {
+        let fate = |error| draft_error(error).fate();
+        assert_eq!(fate(DraftError::Lints(Vec::new())), Fate::Bug);
+        assert_eq!(fate(DraftError::Encoding(String::new())), Fate::Bug);
+        assert_eq!(fate(DraftError::WrongGrant(policies::GrantKind::Root)), Fate::Bug);
+        assert_eq!(fate(DraftError::OutlivesIssuer), Fate::Refuse);
+        assert_eq!(fate(DraftError::IssuerKey), Fate::Refuse);
+        assert_eq!(fate(DraftError::Key(String::new())), Fate::Refuse);
     }
 }

@@ -174,7 +174,7 @@ fn a16_a_certification_of_one_session_does_not_close_another() {
 #[test]
 fn a16_only_the_session_id_swapped_is_a_forged_ticket() {
     let device = Device::p256();
-    let key = SealKey::new([1; 32], vec![]);
+    let key = SealKey::new(&[1; 32], &[]);
     let ticket = device.begin([1; 16]).1.seal(&key, &mut Os).unwrap();
     let opened = Pending::open(&key, &[2; 16], &ticket, crate::kit::device::NOW);
     assert_eq!(opened.err(), Some(TicketError::Forged));
@@ -463,7 +463,7 @@ fn secrets_stay_out_of_debug_prints() {
     let (challenge, pending) = device.begin([7; 16]);
     let printed = format!("{pending:?}");
     let answer = device.reply(&challenge, [7; 16]).answer();
-    let printed = format!("{printed} {answer:?} {:?}", SealKey::new([0xA5; 32], vec![]));
+    let printed = format!("{printed} {answer:?} {:?}", SealKey::new(&[0xA5; 32], &[]));
     let hash = openssl::hash::hash(MessageDigest::sha256(), &answer.secret).unwrap();
     for secret in [&answer.secret[..], &hash, &[0xA5; 32]] {
         assert!(!printed.contains(&hex::encode(secret)));

@@ -112,9 +112,9 @@ fn a_ticket_travels() {
     let id = [9; 16];
     let (challenge, pending) = device.begin(id);
     let (ak, ek, context) = (pending.ak().clone(), pending.ek().clone(), pending.context().clone());
-    let ticket = pending.seal(&SealKey::new([1; 32], vec![]), &mut Os).unwrap();
+    let ticket = pending.seal(&SealKey::new(&[1; 32], &[]), &mut Os).unwrap();
 
-    let elsewhere = SealKey::new([2; 32], vec![[3; 32], [1; 32]]);
+    let elsewhere = SealKey::new(&[2; 32], &[&[3; 32], &[1; 32]]);
     let last_second = context.expires_at;
     let opened = Pending::open(&elsewhere, &id, &ticket, last_second).unwrap();
     assert_eq!((opened.ak(), opened.ek(), opened.context()), (&ak, &ek, &context));
@@ -129,7 +129,7 @@ fn a_ticket_of_another_enrollment_another_key_or_altered_does_not_open() {
     let device = Device::p256();
     let id = [9; 16];
     let (_, pending) = device.begin(id);
-    let key = SealKey::new([1; 32], vec![]);
+    let key = SealKey::new(&[1; 32], &[]);
     let ticket = pending.seal(&key, &mut Os).unwrap();
     let open = |key: &SealKey, id: &[u8; 16], ticket: &[u8]| Pending::open(key, id, ticket, NOW).err();
 
@@ -140,7 +140,7 @@ fn a_ticket_of_another_enrollment_another_key_or_altered_does_not_open() {
         "A16: only the id swapped"
     );
     assert_eq!(
-        open(&SealKey::new([2; 32], vec![]), &id, &ticket),
+        open(&SealKey::new(&[2; 32], &[]), &id, &ticket),
         Some(TicketError::Forged)
     );
     for at in 0..ticket.len() {
@@ -156,7 +156,7 @@ fn a_ticket_of_another_enrollment_another_key_or_altered_does_not_open() {
 #[test]
 fn two_seals_of_one_pending_share_nothing_readable() {
     let device = Device::p256();
-    let key = SealKey::new([1; 32], vec![]);
+    let key = SealKey::new(&[1; 32], &[]);
     let [one, two] = [(); 2].map(|()| device.begin([9; 16]).1.seal(&key, &mut Os).unwrap());
     // Version and key id are alike, the rest is not.
     assert_eq!(one[..5], two[..5]);

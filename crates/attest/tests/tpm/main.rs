@@ -13,6 +13,7 @@ mod keys;
 mod kit;
 mod oracle;
 mod parse;
+mod randomness;
 mod ticket;
 mod vectors;
 mod wycheproof;

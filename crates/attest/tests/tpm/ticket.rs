@@ -49,14 +49,14 @@ fn joined(fields: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn open(ticket: &[u8]) -> Result<(), TicketError> {
-    Pending::open(&SealKey::new(KEY, vec![]), &ID, ticket, NOW).map(drop)
+    Pending::open(&SealKey::new(&KEY, &[]), &ID, ticket, NOW).map(drop)
 }
 
 fn begin() -> (Vec<u8>, Vec<u8>) {
     let device = Device::p256();
     let (challenge, pending) = device.begin(ID);
     let secret = device.activate(&challenge, &device.ak_public.name()).unwrap();
-    let ticket = pending.seal(&SealKey::new(KEY, vec![]), &mut Os).unwrap();
+    let ticket = pending.seal(&SealKey::new(&KEY, &[]), &mut Os).unwrap();
     (secret, unseal(&ticket))
 }
 
@@ -120,7 +120,7 @@ fn a_random_source_that_repeats_itself_seals_nothing_twice() {
         }
     }
     let mut source = Watched::new(Stuck);
-    let key = SealKey::new(KEY, vec![]);
+    let key = SealKey::new(&KEY, &[]);
     let device = Device::p256();
     assert!(device.begin(ID).1.seal(&key, &mut source).is_ok());
     let second = device.begin(ID).1.seal(&key, &mut source);

@@ -232,3 +232,61 @@ fn a_pin_that_was_changed_meanwhile_is_tried_once_by_the_pool() {
         assert_eq!((home.calls("C_Login"), token.login_attempts()), (2, 2));
     }]);
 }
+
+/// The PIN is not kept: without its file there is no login, and a new PIN there is the next one tried.
+#[test]
+fn a_pin_is_read_again_for_each_login() {
+    kit::stages(&[|home| {
+        drop(home.token("ca"));
+        let file = home.dir.join("pin");
+        let write = |pin: &str| {
+            let mut options = std::fs::OpenOptions::new();
+            let options = std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.write(true).create(true).truncate(true).open(&file).unwrap();
+            std::io::Write::write_all(&mut file, pin.as_bytes()).unwrap();
+        };
+        let open = || Token::open_from(home.spied("ca"), PinSource::File(file.clone()), None);
+        assert!(matches!(open(), Err(HsmError::Pin(text)) if text.contains("No such file")));
+        write(kit::PIN);
+        let token = open().unwrap();
+        let made = kit::generate(&token, 1, kit::P256);
+        let key = token.ca_key(&[1], &made.spki, kit::P256).unwrap();
+        {
+            let held = token.pool().read_write().unwrap();
+            let session = held.enter().unwrap();
+            session.set_pin(&secret(kit::PIN), &secret("another-pin")).unwrap();
+        }
+        std::fs::remove_file(&file).unwrap();
+        key.sign_bytes(b"no PIN is needed for it").unwrap();
+        std::fs::rename(home.tokens(), home.dir.join("away")).unwrap();
+        assert!(key.sign_bytes(b"text").is_err());
+        std::fs::rename(home.dir.join("away"), home.tokens()).unwrap();
+        eventually(|| match key.sign_bytes(b"text") {
+            Err(issuance::KeyError::Unavailable(text)) if text.contains("No such file") => Ok(()),
+            other => Err(other),
+        });
+        assert_eq!(home.calls("C_Login"), 1);
+        write("another-pin");
+        eventually(|| key.sign_bytes(b"text"));
+        assert_eq!(home.calls("C_Login"), 2);
+    }]);
+}
+
+#[test]
+fn a_descriptor_gives_its_pin_once_and_the_pool_heals_with_it() {
+    kit::stages(&[|home| {
+        drop(home.token("ca"));
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, kit::PIN.as_bytes()).unwrap();
+        drop(writer);
+        let source = PinSource::Fd(std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let token = Token::open_from(home.config("ca"), source, None).unwrap();
+        let made = kit::generate(&token, 1, kit::P256);
+        let key = token.ca_key(&[1], &made.spki, kit::P256).unwrap();
+        std::fs::rename(home.tokens(), home.dir.join("away")).unwrap();
+        assert!(key.sign_bytes(b"text").is_err());
+        std::fs::rename(home.dir.join("away"), home.tokens()).unwrap();
+        eventually(|| key.sign_bytes(b"text"));
+        assert_eq!(token.login_attempts(), 2);
+    }]);
+}

@@ -78,8 +78,7 @@ impl Draft {
         if spec.spki == facts.spki {
             return Err(DraftError::IssuerKey);
         }
-        let Validity { not_before, not_after } = spec.validity;
-        if !outlives_issuer(spec.promise.kind) && (not_before < facts.not_before || not_after > facts.not_after) {
+        if !fits_issuer(spec.promise.kind, spec.validity, facts) {
             return Err(DraftError::OutlivesIssuer);
         }
         Self::encoded(spec, Arc::clone(facts), serial)
@@ -147,9 +146,14 @@ impl Draft {
     }
 }
 
-/// An IDevID and its IAK outlive their issuers by design (IEEE 802.1AR-2018 §8).
-pub(crate) fn outlives_issuer(kind: ProfileKind) -> bool {
-    matches!(kind, ProfileKind::DeviceIdevid | ProfileKind::DeviceIak)
+/// Nothing is valid before or after its issuer. An IDevID and its IAK outlive it by design (IEEE 802.1AR-2018 §8), but
+/// they too are born in its lifetime: a CA that has expired makes nothing.
+pub(crate) fn fits_issuer(kind: ProfileKind, validity: Validity, issuer: &IssuerFacts) -> bool {
+    let (first, last) = (issuer.not_before, issuer.not_after);
+    match kind {
+        ProfileKind::DeviceIdevid | ProfileKind::DeviceIak => validity.not_before <= last,
+        _ => first <= validity.not_before && validity.not_after <= last,
+    }
 }
 
 impl Linted {

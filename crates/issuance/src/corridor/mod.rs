@@ -5,6 +5,6 @@ mod recorded;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use draft::outlives_issuer;
+pub(crate) use draft::fits_issuer;
 pub use draft::{Draft, DraftError, Linted};
 pub use recorded::{Issued, Recorded, SignFailure, Signed, issue, record};

@@ -312,6 +312,10 @@ fn nothing_outlives_its_issuer_by_a_second_but_initial_identities() {
         assert_eq!(draft(first, last), None, "{kind:?}");
         assert_eq!(draft(first, UnixTime(last.0 + 1)), refusal, "{kind:?}");
         assert_eq!(draft(UnixTime(first.0 - 1), last), refusal, "{kind:?}");
+        // Born in its last second at the latest.
+        assert_eq!(draft(last, UnixTime(last.0 + 1)), refusal, "{kind:?}");
+        let beyond = draft(UnixTime(last.0 + 1), UnixTime(last.0 + 1));
+        assert_eq!(beyond, Some(DraftError::OutlivesIssuer), "{kind:?}");
     }
 }
 

@@ -37,8 +37,9 @@ mod tests {
     use crate::lint::example::Example;
 
     fn refused(tag: u8, not_before: &str) -> Vec<&'static str> {
-        // An initial identity: its notBefore is bound by nothing else.
+        // An initial identity of an issuer without end: its notBefore is bound by nothing else.
         let mut example = Example::new(ProfileKind::DeviceIdevid);
+        example.issuer.not_after = attest::UnixTime(i64::MAX);
         example.not_before = tlv(tag, &[not_before.as_bytes()]);
         example.refused_by()
     }

@@ -1,7 +1,10 @@
-//! Nothing is valid before or after its issuer, except initial identities: those outlive it by design.
+//! Nothing is valid before or after its issuer, except initial identities: those outlive it by design, but begin before
+//! its end.
+
+use policies::Validity;
 
 use super::{Case, Lint};
-use crate::corridor::outlives_issuer;
+use crate::corridor::fits_issuer;
 use crate::view::time;
 
 pub(super) const LINT: Lint = Lint {
@@ -11,16 +14,15 @@ pub(super) const LINT: Lint = Lint {
 };
 
 fn judge(case: &Case<'_>) -> Result<(), String> {
-    let (Ok(before), Ok(after)) = (time(case.tbs.not_before), time(case.tbs.not_after)) else {
+    let (Ok(not_before), Ok(not_after)) = (time(case.tbs.not_before), time(case.tbs.not_after)) else {
         return Ok(());
     };
-    let (first, last) = (case.issuer.not_before, case.issuer.not_after);
-    if outlives_issuer(case.promise.kind) || (first <= before && after <= last) {
+    if fits_issuer(case.promise.kind, Validity { not_before, not_after }, case.issuer) {
         Ok(())
     } else {
         Err(format!(
             "{}..={} is not inside {}..={}",
-            before.0, after.0, first.0, last.0
+            not_before.0, not_after.0, case.issuer.not_before.0, case.issuer.not_after.0
         ))
     }
 }
@@ -43,7 +45,7 @@ mod tests {
         example.issuer.not_after = UnixTime(NOW + 7 * DAY - 1);
         assert!(example.refused_by().is_empty());
         let mut example = Example::new(ProfileKind::DeviceIdevid);
-        example.issuer.not_after = UnixTime(NOW + 1);
+        example.issuer.not_after = UnixTime(NOW);
         assert!(example.refused_by().is_empty());
     }
 
@@ -53,6 +55,11 @@ mod tests {
             let mut example = Example::new(ProfileKind::Service);
             example.issuer.not_before = UnixTime(first);
             example.issuer.not_after = UnixTime(last);
+            assert_eq!(example.refused_by(), ["validity_inside_issuer"]);
+        }
+        for kind in [ProfileKind::DeviceIdevid, ProfileKind::DeviceIak] {
+            let mut example = Example::new(kind);
+            example.issuer.not_after = UnixTime(NOW - 1);
             assert_eq!(example.refused_by(), ["validity_inside_issuer"]);
         }
     }
