@@ -62,6 +62,8 @@ pub struct EkContent {
     pub ca: Option<bool>,
     /// First octet of the key usage bits; `None` leaves the extension out.
     pub key_usage: Option<u8>,
+    /// Subject `Name`, DER.
+    pub subject: Vec<u8>,
     /// `GeneralNames` of the subjectAltName, DER; `None` makes them of the three attributes above.
     pub san: Option<Vec<u8>>,
     /// Further extensions, DER.
@@ -83,6 +85,7 @@ impl EkContent {
             extended_key_usage: Some(vec![EK_CERTIFICATE.into()]),
             ca: Some(false),
             key_usage: Some(if key.rsa().is_ok() { 0x20 } else { 0x08 }),
+            subject: sequence(&[]),
             san: None,
             more: Vec::new(),
             not_before: utc_time("200101000000Z"),
@@ -197,7 +200,7 @@ impl VendorCa {
         extensions.extend(content.more.clone());
         self.certify(&Content {
             serial: random_serial(),
-            subject: sequence(&[]),
+            subject: content.subject.clone(),
             not_before: content.not_before.clone(),
             not_after: content.not_after.clone(),
             spki: spki.to_vec(),

@@ -1,8 +1,10 @@
 //! D02, P10, P15: what a body may be, and what it may not.
 
+use device_kit::der::name;
 use device_kit::rig::{Client, Raw};
 use device_kit::soft_tpm::SoftTpm;
-use device_kit::trial::Verdict;
+use device_kit::trial::{Verdict, evidence};
+use device_kit::vendor::EkContent;
 use serde_json::Value;
 use wire::problem::ProblemCode;
 
@@ -67,13 +69,13 @@ fn p10_games_with_json() {
     ];
     let rows = rig.rows();
     for (path, honest, first) in bodies {
-        for (name, body) in games(&honest, first) {
+        for (game, body) in games(&honest, first) {
             let raw = post(&client, path, &body);
             let problem = raw.problem();
             assert_eq!(
                 (raw.status, problem.code),
                 (400, ProblemCode::Malformed),
-                "{path}: {name}"
+                "{path}: {game}"
             );
             // The detail may quote names of the input, made harmless.
             let detail = problem.detail.unwrap_or_default();
@@ -165,6 +167,21 @@ fn d02_injections_in_every_text() {
         request = tpm.request("device-ldevid", None, None);
         request.agent = Some(wire::enrollment::AgentInfo { version: text.into() });
         assert_eq!(post(&client, BEGIN, &serde_json::to_vec(&request).unwrap()).status, 201);
+        // Names in an endorsement: of the TPM they are refused, of the subject they are for nobody.
+        let content = EkContent {
+            model: text.into(),
+            ..EkContent::honest(&tpm.ek.key)
+        };
+        let mut request = tpm.request("device-ldevid", None, None);
+        *evidence(&mut request).ek_certificate = rig.vendor.ek_certificate(&tpm.ek.spki, &content).into();
+        rig.refuses_begin(&client, &request, Verdict::attestation("EK_PROFILE"));
+        let content = EkContent {
+            subject: name(&[("2.5.4.3", text), ("2.5.4.5", text)]),
+            ..EkContent::honest(&tpm.ek.key)
+        };
+        let mut request = tpm.request("device-ldevid", None, None);
+        *evidence(&mut request).ek_certificate = rig.vendor.ek_certificate(&tpm.ek.spki, &content).into();
+        client.begin(&request).unwrap();
         // People's words are checked alike.
         let device = device_kit::rig::expected(text);
         let (status, _) = rig.admin_call("POST", "/v1/devices", &serde_json::to_vec(&device).unwrap());

@@ -1,4 +1,4 @@
-//! D02–D06, D14, L01, P10, P13–P15: attacks on the service itself. No 500, no panic, nothing stored, and the next
+//! D02–D06, D14, H01, L01, P10, P13–P15: attacks on the service itself. No 500, no panic, nothing stored, and the next
 //! honest device is served.
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@ mod json;
 mod memory;
 mod paths;
 mod secrets;
+mod token;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -57,6 +58,15 @@ fn sound(rig: &Rig) {
     let log = rig.log();
     assert!(!log.contains("panic"), "{log}");
     assert!(!log.contains("defect"), "{log}");
+}
+
+/// Processor time the server has used so far.
+fn cpu(rig: &Rig) -> std::time::Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", rig.pid())).unwrap();
+    // Behind the name, which may hold anything: state is field 3, utime and stime are 14 and 15, in ticks of 10 ms.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    std::time::Duration::from_millis(ticks * 10)
 }
 
 /// Resident memory of the server in KiB.
