@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use wire::Exit;
 
-use crate::tpm::{EkChoice, KeyAlg, Tcti};
+use crate::tpm::{EkChoice, KeyAlg};
+use crate::values::{Handle, Wait};
 
 /// The device side of Holdfast: proves keys in this device's TPM to a CA, and keeps what the CA certifies.
 #[derive(Debug, Parser)]
@@ -13,28 +14,44 @@ use crate::tpm::{EkChoice, KeyAlg, Tcti};
     name = "ca-agent",
     version,
     propagate_version = true,
-    after_help = exit_codes()
+    after_help = exit_codes(),
+    after_long_help = long_help()
 )]
 pub struct Cli {
-    /// How the TPM is reached: device:/dev/tpmrm0, swtpm:host=127.0.0.1,port=2321, tabrmd:bus_type=system.
-    #[arg(long, global = true, default_value = "device:/dev/tpmrm0", env = "CA_AGENT_TCTI")]
-    pub tcti: String,
-    /// Where keys and certificates are kept, mode 0700.
+    /// Configuration [default: /etc/holdfast/agent.toml, when it is there].
+    #[arg(long, global = true, value_name = "FILE", env = "CA_AGENT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How the TPM is reached: device:/dev/tpmrm0 (default), swtpm:host=127.0.0.1,port=2321, tabrmd:bus_type=system.
+    #[arg(long, global = true, env = "CA_AGENT_TCTI")]
+    pub tcti: Option<String>,
+    /// Where keys and certificates are kept, mode 0700 [default: /var/lib/holdfast-agent].
+    #[arg(long, global = true, value_name = "DIR", env = "CA_AGENT_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How to print data.
     #[arg(
+        short,
         long,
         global = true,
-        default_value = "/var/lib/holdfast-agent",
-        env = "CA_AGENT_STATE_DIR"
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table",
+        env = "HOLDFAST_OUTPUT"
     )]
-    pub state_dir: PathBuf,
-    /// How to print data.
-    #[arg(short, long, global = true, value_enum, default_value = "table")]
     pub output: Format,
-    /// File with the password of the TPM's owner hierarchy, when one was set.
+    /// Print nothing but the answer: a hash, a name, a word.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Tell what happens, on standard error; twice: in detail. RUST_LOG says it more finely.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Never ask. This program never does; for scripts that say it to every command of the house.
     #[arg(long, global = true)]
+    pub no_input: bool,
+    /// File with the password of the TPM's owner hierarchy, when one was set.
+    #[arg(long, global = true, value_name = "FILE")]
     pub owner_auth_file: Option<PathBuf>,
     /// File with the password of the TPM's endorsement hierarchy, when one was set.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "FILE")]
     pub endorsement_auth_file: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
@@ -45,6 +62,15 @@ pub struct Cli {
 fn exit_codes() -> String {
     let ours = Exit::ALL.into_iter().filter(|e| e.code() <= Exit::TryAgain.code());
     Exit::table(&ours.collect::<Vec<_>>())
+}
+
+fn long_help() -> String {
+    format!(
+        "Examples:\n  ca-agent identify\n  ca-agent enroll --server https://ca.example:8443 --root root.pem\n  \
+         ca-agent status --oneline\n\nA flag counts before the environment, the environment before agent.toml, \
+         agent.toml before the\ndefault. In agent.toml a flag is a key, with underscores.\n\n{}",
+        exit_codes()
+    )
 }
 
 /// How data is printed.
@@ -65,33 +91,44 @@ pub enum Command {
         /// Also show the hash as a QR code.
         #[arg(long)]
         qr: bool,
-        /// Which endorsement, when there are several.
-        #[arg(long, value_enum, default_value = "auto")]
-        ek: EkChoice,
+        /// Which endorsement, when there are several [default: auto].
+        #[arg(long, value_enum)]
+        ek: Option<EkChoice>,
     },
     /// Prove this TPM's keys to a CA and store the certificates. Run again, it goes on where it stopped.
     #[command(after_help = "\
 Examples:
-  ca-agent enroll --server https://ca.example:8443 --root-sha256 2374…799f --device GW-7F3K-00412
+  ca-agent enroll --server https://ca.example:8443 --root-sha256 2374...799f --device GW-7F3K-00412
   ca-agent enroll --server https://ca.example:8443 --root root.pem --profile service
   ca-agent enroll --server https://ca.example:8443 --root root.pem --manufacturer --device GW-7F3K-00412")]
     Enroll(Enroll),
-    /// Say where this device stands.
+    /// Say where this device stands, from its own memory: no TPM, no server is asked.
+    #[command(after_help = "\
+Examples:
+  ca-agent status
+  ca-agent status --oneline
+  ca-agent status -o json")]
     Status {
         /// In one line, for a console or a script.
         #[arg(long)]
         oneline: bool,
     },
     /// The certificates of this device.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  ca-agent cert show\n  ca-agent cert path")]
     Cert(CertCommand),
     /// Look for what usually goes wrong; each red line comes with what to do.
+    #[command(after_help = "\
+Examples:
+  ca-agent doctor
+  ca-agent doctor --server https://ca.example:8443
+  ca-agent doctor -o json")]
     Doctor {
-        /// Server to look at, when this device has not enrolled yet.
-        #[arg(long)]
+        /// Server to look at, instead of the one this device enrolled with.
+        #[arg(long, value_name = "URL", env = "CA_AGENT_SERVER")]
         server: Option<String>,
     },
     /// Print a completion script.
+    #[command(after_help = "Examples:\n  ca-agent completion bash > /etc/bash_completion.d/ca-agent")]
     Completion {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -102,75 +139,56 @@ Examples:
 #[derive(Debug, Args)]
 pub struct Enroll {
     /// URL of the CA.
-    #[arg(long)]
-    pub server: String,
+    #[arg(long, value_name = "URL", env = "CA_AGENT_SERVER")]
+    pub server: Option<String>,
     /// SHA-256 of the CA's root certificate, hex; pins the CA at first contact.
-    #[arg(long, conflicts_with = "root")]
+    #[arg(long, value_name = "HEX", conflicts_with = "root")]
     pub root_sha256: Option<String>,
     /// The CA's root certificate, PEM.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub root: Option<PathBuf>,
-    /// Profile of the identity key's certificate.
-    #[arg(long, default_value = "device-ldevid", conflicts_with = "manufacturer")]
-    pub profile: String,
+    /// Profile of the identity key's certificate [default: device-ldevid].
+    #[arg(long, value_name = "NAME", conflicts_with = "manufacturer")]
+    pub profile: Option<String>,
     /// Profile of the attestation key's certificate, when one is wanted.
-    #[arg(long, conflicts_with = "manufacturer")]
+    #[arg(long, value_name = "NAME", conflicts_with = "manufacturer")]
     pub attestation_profile: Option<String>,
     /// At the maker of the device: IDevID and IAK in one conversation, keys of the TCG's templates, persistent.
     #[arg(long)]
     pub manufacturer: bool,
     /// Name the CA's inventory should have for this device.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME", env = "CA_AGENT_DEVICE")]
     pub device: Option<String>,
-    /// Which endorsement, when the TPM has several.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub ek: EkChoice,
-    /// Identity key: p-256, p-384, rsa-2048, rsa-3072.
-    #[arg(long, default_value = "p-256")]
-    pub key_alg: KeyAlg,
-    /// Attestation key: p-256, p-384, rsa-2048[:rsassa|:rsapss], rsa-3072[…].
-    #[arg(long, default_value = "p-256")]
-    pub ak_alg: KeyAlg,
+    /// Which endorsement, when the TPM has several [default: auto].
+    #[arg(long, value_enum)]
+    pub ek: Option<EkChoice>,
+    /// Identity key: p-256 (default), p-384, rsa-2048, rsa-3072.
+    #[arg(long, value_name = "ALG")]
+    pub key_alg: Option<KeyAlg>,
+    /// Attestation key: p-256 (default), p-384, rsa-2048[:rsassa|:rsapss], rsa-3072[...].
+    #[arg(long, value_name = "ALG")]
+    pub ak_alg: Option<KeyAlg>,
     /// Also keep the identity key in the TPM at this handle, for example 0x81000100. With --manufacturer: instead of
     /// 0x81020000.
-    #[arg(long, value_parser = handle)]
-    pub persistent: Option<u32>,
+    #[arg(long, value_name = "HANDLE")]
+    pub persistent: Option<Handle>,
     /// With --manufacturer: where the attestation key goes, instead of 0x81020001.
-    #[arg(long, value_parser = handle, requires = "manufacturer")]
-    pub ak_handle: Option<u32>,
-    /// How long to go on trying while the CA cannot be reached, seconds.
-    #[arg(long, default_value_t = 20)]
-    pub wait: u64,
+    #[arg(long, value_name = "HANDLE")]
+    pub ak_handle: Option<Handle>,
+    /// How long to go on trying while the CA cannot be reached: 90s, 10m, or seconds [default: 20].
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Wait>,
 }
 
-/// `ca-agent cert …`.
+/// `ca-agent cert ...`.
 #[derive(Debug, Subcommand)]
 pub enum CertCommand {
     /// Show the certificates in words.
+    #[command(after_help = "Examples:\n  ca-agent cert show\n  ca-agent cert show -o json")]
     Show,
     /// Print the path of the identity key's certificate.
+    #[command(after_help = "Examples:\n  openssl x509 -noout -text -in \"$(ca-agent cert path)\"")]
     Path,
-}
-
-/// A persistent handle (TPM 2.0 Part 2, 7.5: 81000000 to 81FFFFFF).
-fn handle(text: &str) -> Result<u32, String> {
-    let digits = text.trim_start_matches("0x");
-    let value = u32::from_str_radix(digits, 16).map_err(|_| format!("`{text}` is not a handle in hex"))?;
-    if value >> 24 == 0x81 {
-        Ok(value)
-    } else {
-        Err(format!("`{text}` is not a persistent handle (0x81......)"))
-    }
-}
-
-impl Cli {
-    /// The TCTI, read.
-    ///
-    /// # Errors
-    /// As [`Tcti`]'s `FromStr`.
-    pub fn tcti(&self) -> Result<Tcti, crate::tpm::NotATcti> {
-        self.tcti.parse()
-    }
 }
 
 #[cfg(test)]
@@ -194,11 +212,33 @@ mod tests {
         walk(&super::Cli::command());
     }
 
-    #[test]
-    fn handles_are_persistent_ones() {
-        assert_eq!(super::handle("0x81020000"), Ok(0x8102_0000));
-        for bad in ["0x80000000", "81", "0x8102000g", "", "0x1810200000"] {
-            assert!(super::handle(bad).is_err(), "{bad}");
+    /// Every command with its path, the root included.
+    fn commands() -> Vec<(String, clap::Command)> {
+        let mut root = super::Cli::command();
+        root.build();
+        let mut open = vec![("ca-agent".to_owned(), root)];
+        let mut found = Vec::new();
+        while let Some((path, command)) = open.pop() {
+            let below = command.get_subcommands().filter(|c| c.get_name() != "help");
+            open.extend(below.map(|c| (format!("{path} {}", c.get_name()), c.clone())));
+            found.push((path, command));
         }
+        found
+    }
+
+    #[test]
+    fn every_long_help_is_plain_and_has_examples() {
+        for (path, mut command) in commands() {
+            let help = command.render_long_help().to_string();
+            assert!(help.is_ascii(), "{path}: a terminal without UTF-8 has help too");
+            let (_, examples) = help
+                .split_once("Examples:\n")
+                .unwrap_or_else(|| panic!("{path}: no Examples"));
+            assert!(
+                examples.starts_with("  ") && examples.contains("ca-agent "),
+                "{path}: {examples}"
+            );
+        }
+        assert_eq!(commands().len(), 9);
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that can go wrong, and what is said about it.
 
+use settings::ConfigError;
 use wire::Exit;
 
 use crate::received::Unacceptable;
@@ -24,7 +25,10 @@ pub enum AgentError {
     /// What the server sent is not what was asked for.
     #[error(transparent)]
     Received(#[from] Unacceptable),
-    /// The command line or the configuration.
+    /// `agent.toml`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The command line.
     #[error("{message}")]
     Usage {
         /// What is wrong.
@@ -72,6 +76,7 @@ impl AgentError {
             Self::Received(error) => Report::new("E-RECEIVED", Exit::Failed, error.to_string())
                 .because("what the server sent is not a certificate for these keys below the pinned root")
                 .fix("show this to the operator of the CA; nothing was stored"),
+            Self::Config(error) => Report::new("E-CONFIG", error.exit(), error.to_string()),
             Self::Usage { message, fix } => Report::new("E-USAGE", Exit::Usage, message).fix(fix),
             Self::Pinned { found } => Report::new("E-ROOT-PINNED", Exit::NotAllowed, self.to_string())
                 .because(format!("root.pem in it has SHA-256 {found}"))

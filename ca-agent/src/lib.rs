@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod config;
 pub mod csr;
 pub mod enroll;
 pub mod error;
@@ -13,5 +14,7 @@ pub mod received;
 pub mod report;
 pub mod server;
 pub mod state;
+pub mod stored;
 pub mod tpm;
+pub mod values;
 pub mod words;

@@ -2,7 +2,7 @@
 
 use openssl::x509::X509;
 
-use crate::cli;
+use crate::config::NamedPin;
 use crate::error::AgentError;
 use crate::state::State;
 
@@ -18,22 +18,23 @@ pub enum Pin {
 }
 
 impl Pin {
-    /// From the state directory, which wins, and the command line, which must not contradict it.
+    /// From the state directory, which wins, and a person's word, which must not contradict it.
     ///
     /// # Errors
     /// [`AgentError::Usage`] when nothing is pinned or a file is no certificate; [`AgentError::Pinned`] when the state
     /// directory knows another root.
-    pub fn of(wanted: &cli::Enroll, state: &State) -> Result<Self, AgentError> {
-        let fingerprint = wanted.root_sha256.as_deref().map(fingerprint).transpose()?;
-        let named = match &wanted.root {
-            Some(path) => {
+    pub fn of(word: Option<&NamedPin>, state: &State) -> Result<Self, AgentError> {
+        let (named, fingerprint) = match word {
+            None => (None, None),
+            Some(NamedPin::Sha256(text)) => (None, Some(fingerprint(text)?)),
+            Some(NamedPin::File(path)) => {
                 let bytes = std::fs::read(path).map_err(|e| e.to_string());
-                Some(bytes.and_then(|pem| root(&pem)).map_err(|e| AgentError::Usage {
+                let named = bytes.and_then(|pem| root(&pem)).map_err(|e| AgentError::Usage {
                     message: format!("{}: {e}", path.display()),
                     fix: "--root FILE, one certificate in PEM".into(),
-                })?)
+                })?;
+                (Some(named), None)
             }
-            None => None,
         };
         if let Some(pem) = state.read("root.pem")? {
             let known = root(&pem).map_err(|e| AgentError::Usage {
@@ -78,17 +79,7 @@ fn fingerprint(text: &str) -> Result<[u8; 32], AgentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
     use device_kit::vendor::VendorCa;
-
-    fn wanted(more: &[&str]) -> cli::Enroll {
-        let line = ["ca-agent", "enroll", "--server", "https://ca"];
-        let parsed = cli::Cli::parse_from(line.iter().chain(more));
-        let cli::Command::Enroll(wanted) = parsed.command else {
-            panic!("enroll");
-        };
-        wanted
-    }
 
     fn pem(ca: &VendorCa) -> Vec<u8> {
         X509::from_der(&ca.certificate).unwrap().to_pem().unwrap()
@@ -122,28 +113,26 @@ mod tests {
         let file = |name: &str, ca: &VendorCa| {
             let path = dir.path().join(name);
             std::fs::write(&path, pem(ca)).unwrap();
-            path.display().to_string()
+            NamedPin::File(path)
         };
+        let fingerprint = |ca: &VendorCa| NamedPin::Sha256(hash(ca));
         let (ours_file, other_file) = (file("ours", &ours), file("other", &other));
-        let of = |more: &[&str]| Pin::of(&wanted(more), &state);
+        let of = |word: Option<&NamedPin>| Pin::of(word, &state);
 
-        assert!(matches!(of(&[]), Err(AgentError::Usage { .. })));
+        assert!(matches!(of(None), Err(AgentError::Usage { .. })));
+        assert_eq!(of(Some(&other_file)).unwrap(), Pin::Named(other.certificate.clone()));
         assert_eq!(
-            of(&["--root", &other_file]).unwrap(),
-            Pin::Named(other.certificate.clone())
-        );
-        assert_eq!(
-            of(&["--root-sha256", &hash(&ours)]).unwrap(),
+            of(Some(&fingerprint(&ours))).unwrap(),
             Pin::Fingerprint(openssl::sha::sha256(&ours.certificate))
         );
 
         state.write("root.pem", &pem(&ours)).unwrap();
         let known = Pin::Known(ours.certificate.clone());
-        assert_eq!(of(&[]).unwrap(), known);
-        assert_eq!(of(&["--root", &ours_file]).unwrap(), known);
-        assert_eq!(of(&["--root-sha256", &hash(&ours)]).unwrap(), known);
-        for contradiction in [["--root", &other_file], ["--root-sha256", &hash(&other)]] {
-            let error = of(&contradiction).unwrap_err();
+        assert_eq!(of(None).unwrap(), known);
+        assert_eq!(of(Some(&ours_file)).unwrap(), known);
+        assert_eq!(of(Some(&fingerprint(&ours))).unwrap(), known);
+        for contradiction in [other_file, fingerprint(&other)] {
+            let error = of(Some(&contradiction)).unwrap_err();
             assert!(
                 matches!(&error, AgentError::Pinned { found } if *found == hash(&ours)),
                 "{error}"
@@ -151,6 +140,6 @@ mod tests {
             assert_eq!(error.report().exit as u8, 6);
         }
         state.write("root.pem", b"damaged").unwrap();
-        assert!(matches!(of(&[]), Err(AgentError::Usage { .. })));
+        assert!(matches!(of(None), Err(AgentError::Usage { .. })));
     }
 }

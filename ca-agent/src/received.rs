@@ -25,6 +25,12 @@ pub enum Unacceptable {
         /// What OpenSSL says.
         detail: String,
     },
+    /// Over before it came.
+    #[error("the certificate for the {key} key has ended already, by this device's clock")]
+    Ended {
+        /// Which key.
+        key: &'static str,
+    },
     /// Another key.
     #[error("the certificate for the {0} key carries another key")]
     Key(&'static str),
@@ -59,6 +65,17 @@ pub struct Received {
     pub attestation: Option<Vec<u8>>,
     /// The CA's own, issuing CA first.
     pub chain: Vec<u8>,
+}
+
+/// X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h).
+const CERT_HAS_EXPIRED: i32 = 10;
+
+/// Why a certificate does not chain to the pinned root.
+enum Unchained {
+    /// It did; its time is over, and nothing else is wrong on the way to it.
+    Ended,
+    /// As OpenSSL says.
+    Otherwise(String),
 }
 
 impl Expected<'_> {
@@ -102,8 +119,10 @@ impl Expected<'_> {
             KeyRole::Identity => ("identity", &self.key),
         };
         let certificate = X509::from_der(der).map_err(|_| Unacceptable::Unreadable(word))?;
-        self.chains(&certificate, issuers)
-            .map_err(|detail| Unacceptable::Chain { key: word, detail })?;
+        self.chains(&certificate, issuers).map_err(|why| match why {
+            Unchained::Ended => Unacceptable::Ended { key: word },
+            Unchained::Otherwise(detail) => Unacceptable::Chain { key: word, detail },
+        })?;
         let spki = key.spki().map_err(|_| Unacceptable::Key(word))?;
         let certified = certificate.public_key().and_then(|k| k.public_key_to_der());
         if certified.ok() != Some(spki) {
@@ -115,8 +134,8 @@ impl Expected<'_> {
         certificate.to_pem().map_err(|_| Unacceptable::Unreadable(word))
     }
 
-    fn chains(&self, certificate: &X509, issuers: &[X509]) -> Result<(), String> {
-        let verify = || -> Result<Result<(), String>, openssl::error::ErrorStack> {
+    fn chains(&self, certificate: &X509, issuers: &[X509]) -> Result<(), Unchained> {
+        let verify = || -> Result<Result<(), Unchained>, openssl::error::ErrorStack> {
             let mut store = X509StoreBuilder::new()?;
             store.add_cert(X509::from_der(self.root)?)?;
             let store = store.build();
@@ -128,12 +147,14 @@ impl Expected<'_> {
             context.init(&store, certificate, &untrusted, |c| {
                 Ok(if c.verify_cert()? {
                     Ok(())
+                } else if c.error_depth() == 0 && c.error().as_raw() == CERT_HAS_EXPIRED {
+                    Err(Unchained::Ended)
                 } else {
-                    Err(c.error().to_string())
+                    Err(Unchained::Otherwise(c.error().to_string()))
                 })
             })
         };
-        verify().map_err(|e| e.to_string())?
+        verify().map_err(|e| Unchained::Otherwise(e.to_string()))?
     }
 
     fn is_ours(&self, binding: &RotBinding, key: &TpmtPublic) -> bool {
@@ -349,6 +370,33 @@ mod tests {
         let mut answer = scene.answer_with(scene.certificate(&leaf, Some(&binding), &spki));
         answer.chain.push(leaf.certificate.clone().into());
         assert!(is_chain(scene.refused(&answer)));
+    }
+
+    /// Only the leaf's own end is told apart: anything else on the way is a chain that does not hold.
+    #[test]
+    fn a_certificate_that_has_ended_is_told_apart() {
+        let scene = Scene::new();
+        let ended = |issuer: &VendorCa| {
+            let oid = attest::rot::ID_ROT_BINDING.to_string();
+            let binding = scene.binding(KeyRole::Identity).to_der().unwrap();
+            issuer.certify(&Content {
+                serial: random_serial(),
+                subject: name(&[("2.5.4.3", "device")]),
+                not_before: utc_time("200101000000Z"),
+                not_after: utc_time("210101000000Z"),
+                spki: scene.public(KeyRole::Identity).spki().unwrap(),
+                extensions: vec![extension(&oid, false, &binding)],
+            })
+        };
+        assert_eq!(
+            scene.refused(&scene.answer_with(ended(&scene.issuing))),
+            Unacceptable::Ended { key: "identity" }
+        );
+        let other = VendorCa::root("root");
+        let issuing = other.intermediate("issuing");
+        let mut answer = scene.answer_with(ended(&issuing));
+        answer.chain.push(issuing.certificate.clone().into());
+        assert!(matches!(scene.refused(&answer), Unacceptable::Chain { .. }));
     }
 
     #[test]

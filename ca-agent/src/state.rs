@@ -94,6 +94,20 @@ pub struct Enrolled {
     pub at: i64,
 }
 
+/// How the last try to enroll failed, for whoever looks later. Gone once one succeeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trouble {
+    /// Code of the report.
+    pub code: String,
+    /// What failed.
+    pub message: String,
+    /// Exit code of that run.
+    pub exit: u8,
+    /// When, seconds since 1970.
+    pub at: i64,
+}
+
 /// A persistent key, as it is remembered.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +115,8 @@ struct Persistent {
     handle: u32,
     public: String,
 }
+
+const TROUBLE: &str = "last-error.json";
 
 /// The directory.
 #[derive(Debug)]
@@ -254,6 +270,25 @@ impl State {
     /// [`StateError`].
     pub fn set_enrolled(&self, enrolled: &Enrolled) -> Result<(), StateError> {
         self.write_json("enrolled.json", enrolled)
+    }
+
+    /// How the last try failed, if it did.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn trouble(&self) -> Result<Option<Trouble>, StateError> {
+        self.read_json(TROUBLE)
+    }
+
+    /// Remember how a try failed, or that it did not.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_trouble(&self, trouble: Option<&Trouble>) -> Result<(), StateError> {
+        match trouble {
+            Some(trouble) => self.write_json(TROUBLE, trouble),
+            None => self.remove(TROUBLE),
+        }
     }
 
     /// A key made before.

@@ -4,12 +4,13 @@ use openssl::x509::X509;
 use serde::Serialize;
 use wire::Exit;
 
-use super::{Said, cert, open};
-use crate::cli::Cli;
+use super::{Said, open};
+use crate::config::Config;
 use crate::error::AgentError;
 use crate::report::Report;
 use crate::server::Server;
 use crate::state::State;
+use crate::stored;
 use crate::tpm::{EkChoice, Role};
 use crate::words::{clean, date};
 
@@ -49,11 +50,11 @@ impl Check {
     }
 }
 
-pub(super) fn run(cli: &Cli, server: Option<&str>) -> Result<Said, AgentError> {
-    let state = State::look(&cli.state_dir);
-    let mut checks = tpm(cli, &state);
+pub(super) fn run(config: &Config, server: Option<&str>) -> Result<Said, AgentError> {
+    let state = State::look(&config.state_dir);
+    let mut checks = tpm(config, &state);
     checks.extend(identity(&state));
-    checks.extend(ca(&state, server));
+    checks.extend(ca(config, &state, server));
     let red = checks.iter().filter(|c| !c.ok).count();
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -67,13 +68,19 @@ pub(super) fn run(cli: &Cli, server: Option<&str>) -> Result<Said, AgentError> {
         ]);
     }
     let json = serde_json::json!({ "schema": "holdfast.doctor.v1", "checks": checks });
-    let mut said = Said::new(json, format!("{table}\n{red} need attention."));
+    let summary = match red {
+        0 => "All is well.".to_owned(),
+        1 => "1 needs attention.".to_owned(),
+        many => format!("{many} need attention."),
+    };
+    let failed: Vec<&str> = checks.iter().filter(|c| !c.ok).map(|c| c.check).collect();
+    let mut said = Said::new(json, format!("{table}\n{summary}"), failed.join("\n"));
     said.exit = if red == 0 { Exit::Done } else { Exit::No };
     Ok(said)
 }
 
-fn tpm(cli: &Cli, state: &State) -> Vec<Check> {
-    let tpm = match open(cli) {
+fn tpm(config: &Config, state: &State) -> Vec<Check> {
+    let tpm = match open(config) {
         Ok(tpm) => tpm,
         Err(error) => return vec![Check::of("tpm.opens", Err(error.report()))],
     };
@@ -130,11 +137,11 @@ fn identity(state: &State) -> Vec<Check> {
         ),
         Err(report) => Check::of("ca.root", Err(report)),
     });
-    checks.push(match cert::not_after(state, "cert.pem").map_err(unread) {
+    checks.push(match stored::not_after(state, stored::IDENTITY).map_err(unread) {
         Ok(Some(at)) if at < jiff::Timestamp::now().as_second() => Check::fail(
             "certificate",
             format!("expired {}", date(at)),
-            "enroll again with a new --state-dir",
+            "ca-agent enroll, as before: the same keys get a new one",
         ),
         Ok(Some(at)) => Check::pass("certificate", format!("expires {}", date(at))),
         Ok(None) => Check::fail("certificate", "none yet", "ca-agent enroll"),
@@ -143,9 +150,10 @@ fn identity(state: &State) -> Vec<Check> {
     checks
 }
 
-fn ca(state: &State, named: Option<&str>) -> Vec<Check> {
+fn ca(config: &Config, state: &State, named: Option<&str>) -> Vec<Check> {
     let known = state.enrolled().ok().flatten().map(|e| e.server);
-    let Some(url) = named.map(str::to_owned).or(known) else {
+    let known = || known.or(config.server().map(str::to_owned));
+    let Some(url) = named.map(str::to_owned).or_else(known) else {
         return vec![Check::fail(
             "ca.reached",
             "no server is known",

@@ -1,21 +1,29 @@
 //! `ca-agent enroll`.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use wire::Exit;
 
 use super::{Said, open, tell};
-use crate::cli::{self, Cli};
+use crate::cli;
+use crate::config::Config;
 use crate::enroll::{Enrollment, Outcome};
 use crate::error::AgentError;
-use crate::state::{Enrolled, State};
+use crate::state::{Enrolled, State, Trouble};
+use crate::stored;
 use crate::words::clean;
 
-pub(super) fn run(cli: &Cli, wanted: &cli::Enroll) -> Result<Said, AgentError> {
-    let state = State::open(&cli.state_dir)?;
+pub(super) fn run(config: &Config, flags: &cli::Enroll, quiet: bool) -> Result<Said, AgentError> {
+    let wish = config.wish(flags)?;
+    let state = State::open(&config.state_dir)?;
     let spinner = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         spinner.set_style(style);
     }
     let say = |step: &str| {
+        tracing::debug!("{step}");
+        if quiet {
+            return;
+        }
         if spinner.is_hidden() {
             tell(&format!("  {step}"));
         }
@@ -23,12 +31,13 @@ pub(super) fn run(cli: &Cli, wanted: &cli::Enroll) -> Result<Said, AgentError> {
         spinner.tick();
     };
     let result = Enrollment {
-        wanted,
+        wish: &wish,
         state: &state,
         say: &say,
     }
-    .run(|| open(cli));
+    .run(|| open(config));
     spinner.finish_and_clear();
+    remember(&state, result.as_ref().err());
     let (before, enrolled) = match result? {
         Outcome::Done(enrolled) => (false, enrolled),
         Outcome::Before(enrolled) => (true, enrolled),
@@ -36,11 +45,33 @@ pub(super) fn run(cli: &Cli, wanted: &cli::Enroll) -> Result<Said, AgentError> {
     said(&state, &enrolled, before)
 }
 
+/// For `ca-agent status`. That it cannot be remembered must not hide what happened.
+fn remember(state: &State, error: Option<&AgentError>) {
+    let report = error.map(AgentError::report);
+    if report.as_ref().is_some_and(|report| report.exit == Exit::Usage) {
+        // A slip of whoever typed is no state of the device.
+        return;
+    }
+    let trouble = report.map(|report| Trouble {
+        code: report.code,
+        message: report.message,
+        exit: report.exit.code(),
+        at: jiff::Timestamp::now().as_second(),
+    });
+    if let Err(error) = state.set_trouble(trouble.as_ref()) {
+        tracing::warn!(%error, "how this try ended is not remembered");
+    }
+}
+
 fn said(state: &State, enrolled: &Enrolled, before: bool) -> Result<Said, AgentError> {
     let mut certificates = Vec::new();
     let files = [
-        ("identity", "cert.pem", Some(&enrolled.profile)),
-        ("attestation", "ak-cert.pem", enrolled.attestation_profile.as_ref()),
+        ("identity", stored::IDENTITY, Some(&enrolled.profile)),
+        (
+            "attestation",
+            stored::ATTESTATION,
+            enrolled.attestation_profile.as_ref(),
+        ),
     ];
     for (key, file, profile) in files {
         let (Some(profile), Some(pem)) = (profile, state.read(file)?) else {
@@ -84,7 +115,7 @@ fn said(state: &State, enrolled: &Enrolled, before: bool) -> Result<Said, AgentE
     text.push_str(&format!("  {:<15}{key}\n", "key"));
     text.push_str(&format!(
         "next: use it with OpenSSL\n  openssl s_client -provider tpm2 -provider default \\\n    -propquery '?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes' \\\n    -cert {} -key {key} -connect HOST:PORT\n",
-        state.path("cert.pem").display()
+        state.path(stored::IDENTITY).display()
     ));
-    Ok(Said::new(json, text))
+    Ok(Said::new(json, text, clean(&enrolled.device)))
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use qrcode::{EcLevel, QrCode};
 
 use super::{Said, open};
-use crate::cli::Cli;
+use crate::config::Config;
 use crate::error::AgentError;
 use crate::tpm::{EkChoice, Endorsement, TpmError, TpmFacts};
 use crate::words::clean;
@@ -18,8 +18,9 @@ struct Seen {
     persistent: Option<u32>,
 }
 
-pub(super) fn run(cli: &Cli, qr: bool, choice: EkChoice) -> Result<Said, AgentError> {
-    let tpm = open(cli)?;
+pub(super) fn run(config: &Config, qr: bool, choice: Option<EkChoice>) -> Result<Said, AgentError> {
+    let choice = config.ek(choice);
+    let tpm = open(config)?;
     let (facts, seen, chosen) = tpm.run(move |chip| {
         let facts = chip.facts()?;
         let mut seen = Vec::new();
@@ -58,7 +59,8 @@ pub(super) fn run(cli: &Cli, qr: bool, choice: EkChoice) -> Result<Said, AgentEr
             "persistent_handle": s.persistent.map(|h| format!("{h:#010x}")),
         })).collect::<Vec<_>>(),
     });
-    Ok(Said::new(json, words(&facts, &seen, chosen, &hash, qr)))
+    let text = words(&facts, &seen, chosen, &hash, qr);
+    Ok(Said::new(json, text, hash))
 }
 
 fn words(facts: &TpmFacts, seen: &[Seen], chosen: u32, hash: &str, qr: bool) -> String {

@@ -14,21 +14,24 @@ use wire::Exit;
 use zeroize::Zeroizing;
 
 use crate::cli::{Cli, Command, Format};
+use crate::config::Config;
 use crate::error::AgentError;
 use crate::tpm::{Passwords, Tpm};
 
-/// What a command has to say: for programs and for people.
+/// What a command has to say: for programs, for people, and for `--quiet`.
 pub(crate) struct Said {
     json: Value,
     text: String,
+    brief: String,
     exit: Exit,
 }
 
 impl Said {
-    fn new(json: Value, text: impl Into<String>) -> Self {
+    fn new(json: Value, text: impl Into<String>, brief: impl Into<String>) -> Self {
         Self {
             json,
             text: text.into(),
+            brief: brief.into(),
             exit: Exit::Done,
         }
     }
@@ -37,17 +40,10 @@ impl Said {
 /// Run a command; data on standard output, everything else on standard error.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
+    tracing(cli.verbose, cli.quiet);
     let format = cli.output;
-    let result = match &cli.command {
-        Command::Identify { qr, ek } => identify::run(&cli, *qr, *ek),
-        Command::Enroll(wanted) => enroll::run(&cli, wanted),
-        Command::Status { oneline } => status::run(&cli, *oneline),
-        Command::Cert(command) => cert::run(&cli, command),
-        Command::Doctor { server } => doctor::run(&cli, server.as_deref()),
-        Command::Completion { shell } => Ok(completion(*shell)),
-    };
-    let exit = match result.and_then(|said| print(said, format)) {
-        Ok(exit) => exit,
+    let exit = match answer(&cli) {
+        Ok(said) => print(said, format, cli.quiet),
         Err(error) => {
             let report = error.report();
             match format {
@@ -63,21 +59,63 @@ pub fn run(cli: Cli) -> ExitCode {
     exit.into()
 }
 
+fn answer(cli: &Cli) -> Result<Said, AgentError> {
+    if let Command::Completion { shell } = &cli.command {
+        return Ok(completion(*shell));
+    }
+    let config = Config::of(cli)?;
+    match &cli.command {
+        Command::Identify { qr, ek } => identify::run(&config, *qr, *ek),
+        Command::Enroll(flags) => enroll::run(&config, flags, cli.quiet),
+        Command::Status { oneline } => status::run(&config, *oneline),
+        Command::Cert(command) => cert::run(&config, command),
+        Command::Doctor { server } => doctor::run(&config, server.as_deref()),
+        Command::Completion { shell } => Ok(completion(*shell)),
+    }
+}
+
+/// Events go to standard error: `RUST_LOG` chooses, else `-v`. No secret is ever an event of ours; libraries that see
+/// whole requests speak only when something is wrong.
+fn tracing(verbose: u8, quiet: bool) {
+    use tracing_subscriber::filter::filter_fn;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+    let chosen = match (quiet, verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "warn,ca_agent=debug",
+        _ => "info,ca_agent=trace",
+    };
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(chosen));
+    let ours = filter_fn(|event| event.target().starts_with("ca_agent") || *event.level() <= tracing::Level::INFO);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_filter(ours);
+    // A second subscriber in one process (tests) is no reason to stop.
+    let _ = tracing_subscriber::registry().with(wanted).with(lines).try_init();
+}
+
 /// A line on standard error. That nobody reads it must not stop the work.
 fn tell(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-fn print(said: Said, format: Format) -> Result<Exit, AgentError> {
+fn print(said: Said, format: Format, quiet: bool) -> Exit {
     use std::io::Write as _;
     let text = match format {
         Format::Json => format!("{:#}", said.json),
+        Format::Table if quiet => said.brief,
         Format::Table => said.text,
     };
+    let text = text.trim_end();
     // A reader that went away (`| head`) is not an error of ours.
-    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
-    Ok(said.exit)
+    if !text.is_empty() {
+        let _ = writeln!(std::io::stdout().lock(), "{text}");
+    }
+    said.exit
 }
 
 fn completion(shell: clap_complete::Shell) -> Said {
@@ -86,12 +124,13 @@ fn completion(shell: clap_complete::Shell) -> Said {
     let script = String::from_utf8_lossy(&script).into_owned();
     Said::new(
         serde_json::json!({ "schema": "holdfast.completion.v1", "script": script }),
+        script.clone(),
         script,
     )
 }
 
-/// Open the TPM that the command line names.
-fn open(cli: &Cli) -> Result<Tpm, AgentError> {
+/// Open the TPM that was named.
+fn open(config: &Config) -> Result<Tpm, AgentError> {
     let password = |path: &Option<std::path::PathBuf>| -> Result<Option<Zeroizing<Vec<u8>>>, AgentError> {
         let Some(path) = path else { return Ok(None) };
         let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|e| AgentError::Usage {
@@ -104,8 +143,8 @@ fn open(cli: &Cli) -> Result<Tpm, AgentError> {
         Ok(Some(bytes))
     };
     let passwords = Passwords {
-        owner: password(&cli.owner_auth_file)?,
-        endorsement: password(&cli.endorsement_auth_file)?,
+        owner: password(&config.owner_auth_file)?,
+        endorsement: password(&config.endorsement_auth_file)?,
     };
-    Ok(Tpm::open(&cli.tcti()?, passwords)?)
+    Ok(Tpm::open(&config.tcti, passwords)?)
 }

@@ -3,57 +3,77 @@
 use wire::Exit;
 
 use super::Said;
-use crate::cli::Cli;
+use crate::config::Config;
 use crate::error::AgentError;
-use crate::state::State;
-use crate::words::{clean, date};
+use crate::state::{State, Trouble};
+use crate::stored;
+use crate::words::{clean, date, span};
 
-pub(super) fn run(cli: &Cli, oneline: bool) -> Result<Said, AgentError> {
-    let state = State::look(&cli.state_dir);
-    let pending = state.journal()?;
-    let (word, exit, device, expires) = match (state.enrolled()?, &pending) {
-        (_, Some(_)) => ("unfinished", Exit::TryAgain, None, None),
-        (None, None) => ("not-enrolled", Exit::NotFound, None, None),
-        (Some(enrolled), None) => {
-            let expires = super::cert::not_after(&state, "cert.pem")?;
-            let expired = expires.is_some_and(|at| at < jiff::Timestamp::now().as_second());
-            let (word, exit) = if expired {
-                ("expired", Exit::No)
-            } else {
-                ("enrolled", Exit::Done)
-            };
-            (word, exit, Some(enrolled), expires)
-        }
-    };
-    let next = match word {
-        "unfinished" => "run the same `ca-agent enroll` again: it goes on where it stopped",
-        "not-enrolled" => "ca-agent enroll --server URL --root-sha256 FINGERPRINT",
-        "expired" => "enroll again with a new --state-dir",
-        _ => "",
+pub(super) fn run(config: &Config, oneline: bool) -> Result<Said, AgentError> {
+    let state = State::look(&config.state_dir);
+    let (pending, enrolled) = (state.journal()?, state.enrolled()?);
+    let trouble = state.trouble()?;
+    let expires = stored::not_after(&state, stored::IDENTITY)?;
+    let (word, exit, next) = match (&enrolled, &pending) {
+        (_, Some(_)) => (
+            "unfinished",
+            Exit::TryAgain,
+            "run the same `ca-agent enroll` again: it goes on where it stopped",
+        ),
+        (None, None) => (
+            "not-enrolled",
+            Exit::NotFound,
+            "ca-agent enroll --server URL --root-sha256 FINGERPRINT",
+        ),
+        (Some(_), None) if stored::ended(&state)? => (
+            "expired",
+            Exit::No,
+            "run the same `ca-agent enroll` again: the same keys get a new certificate",
+        ),
+        (Some(_), None) => ("enrolled", Exit::Done, ""),
     };
     let json = serde_json::json!({
         "schema": "holdfast.status.v1",
         "state": word,
-        "device": device.as_ref().map(|d| &d.device),
-        "server": device.as_ref().map(|d| &d.server),
-        "profile": device.as_ref().map(|d| &d.profile),
+        "device": enrolled.as_ref().map(|d| &d.device),
+        "server": enrolled.as_ref().map(|d| &d.server).or(pending.as_ref().map(|j| &j.server)),
+        "profile": enrolled.as_ref().map(|d| &d.profile),
         "expires": expires,
+        "last_error": trouble,
         "next": next,
     });
-    let name = device.as_ref().map(|d| clean(&d.device)).unwrap_or_default();
-    let until = expires.map(|at| format!(", expires {}", date(at))).unwrap_or_default();
-    let mut text = format!("{word} {name}{until}").trim_end().to_owned();
-    if !oneline && let Some(device) = &device {
-        text.push_str(&format!(
-            "\nprofile   {}\nserver    {}",
-            clean(&device.profile),
-            clean(&device.server)
-        ));
+    let name = enrolled.as_ref().map(|d| clean(&d.device)).unwrap_or_default();
+    let until = expires.filter(|_| enrolled.is_some());
+    let until = until.map(|at| format!(", expires {}", date(at))).unwrap_or_default();
+    let mut text = format!("{word} {name}").trim_end().to_owned() + &until;
+    if oneline {
+        if let Some(trouble) = &trouble {
+            text.push_str(&format!(", last error {} {}", clean(&trouble.code), ago(trouble)));
+        }
+    } else {
+        let mut line = |label: &str, value: String| text.push_str(&format!("\n{label:<12}{value}"));
+        if let Some(device) = &enrolled {
+            line("profile", clean(&device.profile));
+            line("server", clean(&device.server));
+        }
+        if let Some(trouble) = &trouble {
+            line("last error", format!("{} {}", clean(&trouble.code), ago(trouble)));
+            line("", clean(&trouble.message));
+        }
+        if !next.is_empty() {
+            line("next", next.to_owned());
+        }
     }
-    if !oneline && !next.is_empty() {
-        text.push_str(&format!("\nnext      {next}"));
-    }
-    let mut said = Said::new(json, text);
+    let mut said = Said::new(json, text, word);
     said.exit = exit;
     Ok(said)
+}
+
+fn ago(trouble: &Trouble) -> String {
+    let passed = jiff::Timestamp::now().as_second().saturating_sub(trouble.at);
+    match u64::try_from(passed) {
+        Ok(passed) => format!("{} ago", span(std::time::Duration::from_secs(passed))),
+        // The clock was put back since.
+        Err(_) => "at another time of this clock".into(),
+    }
 }

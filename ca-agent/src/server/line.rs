@@ -61,6 +61,7 @@ impl Line {
     /// A body, and the `Date` it came with.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<String>), ServerError> {
         let url = format!("{}{path}", self.base);
+        tracing::debug!(%url, "GET");
         let response = self.agent.get(&url).call().map_err(|e| self.transport(e))?;
         let date = response
             .headers()
@@ -72,6 +73,7 @@ impl Line {
 
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T, ServerError> {
         let url = format!("{}{path}", self.base);
+        tracing::debug!(%url, bytes = body.len(), "POST");
         let response = self
             .agent
             .post(&url)
@@ -83,6 +85,7 @@ impl Line {
 
     fn read<T: DeserializeOwned>(&self, mut response: ureq::http::Response<ureq::Body>) -> Result<T, ServerError> {
         let status = response.status().as_u16();
+        tracing::debug!(status, "answered");
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|v| v.to_str().ok());
             value.unwrap_or_default().to_owned()

@@ -37,6 +37,9 @@ fn every_key_and_endorsement() {
         ("p-384", "p-384", "ecc"),
         ("rsa-2048", "rsa-2048", "rsa"),
         ("rsa-2048:rsassa", "rsa-2048:rsassa", "ecc"),
+        ("rsa-3072", "rsa-3072", "rsa"),
+        ("rsa-3072:rsassa", "p-384", "auto"),
+        ("p-384", "rsa-3072:rsassa", "rsa"),
         ("p-256", "rsa-2048:rsapss", "p256"),
     ];
     for (number, (key, ak, ek)) in cases.into_iter().enumerate() {
@@ -203,6 +206,27 @@ fn the_makers_keys_outlive_power_and_the_state_directory() {
     ];
     let second = house.enroll(&device, &line);
     assert_eq!(crate::device::report(&second, 5)["code"], "identity_conflict");
+}
+
+/// The maker's keys of the stronger templates (TCG H-3, H-6), in the TPM at their handles.
+#[test]
+fn the_makers_keys_of_the_stronger_algorithms() {
+    let house = House::shared();
+    for (number, (key, ak)) in [("p-384", "p-384"), ("rsa-3072", "rsa-3072")].into_iter().enumerate() {
+        let name = format!("STRONG-{number}");
+        let device = house.device(&name);
+        let line = ["--manufacturer", "--device", &name, "--key-alg", key, "--ak-alg", ak];
+        let said = house.enrolled(&device, &line);
+        assert_eq!(said["openssl_key"], "handle:0x81020000");
+        for file in ["cert.pem", "ak-cert.pem"] {
+            house.openssl_verifies(&device, file);
+        }
+        let bits = if key == "p-384" { 384 } else { 3072 };
+        let idevid = device.certificate("cert.pem");
+        assert_eq!(idevid.public_key().unwrap().bits(), bits);
+        assert_eq!(device.certificate("ak-cert.pem").public_key().unwrap().bits(), bits);
+        signs(&device, &idevid, "handle:0x81020000");
+    }
 }
 
 #[test]

@@ -6,9 +6,11 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod again;
 mod device;
 mod enroll;
 mod inspect;
+mod manners;
 mod proxy;
 mod refused;
 mod resume;

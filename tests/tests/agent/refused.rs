@@ -36,13 +36,13 @@ fn a_wrong_pin_leaves_nothing() {
         report["cause"].as_str().unwrap().contains(&house.root_sha256()),
         "{report}"
     );
-    assert_eq!(device.names(), [""; 0]);
+    assert_eq!(device.names(), ["last-error.json"]);
 
     let no_pin = device.agent(&["enroll", "--server", &url]);
     assert_eq!(no_pin.status.code(), Some(2), "{}", errors(&no_pin));
     let not_hex = device.agent(&["enroll", "--server", &url, "--root-sha256", "12"]);
     assert_eq!(not_hex.status.code(), Some(2), "{}", errors(&not_hex));
-    assert_eq!(device.names(), [""; 0]);
+    assert_eq!(device.names(), ["last-error.json"]);
 }
 
 /// Somebody in between: an own certificate for `localhost`, and the CA's public answer to `GET /v1/issuers`.
@@ -101,7 +101,7 @@ fn somebody_in_between_is_refused_with_the_right_root_and_leaves_nothing() {
     for believed in [["--root-sha256", &pin], ["--root", &root]] {
         let refused = device.agent(&[&["enroll", "--server", &url, "-o", "json"], &believed[..]].concat());
         assert_eq!(report(&refused, 6)["code"], "E-SERVER-UNTRUSTED", "{believed:?}");
-        assert_eq!(device.names(), [""; 0]);
+        assert_eq!(device.names(), ["last-error.json"]);
     }
     // Once pinned, too: not even a wrong certificate is asked anything.
     house.allow("BETWEEN", &device, "auto");
@@ -121,7 +121,10 @@ fn an_unknown_device_learns_only_an_incident() {
     assert_eq!(record.reason, "NOT_IN_INVENTORY");
     assert!(!errors(&refused).contains("INVENTORY"));
     // Keys and root stay; nothing is pending; once let in, the same keys are certified.
-    assert_eq!(device.names(), ["ak.tss2.pem", "key.tss2.pem", "root.pem"]);
+    assert_eq!(
+        device.names(),
+        ["ak.tss2.pem", "key.tss2.pem", "last-error.json", "root.pem"]
+    );
     let key = device.read("key.tss2.pem");
     house.allow("LATE", &device, "auto");
     assert_eq!(house.enrolled(&device, &[])["device"], "LATE");

@@ -1,23 +1,24 @@
 //! Enrollment, from the pinned root to the stored certificates.
 
+mod proof;
+
 use std::time::{Duration, Instant};
 
 use attest::tpm::TpmtPublic;
 use openssl::x509::X509;
 use wire::Bytes;
-use wire::enrollment::{
-    ActivationRequest, AgentInfo, EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, KeyCertify, RotEvidence,
-};
+use wire::enrollment::{AgentInfo, EnrollmentRequest, EnrollmentResult, RotEvidence};
 use wire::problem::ProblemCode;
 
-use crate::cli;
-use crate::csr;
+use crate::config::{Identity, Wish};
 use crate::error::AgentError;
 use crate::pin::Pin;
-use crate::received::Expected;
+use crate::received::{Expected, Unacceptable};
 use crate::server::{Server, ServerError, serialise};
 use crate::state::{Enrolled, Journal, State};
-use crate::tpm::{Chip, EkChoice, Endorsement, KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError};
+use crate::stored;
+use crate::tpm::{KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError};
+use proof::{Vendored, answer};
 
 /// IDevID, IAK (TCG TPM 2.0 Keys for Device Identity and Attestation, 7.2).
 const IDEVID_HANDLE: u32 = 0x8102_0000;
@@ -28,8 +29,8 @@ pub type Say<'a> = &'a dyn Fn(&str);
 
 /// One enrollment.
 pub struct Enrollment<'a> {
-    /// What was asked on the command line.
-    pub wanted: &'a cli::Enroll,
+    /// What it shall give.
+    pub wish: &'a Wish,
     /// The state directory.
     pub state: &'a State,
     /// Progress.
@@ -44,54 +45,71 @@ pub enum Outcome {
     Before(Enrolled),
 }
 
+/// What became of an activation that was sent.
+enum Sent {
+    /// Its certificates are stored.
+    Stored(Enrolled),
+    /// It came too late, or what was issued for it is burnt: a new one is due, with the same keys.
+    Void,
+    /// It was answered long ago, and that certificate has ended: the same.
+    Ended(Unacceptable),
+}
+
 impl Enrollment<'_> {
     /// Profiles for identity key and attestation key.
     fn profiles(&self) -> (String, Option<String>) {
-        if self.wanted.manufacturer {
-            ("device-idevid".into(), Some("device-iak".into()))
-        } else {
-            (self.wanted.profile.clone(), self.wanted.attestation_profile.clone())
+        match &self.wish.identity {
+            Identity::Manufacturer => ("device-idevid".into(), Some("device-iak".into())),
+            Identity::Owner {
+                profile,
+                attestation_profile,
+            } => (profile.clone(), attestation_profile.clone()),
         }
     }
 
-    /// Enroll, or finish an enrollment that was begun. Safe to repeat after an interruption at any point: keys and the
-    /// activation are remembered before they are used, and the server gives the same certificates for the same
-    /// activation.
+    /// Enroll, or finish an enrollment that was begun, or, once a certificate has ended, enroll the same keys again.
+    /// Safe to repeat after an interruption at any point: keys and the activation are remembered before they are used,
+    /// and the server gives the same certificates for the same activation.
     ///
     /// # Errors
     /// [`AgentError`].
     pub fn run(&self, open: impl FnOnce() -> Result<Tpm, AgentError>) -> Result<Outcome, AgentError> {
         let (profile, attestation_profile) = self.profiles();
         if let Some(before) = self.state.enrolled()? {
-            if (&before.profile, &before.attestation_profile) == (&profile, &attestation_profile) {
+            if (&before.profile, &before.attestation_profile) != (&profile, &attestation_profile) {
+                return Err(AgentError::Usage {
+                    message: format!("this state directory holds a `{}` identity already", before.profile),
+                    fix: "one identity, one directory: name another --state-dir".into(),
+                });
+            }
+            if !stored::ended(self.state)? {
                 // Stored, but interrupted before the activation was forgotten.
                 self.state.end()?;
                 return Ok(Outcome::Before(before));
             }
-            return Err(AgentError::Usage {
-                message: format!("this state directory holds a `{}` identity already", before.profile),
-                fix: "one identity, one directory: name another --state-dir".into(),
-            });
+            (self.say)("the certificate has ended: enrolling the same keys again");
         }
         let begun = self.begun()?;
         let root = self.root()?;
-        let server = Server::pinned(&self.wanted.server, &root)?;
+        let server = Server::pinned(&self.wish.server, &root)?;
         let tpm = open()?;
         if let Some(journal) = begun {
             (self.say)("finishing the enrollment that was begun");
-            if let Some(done) = self.activate(&server, &journal, &root)? {
-                return Ok(Outcome::Done(done));
+            match self.activate(&server, &journal, &root)? {
+                Sent::Stored(done) => return Ok(Outcome::Done(done)),
+                Sent::Void | Sent::Ended(_) => {}
             }
         }
         let journal = self.begin(&server, &tpm)?;
-        if let Some(done) = self.activate(&server, &journal, &root)? {
+        if let Sent::Stored(done) = self.activate(&server, &journal, &root)? {
             return Ok(Outcome::Done(done));
         }
         (self.say)("the CA cannot use this answer any more; asking for another challenge");
         let journal = self.begin(&server, &tpm)?;
         match self.activate(&server, &journal, &root)? {
-            Some(done) => Ok(Outcome::Done(done)),
-            None => Err(AgentError::Void),
+            Sent::Stored(done) => Ok(Outcome::Done(done)),
+            Sent::Void => Err(AgentError::Void),
+            Sent::Ended(what) => Err(what.into()),
         }
     }
 
@@ -101,7 +119,7 @@ impl Enrollment<'_> {
             return Ok(None);
         };
         let (profile, attestation_profile) = self.profiles();
-        let wish = (&self.wanted.server, &profile, &attestation_profile);
+        let wish = (&self.wish.server, &profile, &attestation_profile);
         if (&journal.server, &journal.profile, &journal.attestation_profile) == wish {
             return Ok(Some(journal));
         }
@@ -116,15 +134,15 @@ impl Enrollment<'_> {
 
     /// The pinned root, DER. It is remembered once a server has proven to stand below it: a wrong one leaves nothing.
     fn root(&self) -> Result<Vec<u8>, AgentError> {
-        let root = match Pin::of(self.wanted, self.state)? {
+        let root = match Pin::of(self.wish.pin.as_ref(), self.state)? {
             Pin::Known(root) => return Ok(root),
             Pin::Named(root) => root,
             Pin::Fingerprint(pin) => {
                 (self.say)("first contact: comparing the CA's root with the pinned fingerprint");
-                self.patiently(|| Server::first_contact(&self.wanted.server, &pin))?
+                self.patiently(|| Server::first_contact(&self.wish.server, &pin))?
             }
         };
-        let server = Server::pinned(&self.wanted.server, &root)?;
+        let server = Server::pinned(&self.wish.server, &root)?;
         self.patiently(|| server.issuers())?;
         let pem = X509::from_der(&root).and_then(|c| c.to_pem());
         let pem = pem.map_err(|e| AgentError::Usage {
@@ -139,7 +157,7 @@ impl Enrollment<'_> {
     fn begin(&self, server: &Server, tpm: &Tpm) -> Result<Journal, AgentError> {
         let (profile, attestation_profile) = self.profiles();
         (self.say)("reading the endorsement");
-        let choice = self.wanted.ek;
+        let choice = self.wish.ek;
         let vendored = tpm.run(move |chip| Vendored::read(chip, choice))?;
         let ak = self.key(tpm, Role::Attestation)?;
         let key = self.key(tpm, Role::Identity)?;
@@ -147,7 +165,7 @@ impl Enrollment<'_> {
         let request = EnrollmentRequest {
             profile: profile.clone(),
             attestation_profile: attestation_profile.clone(),
-            device: self.wanted.device.clone(),
+            device: self.wish.device.clone(),
             rot: RotEvidence::Tpm20 {
                 ek_certificate: vendored.endorsement.certificate.clone().into(),
                 ek_chain: vendored.chain.into_iter().map(Bytes).collect(),
@@ -165,7 +183,7 @@ impl Enrollment<'_> {
         let mut answer = tpm.run(move |chip| answer(chip, &endorsement, &ak, &key, &challenge))?;
         answer.ticket = ticket;
         let journal = Journal {
-            server: self.wanted.server.clone(),
+            server: self.wish.server.clone(),
             profile,
             attestation_profile,
             ek_public: vendored.ek_public.into(),
@@ -176,18 +194,26 @@ impl Enrollment<'_> {
         Ok(journal)
     }
 
-    /// Send the activation, the very same bytes whenever it is sent. `None` when it is void: it came too late, or what
-    /// was issued for it is burnt. Then a new one is due, with the same keys.
-    fn activate(&self, server: &Server, journal: &Journal, root: &[u8]) -> Result<Option<Enrolled>, AgentError> {
+    /// Send the activation, the very same bytes whenever it is sent.
+    fn activate(&self, server: &Server, journal: &Journal, root: &[u8]) -> Result<Sent, AgentError> {
         (self.say)("proving the keys to the CA");
         let error = match self.patiently(|| server.activate(journal.id, &journal.body)) {
-            Ok(result) => return self.receive(journal, result, root).map(Some),
+            Ok(result) => {
+                return match self.receive(journal, result, root) {
+                    Ok(enrolled) => Ok(Sent::Stored(enrolled)),
+                    Err(AgentError::Received(what @ Unacceptable::Ended { .. })) => {
+                        self.state.end()?;
+                        Ok(Sent::Ended(what))
+                    }
+                    Err(other) => Err(other),
+                };
+            }
             Err(error) => error,
         };
         match error.code() {
             Some(ProblemCode::ChallengeExpired | ProblemCode::StateConflict) => {
                 self.state.end()?;
-                Ok(None)
+                Ok(Sent::Void)
             }
             // A refusal is final for this activation; the keys stay, and the next run asks for a new challenge.
             Some(_) if error.again_after().is_none() => {
@@ -201,13 +227,13 @@ impl Enrollment<'_> {
     /// The key for this role: the one made before, else a new one, remembered before it is used.
     fn key(&self, tpm: &Tpm, role: Role) -> Result<StoredKey, AgentError> {
         let (alg, named, place, word) = match role {
-            Role::Attestation => (self.wanted.ak_alg, self.wanted.ak_handle, IAK_HANDLE, "attestation"),
-            Role::Identity => (self.wanted.key_alg, self.wanted.persistent, IDEVID_HANDLE, "identity"),
+            Role::Attestation => (self.wish.ak_alg, self.wish.ak_handle, IAK_HANDLE, "attestation"),
+            Role::Identity => (self.wish.key_alg, self.wish.persistent, IDEVID_HANDLE, "identity"),
         };
-        let home = if self.wanted.manufacturer {
-            KeyHome::Manufacturer(named.unwrap_or(place))
-        } else {
-            KeyHome::Owner
+        let named = named.map(|handle| handle.0);
+        let home = match self.wish.identity {
+            Identity::Manufacturer => KeyHome::Manufacturer(named.unwrap_or(place)),
+            Identity::Owner { .. } => KeyHome::Owner,
         };
         let spec = KeySpec { role, alg, home };
         let key = match self.state.key(role)? {
@@ -257,9 +283,9 @@ impl Enrollment<'_> {
         let received = expected.check(&result)?;
         self.state.write("chain.pem", &received.chain)?;
         if let Some(certificate) = &received.attestation {
-            self.state.write("ak-cert.pem", certificate)?;
+            self.state.write(stored::ATTESTATION, certificate)?;
         }
-        self.state.write("cert.pem", &received.identity)?;
+        self.state.write(stored::IDENTITY, &received.identity)?;
         let enrolled = Enrolled {
             server: journal.server.clone(),
             device: result.device,
@@ -274,7 +300,7 @@ impl Enrollment<'_> {
 
     /// Try again while the server says "later" or cannot be reached, up to the time that was asked for.
     fn patiently<T>(&self, mut call: impl FnMut() -> Result<T, ServerError>) -> Result<T, ServerError> {
-        let until = Instant::now() + Duration::from_secs(self.wanted.wait);
+        let until = Instant::now() + self.wish.wait;
         let mut pause = Duration::from_millis(250);
         loop {
             let error = match call() {
@@ -297,55 +323,4 @@ impl Enrollment<'_> {
             pause = (pause * 2).min(Duration::from_secs(10));
         }
     }
-}
-
-/// What the vendor left in the TPM.
-struct Vendored {
-    endorsement: Endorsement,
-    /// `TPMT_PUBLIC` of the EK.
-    ek_public: Vec<u8>,
-    /// The vendor's CA certificates in NV, DER.
-    chain: Vec<Vec<u8>>,
-}
-
-impl Vendored {
-    fn read(chip: &mut Chip, choice: EkChoice) -> Result<Self, TpmError> {
-        let endorsement = chip.choose_endorsement(choice)?;
-        let ek = chip.load_ek(&endorsement)?;
-        chip.unload_ek(&ek);
-        let chain = chip.endorsement_chain()?;
-        Ok(Self {
-            endorsement,
-            ek_public: ek.public.raw().to_vec(),
-            chain,
-        })
-    }
-}
-
-/// Everything the TPM has to do for one activation. The ticket is added by the caller.
-fn answer(
-    chip: &mut Chip,
-    endorsement: &Endorsement,
-    ak: &StoredKey,
-    key: &StoredKey,
-    challenge: &EnrollmentChallenge,
-) -> Result<ActivationRequest, TpmError> {
-    let question = &challenge.challenge;
-    let nonce = <[u8; 32]>::try_from(question.nonce.0.as_slice()).map_err(|_| TpmError::Malformed {
-        what: "the nonce of the challenge",
-    })?;
-    let secret = chip.activate(endorsement, ak, &question.credential_blob.0, &question.secret.0)?;
-    let csr = csr::make(chip, key)?;
-    let qualifying = attest::tpm::qualifying_data(&challenge.id.0, &nonce, &csr);
-    let certified = chip.certify(key, ak, &qualifying)?;
-    Ok(ActivationRequest {
-        ticket: Bytes::default(),
-        secret: secret.to_vec().into(),
-        key_public: key.public()?.raw().to_vec().into(),
-        key_certify: KeyCertify {
-            attest: certified.attest.into(),
-            signature: certified.signature.into(),
-        },
-        csr: csr.into(),
-    })
 }

@@ -1,0 +1,38 @@
+//! The shape of `agent.toml`, as written. Its keys are the names of the flags, with underscores.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::tpm::{EkChoice, KeyAlg};
+use crate::values::{Handle, Wait};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub tcti: Option<Spanned<String>>,
+    pub state_dir: Option<PathBuf>,
+    pub owner_auth_file: Option<PathBuf>,
+    pub endorsement_auth_file: Option<PathBuf>,
+    #[serde(default)]
+    pub enroll: RawEnroll,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEnroll {
+    pub server: Option<String>,
+    pub root: Option<PathBuf>,
+    pub root_sha256: Option<Spanned<String>>,
+    pub device: Option<String>,
+    pub profile: Option<Spanned<String>>,
+    pub attestation_profile: Option<Spanned<String>>,
+    pub manufacturer: Option<bool>,
+    pub ek: Option<EkChoice>,
+    pub key_alg: Option<KeyAlg>,
+    pub ak_alg: Option<KeyAlg>,
+    pub persistent: Option<Handle>,
+    pub ak_handle: Option<Spanned<Handle>>,
+    pub wait: Option<Wait>,
+}

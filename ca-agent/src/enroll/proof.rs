@@ -1,0 +1,58 @@
+//! The TPM's part of an enrollment: the endorsement it shows, and its answer to a challenge.
+
+use wire::Bytes;
+use wire::enrollment::{ActivationRequest, EnrollmentChallenge, KeyCertify};
+
+use crate::csr;
+use crate::tpm::{Chip, EkChoice, Endorsement, StoredKey, TpmError};
+
+/// What the vendor left in the TPM.
+pub(super) struct Vendored {
+    pub(super) endorsement: Endorsement,
+    /// `TPMT_PUBLIC` of the EK.
+    pub(super) ek_public: Vec<u8>,
+    /// The vendor's CA certificates in NV, DER.
+    pub(super) chain: Vec<Vec<u8>>,
+}
+
+impl Vendored {
+    pub(super) fn read(chip: &mut Chip, choice: EkChoice) -> Result<Self, TpmError> {
+        let endorsement = chip.choose_endorsement(choice)?;
+        let ek = chip.load_ek(&endorsement)?;
+        chip.unload_ek(&ek);
+        let chain = chip.endorsement_chain()?;
+        Ok(Self {
+            endorsement,
+            ek_public: ek.public.raw().to_vec(),
+            chain,
+        })
+    }
+}
+
+/// Everything the TPM has to do for one activation. The ticket is added by the caller.
+pub(super) fn answer(
+    chip: &mut Chip,
+    endorsement: &Endorsement,
+    ak: &StoredKey,
+    key: &StoredKey,
+    challenge: &EnrollmentChallenge,
+) -> Result<ActivationRequest, TpmError> {
+    let question = &challenge.challenge;
+    let nonce = <[u8; 32]>::try_from(question.nonce.0.as_slice()).map_err(|_| TpmError::Malformed {
+        what: "the nonce of the challenge",
+    })?;
+    let secret = chip.activate(endorsement, ak, &question.credential_blob.0, &question.secret.0)?;
+    let csr = csr::make(chip, key)?;
+    let qualifying = attest::tpm::qualifying_data(&challenge.id.0, &nonce, &csr);
+    let certified = chip.certify(key, ak, &qualifying)?;
+    Ok(ActivationRequest {
+        ticket: Bytes::default(),
+        secret: secret.to_vec().into(),
+        key_public: key.public()?.raw().to_vec().into(),
+        key_certify: KeyCertify {
+            attest: certified.attest.into(),
+            signature: certified.signature.into(),
+        },
+        csr: csr.into(),
+    })
+}
