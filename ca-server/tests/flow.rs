@@ -336,7 +336,7 @@ fn tries_are_counted_for_all_servers_and_over_a_restart() {
             ActivateError::Void
         ));
     }
-    assert_eq!(store.failed_attempts(&challenge.id.0).unwrap(), 4);
+    assert_eq!(store.challenge(&challenge.id.0).unwrap().failures, 4);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn a_stranger_costs_nobody_a_try() {
     for _ in 0..10 {
         assert_eq!(reason(&error(activate(&house, IP, challenge.id, &forged))), "TICKET");
     }
-    assert_eq!(store.failed_attempts(&challenge.id.0).unwrap(), 0);
+    assert_eq!(store.challenge(&challenge.id.0).unwrap().failures, 0);
     done(activate(&house, IP, challenge.id, &answer));
 }
 
@@ -377,7 +377,7 @@ fn an_expired_challenge_stays_expired_when_the_clock_goes_back() {
     assert!(matches!(stopped.error, BeginError::Trouble(Trouble::Clock)));
     ca.hands.set(start + 130);
     assert!(
-        store.failed_attempts(&challenge.id.0).unwrap() == 0,
+        store.challenge(&challenge.id.0).unwrap().failures == 0,
         "an old challenge costs no try"
     );
     question(&house, &tpm);
@@ -873,7 +873,7 @@ fn the_jobs_notice_that_the_signer_is_back_and_sweep_behind_it() {
     let swept = || {
         house.signer.away().is_none()
             && store.orphans().unwrap().len() == 1
-            && store.failed_attempts(&challenge.id.0).unwrap() == 0
+            && store.challenge(&challenge.id.0).unwrap().failures == 0
     };
     while !swept() {
         assert!(start.elapsed().as_secs() < 30, "the jobs do not work");

@@ -18,7 +18,7 @@ mod tables;
 mod writer;
 
 pub use rows::{
-    AllowDevice, AuditFilter, CertificateRow, CertificateState, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow,
-    EvidenceRow, NewDeviceError, Orphan, Page,
+    AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
+    EnrollmentRow, EvidenceRow, NewDeviceError, Orphan, Page,
 };
 pub use store::{Store, StoreError, StoreOptions};

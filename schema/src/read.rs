@@ -1,13 +1,12 @@
 //! Questions.
 
-use std::collections::HashMap;
-
 use diesel::prelude::*;
 use issuance::{AuditRecord, KeyRole};
 
 use crate::link::{Fault, Link, on};
 use crate::rows::{
-    AuditFilter, CertificateRow, CertificateState, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow, EvidenceRow, Page,
+    AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow,
+    EvidenceRow, Page,
 };
 use crate::tables::{audit, certificate, challenge_attempt, device, enrollment, evidence, identity};
 
@@ -175,58 +174,45 @@ pub(crate) fn enrollment(link: &mut Link, challenge: &[u8; 16]) -> Result<Option
     }))
 }
 
-pub(crate) fn failed_attempts(link: &mut Link, challenge: &[u8; 16]) -> Result<u32, Fault> {
-    let failures: Option<i64> = on!(link, c => challenge_attempt::table
+pub(crate) fn challenge(link: &mut Link, challenge: &[u8; 16]) -> Result<ChallengeRow, Fault> {
+    let used = enrollment::table.filter(enrollment::challenge.eq(challenge.as_slice()));
+    let failures = challenge_attempt::table
         .filter(challenge_attempt::challenge.eq(challenge.as_slice()))
         .select(challenge_attempt::failures)
-        .first(c)
-        .optional())?;
-    Ok(u32::try_from(failures.unwrap_or(0)).unwrap_or(u32::MAX))
+        .single_value();
+    let (used, failures): (bool, Option<i64>) =
+        on!(link, c => diesel::select((diesel::dsl::exists(used), failures)).first(c))?;
+    Ok(ChallengeRow {
+        used,
+        failures: u32::try_from(failures.unwrap_or(0)).unwrap_or(u32::MAX),
+    })
 }
 
-/// When devices were last issued something.
-fn last_seen(link: &mut Link, ids: &[i64]) -> Result<HashMap<i64, i64>, Fault> {
-    let found: Vec<(Option<i64>, Option<i64>)> = on!(link, c => certificate::table
-        .filter(certificate::device_id.eq_any(ids))
-        .filter(certificate::state.eq("issued"))
-        .group_by(certificate::device_id)
-        .select((certificate::device_id, diesel::dsl::max(certificate::created_at)))
-        .load(c))?;
-    Ok(found.into_iter().filter_map(|(id, at)| Some((id?, at?))).collect())
-}
-
-fn with_last_seen(link: &mut Link, stored: Vec<StoredDevice>) -> Result<Vec<DeviceRow>, Fault> {
-    if stored.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<i64> = stored.iter().map(|d| d.id).collect();
-    let seen = last_seen(link, &ids)?;
-    stored
-        .into_iter()
-        .map(|d| {
-            let at = seen.get(&d.id).copied();
-            d.into_row(at)
-        })
-        .collect()
+/// Devices, and when each was last issued something; filter, order and limit are added behind.
+macro_rules! devices {
+    ($link:expr, $from:ident => $rest:expr) => {{
+        let rows: Vec<(StoredDevice, Option<i64>)> = on!($link, c => {
+            let last_seen = certificate::table
+                .filter(certificate::device_id.eq(device::id.nullable()))
+                .filter(certificate::state.eq("issued"))
+                .select(diesel::dsl::max(certificate::created_at))
+                .single_value();
+            let $from = device::table.select((StoredDevice::as_select(), last_seen));
+            $rest.load(c)
+        })?;
+        rows.into_iter().map(|(row, at)| row.into_row(at)).collect::<Result<Vec<DeviceRow>, Fault>>()
+    }};
 }
 
 pub(crate) fn device_by_name(link: &mut Link, name: &str) -> Result<Option<DeviceRow>, Fault> {
     if name.contains('\0') {
         return Ok(None);
     }
-    let found: Vec<StoredDevice> = on!(link, c => device::table
-        .filter(device::name.eq(name))
-        .select(StoredDevice::as_select())
-        .load(c))?;
-    Ok(with_last_seen(link, found)?.pop())
+    Ok(devices!(link, all => all.filter(device::name.eq(name)))?.pop())
 }
 
 pub(crate) fn device_by_ek(link: &mut Link, ek: &[u8; 32]) -> Result<Option<DeviceRow>, Fault> {
-    let found: Vec<StoredDevice> = on!(link, c => device::table
-        .filter(device::ek_spki_sha256.eq(ek.as_slice()))
-        .select(StoredDevice::as_select())
-        .load(c))?;
-    Ok(with_last_seen(link, found)?.pop())
+    Ok(devices!(link, all => all.filter(device::ek_spki_sha256.eq(ek.as_slice())))?.pop())
 }
 
 diesel::define_sql_function! {
@@ -249,9 +235,8 @@ pub(crate) fn find_devices(
         });
     }
     let size = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
-    let mut found: Vec<StoredDevice> = on!(link, c => {
-        let mut query = device::table
-            .select(StoredDevice::as_select())
+    let mut items = devices!(link, all => {
+        let mut query = all
             .order(device::id)
             .limit(i64::from(limit.max(1)) + 1)
             .into_boxed();
@@ -275,15 +260,12 @@ pub(crate) fn find_devices(
                 .filter(certificate::not_after.lt(before));
             query = query.filter(diesel::dsl::exists(ending));
         }
-        query.load(c)
+        query
     })?;
-    let more = found.len() > size;
-    found.truncate(size);
-    let next = if more { found.last().map(|d| d.id) } else { None };
-    Ok(Page {
-        items: with_last_seen(link, found)?,
-        next,
-    })
+    let more = items.len() > size;
+    items.truncate(size);
+    let next = if more { items.last().map(|d| d.id) } else { None };
+    Ok(Page { items, next })
 }
 
 pub(crate) fn certificates_of(link: &mut Link, name: &str) -> Result<Vec<CertificateRow>, Fault> {
@@ -302,18 +284,13 @@ pub(crate) fn live_identity(
     if name.contains('\0') || profile.contains('\0') {
         return Ok(None);
     }
-    let standing: Option<i64> = on!(link, c => identity::table
-        .inner_join(device::table.on(device::id.eq(identity::device_id)))
-        .filter(device::name.eq(name))
-        .filter(identity::profile.eq(profile))
-        .select(identity::certificate_id)
-        .first(c)
-        .optional())?;
-    let Some(id) = standing else {
-        return Ok(None);
-    };
+    let holder = diesel::alias!(device as holder);
     let mut found = certificates!(link, all => all
-        .filter(certificate::id.eq(id))
+        .filter(certificate::id.eq_any(identity::table
+            .inner_join(holder.on(holder.field(device::id).eq(identity::device_id)))
+            .filter(holder.field(device::name).eq(name))
+            .filter(identity::profile.eq(profile))
+            .select(identity::certificate_id)))
         .filter(certificate::state.eq("issued"))
         .filter(certificate::not_after.ge(now)))?;
     Ok(found.pop())

@@ -121,6 +121,15 @@ pub struct CertificateRow {
     pub created_at: i64,
 }
 
+/// What the record knows of a challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChallengeRow {
+    /// It was answered rightly; there is an enrollment.
+    pub used: bool,
+    /// How often it was answered wrongly.
+    pub failures: u32,
+}
+
 /// An enrollment whose challenge was used.
 #[derive(Clone, Debug)]
 pub struct EnrollmentRow {

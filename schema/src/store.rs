@@ -13,8 +13,8 @@ use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
-    AllowDevice, AuditFilter, CertificateRow, DeviceFilter, DeviceRow, EnrollmentRow, EvidenceRow, NewDeviceError,
-    Orphan, Page, change::Outcome, read,
+    AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EnrollmentRow, EvidenceRow,
+    NewDeviceError, Orphan, Page, change::Outcome, read,
 };
 
 /// Why storage does not serve.
@@ -148,12 +148,12 @@ impl Store {
         self.read(|link| read::enrollment(link, id))
     }
 
-    /// Failed answers to one challenge so far.
+    /// Whether a challenge was used, and how often it was answered wrongly.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn failed_attempts(&self, enrollment_id: &[u8; 16]) -> Result<u32, StoreError> {
-        self.read(|link| read::failed_attempts(link, enrollment_id))
+    pub fn challenge(&self, enrollment_id: &[u8; 16]) -> Result<ChallengeRow, StoreError> {
+        self.read(|link| read::challenge(link, enrollment_id))
     }
 
     /// Count one failed answer and write its audit record, in one transaction. Returns the new count.

@@ -124,6 +124,7 @@ fn measure(title: &str, wanted: &Wanted, template: Template, count: usize, clien
     let next = AtomicUsize::new(0);
     let times: Mutex<Vec<Duration>> = Mutex::new(Vec::with_capacity(count));
     let cpu = cpu_seconds(rig.pid());
+    let threads = thread_seconds(rig.pid());
     let begun = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..clients {
@@ -157,38 +158,43 @@ fn measure(title: &str, wanted: &Wanted, template: Template, count: usize, clien
         memory(rig.pid(), "VmHWM:")
     );
     if clients == 1 {
-        phases(&rig);
+        by_step("wall time", phases(&rig, "ca_enrollment_phase_seconds_sum", count));
     }
+    by_step("CPU time", cpu_by_step(&rig, count, &threads));
     assert_eq!(rig.stop(), Some(0), "the server ends in order");
 }
 
-/// Where the time of one enrollment goes, as the server itself measured it: mean of each phase.
-fn phases(rig: &Rig) {
+/// A sum that the server keeps by phase, as microseconds of one enrollment.
+fn phases(rig: &Rig, series: &str, count: usize) -> BTreeMap<String, f64> {
     let (_, text) = rig.monitor("/metrics");
-    let mut means: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    for line in text.lines().filter(|l| l.starts_with("ca_enrollment_phase_seconds")) {
-        let phase = line
-            .split("phase=\"")
-            .nth(1)
-            .and_then(|r| r.split('"').next())
-            .unwrap_or_default()
-            .to_owned();
-        let value: f64 = line.rsplit(' ').next().and_then(|v| v.parse().ok()).unwrap_or_default();
-        let entry = means.entry(phase).or_default();
-        if line.contains("_sum{") {
-            entry.0 = value;
-        } else if line.contains("_count{") {
-            entry.1 = value;
-        }
-    }
-    let mut parts: Vec<(f64, String)> = means
-        .into_iter()
-        .filter(|(_, (_, count))| *count > 0.0)
-        .map(|(phase, (sum, count))| (sum / count * 1e6, phase))
-        .collect();
-    parts.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let words: Vec<String> = parts.iter().map(|(us, phase)| format!("{phase} {us:.0}")).collect();
-    println!("{:<26}  wall time by step, us: {}", "", words.join(" · "));
+    let of_line = |line: &str| {
+        let (phase, rest) = line.strip_prefix(series)?.strip_prefix("{phase=\"")?.split_once('"')?;
+        let value: f64 = rest.rsplit(' ').next()?.parse().ok()?;
+        Some((phase.to_owned(), value / count as f64 * 1e6))
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
+/// Where the processor time of one enrollment goes: the steps, the store's writer, and what is left of the threads.
+fn cpu_by_step(rig: &Rig, count: usize, before: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let mut steps = phases(rig, "ca_enrollment_phase_cpu_seconds_total", count);
+    let measured: f64 = steps.values().sum();
+    let after = thread_seconds(rig.pid());
+    let each = |name: &str| {
+        let of = |all: &BTreeMap<String, f64>| all.get(name).copied().unwrap_or_default();
+        (of(&after) - of(before)) / count as f64 * 1e6
+    };
+    steps.insert("(HTTP and TLS)".to_owned(), each("actix-rt|system"));
+    steps.insert("(writer)".to_owned(), each("store-writer"));
+    steps.insert("(between steps)".to_owned(), each("tokio-rt-worker") - measured);
+    steps
+}
+
+fn by_step(what: &str, steps: BTreeMap<String, f64>) {
+    let mut parts: Vec<(String, f64)> = steps.into_iter().collect();
+    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let words: Vec<String> = parts.iter().map(|(step, us)| format!("{step} {us:.0}")).collect();
+    println!("{:<26}  {what} by step, us: {}", "", words.join(" · "));
 }
 
 /// Begin challenges that nobody answers: memory stays flat.
@@ -297,6 +303,22 @@ fn cpu_seconds(pid: u32) -> f64 {
         .filter_map(|i| fields.get(*i)?.parse::<f64>().ok())
         .sum();
     ticks / 100.0
+}
+
+/// Processor time by name of thread, seconds.
+fn thread_seconds(pid: u32) -> BTreeMap<String, f64> {
+    let mut all = BTreeMap::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("a process")
+        .flatten()
+    {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        // Nanoseconds, where `stat` counts hundredths of seconds.
+        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        let time: f64 = text.split(' ').next().and_then(|t| t.parse().ok()).unwrap_or_default();
+        *all.entry(name.trim().to_owned()).or_default() += time / 1e9;
+    }
+    all
 }
 
 /// A line of `/proc/PID/status`, MB.

@@ -356,7 +356,7 @@ fn a44_guesses_are_counted_for_all_servers_and_over_a_restart() {
         .expect("a new challenge is another matter");
 }
 
-/// Guesses at once do not slip by the counter: a hundred, and afterwards the right answer is too late.
+/// Guesses at once do not slip by the counter: a server looks at one at a time, and afterwards the right answer is too late.
 #[test]
 fn a44_a_hundred_guesses_at_once() {
     let two = house();
@@ -380,7 +380,8 @@ fn a44_a_hundred_guesses_at_once() {
     });
     assert!(statuses.iter().all(|s| matches!(s, 403 | 410 | 429)), "{statuses:?}");
     let looked_at = statuses.iter().filter(|s| **s == 403).count();
-    assert!(looked_at <= 60, "{looked_at} guesses were compared");
+    // Three are allowed; of two servers, the second may be at work on one when the first counts the third.
+    assert!((3..=4).contains(&looked_at), "{looked_at} guesses were compared");
     let raw = activate_raw(&clients[0], challenge.id, &answer);
     assert_eq!(raw.status, 410, "the right answer comes too late");
 }

@@ -1,5 +1,6 @@
 //! All that a running CA stands on, opened and found in order.
 
+mod at_work;
 mod audit;
 mod clock;
 mod entropy;
@@ -20,6 +21,7 @@ use wire::Exit;
 
 use crate::config::{Config, Enrollment};
 
+pub use at_work::{AtWork, Held};
 pub use audit::AuditFile;
 pub use clock::{Clock, Moment, SystemClock, TimeSource};
 pub use entropy::{Lease, OsEntropy, SharedEntropy, Watched};
@@ -46,6 +48,8 @@ pub struct House {
     pub seal: SealKey,
     /// Terms of an enrollment.
     pub terms: Enrollment,
+    /// Challenges whose answers are being looked at.
+    pub at_work: AtWork,
     /// Time.
     pub clock: Clock,
     /// Randomness.
@@ -140,6 +144,7 @@ impl House {
             profiles: parts.profiles,
             seal: parts.seal,
             terms: parts.terms,
+            at_work: AtWork::default(),
             clock: Clock::new(parts.time, latest, parts.clock_tolerance),
             entropy: SharedEntropy::new(parts.entropy),
             audit: parts.audit,

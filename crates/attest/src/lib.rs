@@ -9,6 +9,7 @@
 
 mod binding;
 pub mod csr;
+mod curve;
 pub mod ek;
 mod entropy;
 mod evidence;

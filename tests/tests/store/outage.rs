@@ -68,7 +68,7 @@ fn a_server_that_is_down_is_told_of_at_once() {
     }
     assert_eq!(last, Ok(()));
     store.ping().unwrap();
-    assert_eq!(store.failed_attempts(&id("c")).unwrap(), 0);
+    assert_eq!(store.challenge(&id("c")).unwrap().failures, 0);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_cannot_be_repeated_is_called_unknown() {
         proxy.cut(cut);
         let verdict = store.record_failed_attempt(&id("c"), &audit(NOW, "enrollment.refused", "inc"));
         assert!(matches!(verdict, Err(StoreError::Unknown(_))), "{verdict:?}");
-        assert_eq!(direct.failed_attempts(&id("c")).unwrap(), counted);
+        assert_eq!(direct.challenge(&id("c")).unwrap().failures, counted);
         assert_eq!(
             store
                 .record_failed_attempt(&id("c"), &audit(NOW, "enrollment.refused", "inc"))

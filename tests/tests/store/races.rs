@@ -217,13 +217,13 @@ both! {
         let mut sorted = counts;
         sorted.sort_unstable();
         assert_eq!(sorted, (1..=30).collect::<Vec<_>>(), "each failure was a number of its own");
-        assert_eq!(servers[0].failed_attempts(&id("c")).unwrap(), 30);
-        assert_eq!(servers[0].failed_attempts(&id("d")).unwrap(), 0);
+        assert_eq!(servers[0].challenge(&id("c")).unwrap().failures, 30);
+        assert_eq!(servers[0].challenge(&id("d")).unwrap().failures, 0);
         drop(servers);
         let again = bench.open();
-        assert_eq!(again.failed_attempts(&id("c")).unwrap(), 30, "a restart forgets nothing");
+        assert_eq!(again.challenge(&id("c")).unwrap().failures, 30, "a restart forgets nothing");
         assert_eq!(again.forget_attempts(NOW).unwrap(), 0);
         assert_eq!(again.forget_attempts(NOW + 1000).unwrap(), 1);
-        assert_eq!(again.failed_attempts(&id("c")).unwrap(), 0);
+        assert_eq!(again.challenge(&id("c")).unwrap().failures, 0);
     }
 }

@@ -40,6 +40,9 @@ pub fn activate(
     id: EnrollmentId,
     request: &ActivationRequest,
 ) -> Result<Activation, Failure<ActivateError>> {
+    // Held until a refusal is counted: guesses at one challenge are compared one after the other, and
+    // with several servers at most one more for each of them than is allowed.
+    let _held = house.at_work.hold(id.0);
     match open_and_answer(house, id, request) {
         Ok(activation) => {
             house.metrics.step("activate", "done");
@@ -80,25 +83,21 @@ fn open_and_answer(
         other => other,
     };
     // A client that lost our answer may ask again, even when the challenge has expired since.
-    let used = house
+    let challenge = house
         .store
-        .enrollment(&id.0)
+        .challenge(&id.0)
         .map_err(|e| free(Trouble::from(e).into()))?;
-    if let Some(row) = used {
-        return again(house, &row, &request_sha256).map_err(free);
+    if challenge.used {
+        return again(house, id, &request_sha256).map_err(free);
     }
     let Ok(mut pending) = opened else {
         return Err(free(ActivateError::Expired));
     };
     open_for_business(house, moment).map_err(|e| free(e.into()))?;
-    let failed = house
-        .store
-        .failed_attempts(&id.0)
-        .map_err(|e| free(Trouble::from(e).into()))?;
-    if failed > house.terms.max_attempts {
+    if challenge.failures > house.terms.max_attempts {
         return Err(free(ActivateError::Void));
     }
-    if failed == house.terms.max_attempts {
+    if challenge.failures == house.terms.max_attempts {
         return Err((ActivateError::OneTryTooMany, true));
     }
 
@@ -126,11 +125,13 @@ fn digest(request: &ActivationRequest) -> Result<[u8; 32], ActivateError> {
 }
 
 /// The challenge was used before: by this very request, or by another.
-fn again(house: &House, row: &schema::EnrollmentRow, request_sha256: &[u8; 32]) -> Result<Activation, ActivateError> {
+fn again(house: &House, id: EnrollmentId, request_sha256: &[u8; 32]) -> Result<Activation, ActivateError> {
+    let row = house.store.enrollment(&id.0).map_err(Trouble::from)?;
+    let row = row.ok_or_else(|| Trouble::Bug("a used challenge without enrollment".to_owned()))?;
     if row.request_sha256 != *request_sha256 {
         return Err(ActivateError::Replayed);
     }
-    let result = lookup::result(house, row);
+    let result = lookup::result(house, &row);
     match result.state {
         EnrollmentState::Issued => Ok(Activation::Done(result)),
         EnrollmentState::Challenged | EnrollmentState::Verifying => Ok(Activation::UnderWay(result)),
@@ -166,11 +167,7 @@ fn issue(
         None => stored,
         Some(permit) => match corridor(house, id, request_sha256, permit, now)? {
             Outcome::Issued(issued) => stored.into_iter().chain(issued.iter().map(shown)).collect(),
-            Outcome::UsedMeanwhile => {
-                let row = house.store.enrollment(&id.0).map_err(Trouble::from)?;
-                let row = row.ok_or_else(|| Trouble::Bug("a used challenge without enrollment".to_owned()))?;
-                return again(house, &row, request_sha256);
-            }
+            Outcome::UsedMeanwhile => return again(house, id, request_sha256),
         },
     };
     Ok(Activation::Done(EnrollmentResult {

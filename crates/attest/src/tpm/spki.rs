@@ -1,11 +1,11 @@
 //! From public areas to SubjectPublicKeyInfo and to OpenSSL keys; only sound keys pass.
 
 use super::{EccParms, PublicParms, RsaParms, weak};
-use crate::{Reason, Refusal};
+use crate::{Reason, Refusal, curve};
 use der::asn1::{AnyRef, BitStringRef, UintRef};
 use der::{Encode, Sequence};
 use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::{EcGroup, EcKey, EcPoint};
+use openssl::ec::{EcKey, EcPoint};
 use openssl::error::ErrorStack;
 use openssl::pkey::Public;
 use openssl::rsa::Rsa;
@@ -142,10 +142,10 @@ fn ec_key(ecc: &EccParms) -> Result<(Vec<u8>, EcKey<Public>), Refusal> {
         octets.extend_from_slice(coordinate);
     }
     // Decoding refuses x or y beyond the field and points off the curve; the cofactor is 1, and infinity has another form.
-    EcGroup::from_curve_name(nid)
+    curve::group(nid)
         .and_then(|group| {
-            let point = EcPoint::from_bytes(&group, &octets, &mut *BigNumContext::new()?)?;
-            EcKey::from_public_key(&group, &point)
+            let point = EcPoint::from_bytes(group, &octets, &mut *BigNumContext::new()?)?;
+            EcKey::from_public_key(group, &point)
         })
         .map(|key| (octets, key))
         .map_err(|_| unsound(format_args!("point is not on {}", ecc.curve)))

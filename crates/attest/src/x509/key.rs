@@ -3,7 +3,7 @@
 use super::asn1::{self, BIT_STRING, BadDer, INTEGER, NULL, OID, Reader, SEQUENCE};
 use super::{Leniencies, Leniency, oid};
 use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::{EcGroup, EcKey, EcPoint, PointConversionForm};
+use openssl::ec::{EcGroupRef, EcKey, EcPoint, PointConversionForm};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Public};
@@ -47,8 +47,8 @@ impl Curve {
         }
     }
 
-    fn group(self) -> Result<EcGroup, ErrorStack> {
-        EcGroup::from_curve_name(match self {
+    fn group(self) -> Result<&'static EcGroupRef, ErrorStack> {
+        crate::curve::group(match self {
             Self::P256 => Nid::X9_62_PRIME256V1,
             Self::P384 => Nid::SECP384R1,
             Self::P521 => Nid::SECP521R1,
@@ -130,8 +130,8 @@ impl PublicKey {
             Self::Ec { curve, point } => {
                 let group = curve.group()?;
                 let mut context = BigNumContext::new()?;
-                let point = EcPoint::from_bytes(&group, point, &mut context)?;
-                PKey::from_ec_key(EcKey::from_public_key(&group, &point)?)
+                let point = EcPoint::from_bytes(group, point, &mut context)?;
+                PKey::from_ec_key(EcKey::from_public_key(group, &point)?)
             }
         }
     }
@@ -172,8 +172,8 @@ fn ec(curve: Curve, octets: &[u8]) -> Result<PublicKey, BadDer> {
     let group = curve.group().map_err(|_| OFF)?;
     let mut context = BigNumContext::new().map_err(|_| OFF)?;
     // Refuses other lengths, coordinates beyond the field and points off the curve; the cofactor is 1.
-    let point = EcPoint::from_bytes(&group, octets, &mut context)
-        .and_then(|point| point.to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut context))
+    let point = EcPoint::from_bytes(group, octets, &mut context)
+        .and_then(|point| point.to_bytes(group, PointConversionForm::UNCOMPRESSED, &mut context))
         .map_err(|_| OFF)?;
     Ok(PublicKey::Ec { curve, point })
 }
