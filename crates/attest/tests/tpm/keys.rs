@@ -1,5 +1,6 @@
 //! What is an attestation key, what is an identity key, and what is no sound key at all.
 
+use crate::kit::device::Device;
 use crate::kit::{Public, SoftKey, ec, rsa};
 use attest::tpm::{AttestationKey, IdentityKey, TpmAlgId, TpmEccCurve, TpmtPublic};
 use attest::{Reason, Refusal};
@@ -108,18 +109,35 @@ fn a34_name_algs_and_sizes_outside_the_list_are_refused() {
 
 #[test]
 fn a34_a_size_field_that_is_not_the_moduluss_is_refused() {
-    let mut declared_larger = good_rsa_ak();
-    declared_larger.bits = 3072;
-    assert_eq!(reason(ak(&declared_larger)), Some(Reason::AkAlg));
-    let mut one_byte_more = good_rsa_ak();
-    one_byte_more.unique[0].insert(0, 0);
-    assert_eq!(reason(ak(&one_byte_more)), Some(Reason::AkAlg));
-    let mut top_bit_clear = good_rsa_ak();
-    top_bit_clear.unique[0][0] = 0x7F;
-    assert_eq!(reason(ak(&top_bit_clear)), Some(Reason::AkAlg));
-    let mut empty = good_rsa_ak();
-    empty.unique[0].clear();
-    assert_eq!(reason(ak(&empty)), Some(Reason::AkAlg));
+    let refused = |change: fn(&mut Public)| {
+        let mut public = good_rsa_ak();
+        change(&mut public);
+        let refusal = ak(&public).unwrap_err();
+        assert_eq!(refusal.reason, Reason::AkAlg);
+        // Whether its factors are sound is not even asked.
+        assert!(refusal.detail.contains("is not of the declared"), "{}", refusal.detail);
+    };
+    refused(|declared_larger| declared_larger.bits = 3072);
+    refused(|one_byte_more| one_byte_more.unique[0].insert(0, 0));
+    refused(|top_bit_clear| top_bit_clear.unique[0][0] = 0x7F);
+    refused(|empty| empty.unique[0].clear());
+}
+
+/// Whoever asks for the key of a public area, in whichever role.
+#[test]
+fn a34_no_key_is_made_of_an_rsa_size_that_is_not_on_the_list() {
+    let spki = |key: &SoftKey| {
+        let public = Public::identity(key).bytes();
+        TpmtPublic::parse(&public).unwrap().spki()
+    };
+    let refusal = spki(&rsa(1024, 0)).unwrap_err();
+    assert_eq!(
+        (refusal.reason, refusal.detail.as_str()),
+        (Reason::KeyAlg, "RSA of 1024 bits")
+    );
+    for bits in [2048, 3072, 4096] {
+        assert!(spki(&rsa(bits, 0)).is_ok(), "{bits}");
+    }
 }
 
 #[test]
@@ -299,5 +317,38 @@ fn a32_stripped_leading_zeros_are_accepted() {
             key.spki(),
             "{curve}"
         );
+    }
+}
+
+/// Leading zeros up to the field are a TPM's right; beyond it the same numbers in another spelling are refused.
+#[test]
+fn a46_signatures_are_as_long_as_their_key() {
+    let sized = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+    let padded = |number: &[u8], to: usize| [vec![0; to - number.len()], number.to_vec()].concat();
+    let device = Device::p256();
+    for (r_len, s_len, good) in [(32, 32, true), (33, 32, false), (32, 33, false), (66, 66, false)] {
+        let (challenge, pending) = device.begin([7; 16]);
+        let mut answer = device.reply(&challenge, [7; 16]).answer();
+        let (head, rest) = answer.signature.split_at(4);
+        let (r, s) = rest[2..].split_at(usize::from(rest[1]));
+        let r = sized(&padded(r, r_len));
+        let s = sized(&padded(&s[2..], s_len));
+        answer.signature = [head, &r[..], &s[..]].concat();
+        match pending.answer(answer) {
+            Ok(_) => assert!(good, "r of {r_len}, s of {s_len} bytes"),
+            Err(refusal) => assert_eq!((refusal.reason, good), (Reason::CertSig, false), "{}", refusal.detail),
+        }
+    }
+    let device = Device::rsa2048();
+    for (cut, add, good) in [(0, 0, true), (0, 1, false), (1, 0, false), (256, 0, false)] {
+        let (challenge, pending) = device.begin([7; 16]);
+        let mut answer = device.reply(&challenge, [7; 16]).answer();
+        let (head, sig) = answer.signature.split_at(6);
+        let sig = sized(&[&vec![0; add], &sig[cut..]].concat());
+        answer.signature = [&head[..4], &sig[..]].concat();
+        match pending.answer(answer) {
+            Ok(_) => assert!(good, "{cut} bytes cut, {add} added"),
+            Err(refusal) => assert_eq!((refusal.reason, good), (Reason::CertSig, false), "{}", refusal.detail),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod anchors;
 mod budget;
+mod limbo;
 mod refusals;
 
 use super::*;
