@@ -331,6 +331,10 @@ fn the_frame_is_exact() {
     let mut padded = csr(|_| {});
     padded.push(0);
     refused(Reason::Malformed, "bytes follow the end", &padded);
+    let whole = csr(|_| {});
+    let inside = asn1::only(&whole, SEQUENCE, "a request").unwrap().content;
+    let longer = tlv(0x30, &[inside, &tlv(5, &[])].concat());
+    refused(Reason::Malformed, "bytes follow the signature", &longer);
     let unsorted = csr(|spec| {
         spec.attributes.push(csr_attribute("1.2.840.113549.1.9.7", &utf8("b")));
         spec.attributes.push(csr_attribute("1.2.840.113549.1.9.7", &utf8("a")));
