@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use issuance::SignatureAlgorithm;
 
 use crate::exit::Exit;
 use crate::output::{Format, Style};
@@ -16,9 +17,16 @@ fn exit_codes() -> String {
     Exit::table(&ours.collect::<Vec<_>>())
 }
 
+fn after_help() -> String {
+    format!(
+        "Examples:\n  ca-cli init\n  ca-cli verify device.pem --trust root.pem\n  ca-cli cert inspect device.pem\n\n{}",
+        exit_codes()
+    )
+}
+
 /// Holdfast for people: rehearsals, devices, verification.
 #[derive(Parser)]
-#[command(name = "ca-cli", version, after_help = exit_codes(), propagate_version = true)]
+#[command(name = "ca-cli", version, after_help = after_help(), propagate_version = true)]
 pub(crate) struct Cli {
     /// How to print data.
     #[arg(
@@ -30,6 +38,9 @@ pub(crate) struct Cli {
         env = "HOLDFAST_OUTPUT"
     )]
     output: Format,
+    /// Never ask: take the default, or stop with 9 where there is none.
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -52,7 +63,7 @@ Examples:
 The answers of every run are kept in DIR/answers.toml, for --answers.")]
     Init(Init),
     /// Look into certificates.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  ca-cli cert inspect device.pem")]
     Cert(CertCommand),
     /// Verify a certificate: chain, validity, binding to a root of trust, assurance level.
     #[command(after_help = "\
@@ -64,14 +75,27 @@ A rehearsal passes with --rehearsal only.")]
     Verify(Verify),
     /// The inventory of devices.
     #[cfg(feature = "online")]
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli device allow GW-7F3K-00412 --ek ek.pem
+  ca-cli device find
+  ca-cli device tree GW-7F3K-00412"
+    )]
     Device(DeviceCommand),
     /// Hardware security modules.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ca-cli hsm probe --module /usr/lib/softhsm/libsofthsm2.so"
+    )]
     Hsm(HsmCommand),
     /// The audit record.
     #[cfg(feature = "online")]
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ca-cli audit show\n  ca-cli audit show GW-7F3K-00412"
+    )]
     Audit(AuditCommand),
     /// Check a running server and this machine; each red line comes with what to do.
     #[cfg(feature = "online")]
@@ -81,13 +105,13 @@ Examples:
   ca-cli doctor --admin /run/holdfast/admin.sock -o json")]
     Doctor(Admin),
     /// Print a completion script.
-    #[command(after_help = "Example:\n  ca-cli completion bash > /etc/bash_completion.d/ca-cli")]
+    #[command(after_help = "Examples:\n  ca-cli completion bash > /etc/bash_completion.d/ca-cli")]
     Completion {
         /// Which shell.
         shell: clap_complete::Shell,
     },
     /// Write a man page for each command.
-    #[command(after_help = "Example:\n  ca-cli man /usr/local/share/man/man1")]
+    #[command(after_help = "Examples:\n  ca-cli man /usr/local/share/man/man1")]
     Man {
         /// Folder to write to.
         dir: PathBuf,
@@ -103,9 +127,6 @@ pub(crate) struct Init {
     /// Answers as TOML instead of questions.
     #[arg(long)]
     pub(crate) answers: Option<PathBuf>,
-    /// Never ask; what has no answer takes its default.
-    #[arg(long)]
-    pub(crate) no_input: bool,
 }
 
 /// `ca-cli cert …`.
@@ -177,7 +198,10 @@ pub(crate) enum HsmCommand {
 Examples:
   ca-cli hsm probe --module /usr/lib/softhsm/libsofthsm2.so
   ca-cli hsm probe --module M --uri 'pkcs11:token=issuing;id=%01' \\
-    --certificate issuing.pem --pin-file issuing.pin")]
+    --certificate issuing.pem --pin-file issuing.pin
+  ca-cli hsm probe --module M --uri 'pkcs11:token=issuing;id=%01' \\
+    --certificate issuing.pem --algorithm rsa3072-pss-sha256
+A key that may not be a CA's is refused with the list of its attributes.")]
     Probe(HsmProbe),
 }
 
@@ -193,9 +217,30 @@ pub(crate) struct HsmProbe {
     /// CA certificate of that key.
     #[arg(long, requires = "uri")]
     pub(crate) certificate: Option<PathBuf>,
+    /// Signature algorithm, as server.toml names it. Without it: the one the certificate is signed with when it is
+    /// self-signed, else the server's own default for the key (RSA: PKCS#1 v1.5).
+    #[arg(long, requires = "uri", value_parser = algorithm)]
+    pub(crate) algorithm: Option<SignatureAlgorithm>,
     /// File with the PIN, mode 0600. Without it the PIN is asked on the terminal.
     #[arg(long, requires = "uri")]
     pub(crate) pin_file: Option<PathBuf>,
+    /// Try the PIN although the token warns that wrong ones were tried. Only when you are sure of it.
+    #[arg(long, requires = "uri", value_enum, value_name = "WARNING")]
+    pub(crate) despite_warning: Option<PinWarning>,
+}
+
+/// Warnings of a token that a person may overrule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PinWarning {
+    /// A wrong PIN was tried since the last good one.
+    CountLow,
+    /// One more wrong PIN locks the token.
+    FinalTry,
+}
+
+fn algorithm(name: &str) -> Result<SignatureAlgorithm, String> {
+    let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::as_str);
+    SignatureAlgorithm::from_text(name).ok_or_else(|| format!("one of {}", names.join(", ")))
 }
 
 /// How to reach a server's administration socket.
@@ -358,19 +403,16 @@ mod tests {
     }
 
     #[test]
-    fn help_is_short_plain_and_has_examples() {
+    fn every_long_help_is_plain_and_has_examples() {
         for (path, mut command) in commands() {
-            let own = command
-                .get_arguments()
-                .any(|a| !matches!(a.get_id().as_str(), "help" | "version" | "output" | "admin"));
             let help = command.render_long_help().to_string();
             assert!(help.is_ascii(), "{path}: a terminal without UTF-8 has help too");
             let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(after.lines().all(|l| l.chars().count() <= 80), "{path}: {after}");
-            assert!(
-                command.get_subcommands().next().is_some() || !own || after.contains("ca-cli "),
-                "{path}: no example"
-            );
+            let (_, examples) = help
+                .split_once("Examples:\n")
+                .unwrap_or_else(|| panic!("{path}: no Examples"));
+            assert!(examples.starts_with("  ca-cli "), "{path}: {examples}");
         }
     }
 }

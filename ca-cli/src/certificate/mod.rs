@@ -38,6 +38,9 @@ pub(crate) struct CertificateView {
     /// SHA-256 of `spki`: of an EK certificate, what the inventory knows the EK by.
     pub(crate) spki_sha256: String,
     pub(crate) signature_algorithm: String,
+    /// AlgorithmIdentifier of its signature, DER.
+    #[serde(skip)]
+    signed_with: Vec<u8>,
     pub(crate) ca: bool,
     pub(crate) path_length: Option<u8>,
     pub(crate) key_usage: Vec<String>,
@@ -133,6 +136,7 @@ impl CertificateView {
             key: key(&spki),
             spki_sha256: hex::encode(openssl::sha::sha256(&spki)),
             signature_algorithm: oids::word(&certificate.signature_algorithm().oid),
+            signed_with: certificate.signature_algorithm().to_der()?,
             der: der.to_vec(),
             spki,
             ..Self::default()
@@ -188,15 +192,23 @@ impl CertificateView {
         Ok(true)
     }
 
-    /// An algorithm that a CA with this key signs with.
+    /// An algorithm that a CA with this key signs with: what it signed itself with, if it did, else the server's own
+    /// default.
     pub(crate) fn ca_algorithm(&self) -> Option<SignatureAlgorithm> {
-        match self.key.as_str() {
-            "P-256" => Some(SignatureAlgorithm::EcdsaP256Sha256),
-            "P-384" => Some(SignatureAlgorithm::EcdsaP384Sha384),
-            "RSA 3072" => Some(SignatureAlgorithm::Rsa3072Pkcs1Sha256),
-            "RSA 4096" => Some(SignatureAlgorithm::Rsa4096Pkcs1Sha256),
-            _ => None,
-        }
+        use SignatureAlgorithm as A;
+        let (usual, other) = match self.key.as_str() {
+            "P-256" => (A::EcdsaP256Sha256, None),
+            "P-384" => (A::EcdsaP384Sha384, None),
+            "RSA 3072" => (A::Rsa3072Pkcs1Sha256, Some(A::Rsa3072PssSha256)),
+            "RSA 4096" => (A::Rsa4096Pkcs1Sha256, Some(A::Rsa4096PssSha256)),
+            _ => return None,
+        };
+        let its_own = self.subject == self.issuer;
+        Some(
+            other
+                .filter(|a| its_own && self.signed_with == a.identifier())
+                .unwrap_or(usual),
+        )
     }
 
     /// The certificate in few words: common name, serial number or first name.

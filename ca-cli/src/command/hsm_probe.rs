@@ -2,23 +2,36 @@
 
 use std::time::Duration;
 
-use hsm::{PinSource, Pkcs11Uri, ProbeReport, Token, TokenConfig};
+use hsm::{AttributeVerdict, HsmError, PinSource, Pkcs11Uri, ProbeReport, Token, TokenConfig};
+use issuance::SignatureAlgorithm;
 
 use crate::certificate;
-use crate::cli::HsmProbe;
+use crate::cli::{HsmProbe, PinWarning};
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, clean, table};
 
-pub(super) fn run(arguments: &HsmProbe) -> Result<Report, Failure> {
+pub(super) fn run(arguments: &HsmProbe, no_input: bool) -> Result<Report, Failure> {
     let report = hsm::probe(&arguments.module).map_err(|e| {
         let there = arguments.module.exists();
         Failure::new(if there { Exit::TryAgain } else { Exit::NotFound }, e.to_string())
             .fix("check the path of the module and the environment it wants (SoftHSM: SOFTHSM2_CONF)")
     })?;
-    let signed = match (&arguments.uri, &arguments.certificate) {
-        (Some(uri), Some(certificate)) => Some(sign(arguments, uri, certificate)?),
+    let tried = match (&arguments.uri, &arguments.certificate) {
+        (Some(uri), Some(certificate)) => Some(sign(arguments, no_input, uri, certificate)?),
         _ => None,
     };
+    let (signed, algorithm, attributes) = match &tried {
+        None => (None, None, None),
+        Some(Tried::Signed { subject, algorithm }) => (Some(subject), Some(algorithm.as_str()), None),
+        Some(Tried::Unfit(attributes)) => (None, None, Some(attributes)),
+    };
+    let attributes = attributes.map(|all| {
+        let verdict = |v: &AttributeVerdict| {
+            serde_json::json!({
+                "attribute": v.attribute, "found": v.found, "wanted": v.wanted, "fits": v.fits })
+        };
+        all.iter().map(verdict).collect::<Vec<_>>()
+    });
     let json = serde_json::json!({
         "schema": "holdfast.hsm-probe.v1",
         "library": report.library,
@@ -31,17 +44,46 @@ pub(super) fn run(arguments: &HsmProbe) -> Result<Report, Failure> {
             })),
         })).collect::<Vec<_>>(),
         "probe_signature": signed,
+        "probe_algorithm": algorithm,
+        "key_attributes": attributes,
     });
-    Ok(Report::new(json, move |style| {
-        let mut text = words(&report, style);
-        if let Some(signed) = signed {
-            text.push_str(&format!(
-                "\n{} signed and verified a probe with {signed}\n",
-                style.tick(true)
-            ));
-        }
-        text
-    }))
+    let exit = if matches!(tried, Some(Tried::Unfit(_))) {
+        Exit::No
+    } else {
+        Exit::Done
+    };
+    let said = Report::new(json, move |style| {
+        let end = match &tried {
+            None => String::new(),
+            Some(Tried::Signed { subject, algorithm }) => format!(
+                "\n{} signed and verified a probe with {subject} ({})\n",
+                style.tick(true),
+                algorithm.as_str()
+            ),
+            Some(Tried::Unfit(attributes)) => unfit(attributes, style),
+        };
+        words(&report, style) + &end
+    });
+    Ok(said.exit(exit))
+}
+
+/// Every attribute of a key that is refused, and what to do.
+fn unfit(attributes: &[AttributeVerdict], style: crate::output::Style) -> String {
+    let row = |v: &AttributeVerdict| {
+        [style.tick(v.fits), v.attribute, v.found, v.wanted]
+            .map(ToOwned::to_owned)
+            .to_vec()
+    };
+    let wrong = attributes.iter().filter(|v| !v.fits).count();
+    format!(
+        "\nattributes of the key\n{}\n{} this key may not be a CA's: {wrong} of its attributes are wrong\n  do    \
+         make another key; a template cannot be repaired (docs/how-to/hsm.md)\n",
+        table(
+            &["", "ATTRIBUTE", "IS", "MUST BE"],
+            attributes.iter().map(row).collect()
+        ),
+        style.tick(false),
+    )
 }
 
 fn words(report: &ProbeReport, style: crate::output::Style) -> String {
@@ -66,8 +108,19 @@ fn words(report: &ProbeReport, style: crate::output::Style) -> String {
     text
 }
 
+/// What a key did, or is.
+enum Tried {
+    /// It signed, and the signature verifies.
+    Signed {
+        subject: String,
+        algorithm: SignatureAlgorithm,
+    },
+    /// It may not be a CA's key: all that is and must be.
+    Unfit(Vec<AttributeVerdict>),
+}
+
 /// Open the key and sign a probe text with it; "OK" means that it signed and that the signature verifies.
-fn sign(arguments: &HsmProbe, uri: &str, certificate: &std::path::Path) -> Result<String, Failure> {
+fn sign(arguments: &HsmProbe, no_input: bool, uri: &str, certificate: &std::path::Path) -> Result<Tried, Failure> {
     let mut uri: Pkcs11Uri = uri
         .parse()
         .map_err(|e: hsm::UriError| Failure::new(Exit::Usage, e.to_string()))?;
@@ -76,12 +129,16 @@ fn sign(arguments: &HsmProbe, uri: &str, certificate: &std::path::Path) -> Resul
         Failure::new(Exit::Usage, "the URI names no key").fix("add `id=%..`, the CKA_ID of the key, to the URI")
     })?;
     let view = certificate::load(certificate)?.swap_remove(0);
-    let algorithm = view
-        .ca_algorithm()
+    let algorithm = arguments
+        .algorithm
+        .or_else(|| view.ca_algorithm())
         .ok_or_else(|| Failure::new(Exit::No, format!("a {} key is not a CA key of ours", view.key)))?;
     let (source, without) = match &arguments.pin_file {
         Some(path) if !path.exists() => (PinSource::File(path.clone()), Exit::NotFound),
         Some(path) => (PinSource::File(path.clone()), Exit::Usage),
+        None if no_input => {
+            return Err(Failure::new(Exit::Stopped, "the PIN would have to be asked").fix("--pin-file FILE, mode 0600"));
+        }
         None => (PinSource::Prompt, Exit::Stopped),
     };
     let pin = source.read(None).map_err(|e| Failure::new(without, e.to_string()))?;
@@ -91,17 +148,31 @@ fn sign(arguments: &HsmProbe, uri: &str, certificate: &std::path::Path) -> Resul
         queue_deadline: Duration::from_secs(10),
         login_backoff: Duration::from_secs(30),
     };
-    let refused = |e: hsm::HsmError| {
-        let exit = match e {
-            hsm::HsmError::Pin(_) => Exit::NotAllowed,
-            hsm::HsmError::Key(_) | hsm::HsmError::Attribute { .. } => Exit::No,
-            _ => Exit::TryAgain,
-        };
-        Failure::new(exit, e.to_string())
+    let token = match arguments.despite_warning {
+        None => Token::open(config, pin),
+        Some(PinWarning::CountLow) => Token::open_despite(config, pin, hsm::PinWarning::CountLow),
+        Some(PinWarning::FinalTry) => Token::open_despite(config, pin, hsm::PinWarning::FinalTry),
     };
-    let key = Token::open(config, pin)
-        .and_then(|t| t.ca_key(&id, &view.spki, algorithm))
-        .map_err(refused)?;
+    let token = token.map_err(refused)?;
+    let key = match token.ca_key(&id, &view.spki, algorithm) {
+        Err(HsmError::Attribute { .. }) => return token.attributes(&id).map(Tried::Unfit).map_err(refused),
+        other => other.map_err(refused)?,
+    };
     issuance::probe(&key).map_err(|e| Failure::new(Exit::No, format!("the key did not sign the probe: {e}")))?;
-    Ok(view.subject)
+    Ok(Tried::Signed {
+        subject: view.subject,
+        algorithm,
+    })
+}
+
+fn refused(error: HsmError) -> Failure {
+    let failure = |exit| Failure::new(exit, error.to_string());
+    match error {
+        HsmError::Pin(_) => failure(Exit::NotAllowed).fix(
+            "a PIN you are sure of may be tried all the same: --despite-warning count-low (or final-try: one \
+             more wrong PIN locks the token)",
+        ),
+        HsmError::Key(_) | HsmError::Attribute { .. } => failure(Exit::No),
+        _ => failure(Exit::TryAgain),
+    }
 }

@@ -21,7 +21,7 @@ const BEGUN: [&str; 4] = [SOFTHSM_CONF_FILE, "answers.toml", "secrets/root.pin",
 /// The configuration of SoftHSM in the folder.
 const SOFTHSM_CONF_FILE: &str = "softhsm2.conf";
 
-pub(super) fn run(arguments: &Init) -> Result<Report, Failure> {
+pub(super) fn run(arguments: &Init, no_input: bool) -> Result<Report, Failure> {
     let started_over = std::env::var_os(SOFTHSM_CONF)
         .is_some_and(|conf| Path::new(&conf).parent() == arguments.dir.canonicalize().ok().as_deref())
         && arguments.dir.join("answers.toml").exists();
@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Init) -> Result<Report, Failure> {
         let answers = Answers::load(&arguments.dir.join("answers.toml"))?;
         (answers, Layout::create(&arguments.dir, begun)?)
     } else {
-        let answers = answers(arguments)?;
+        let answers = answers(arguments, no_input)?;
         answers.validate()?;
         let layout = Layout::create(&arguments.dir, &BEGUN)?;
         let text = toml::to_string(&answers).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
@@ -98,11 +98,11 @@ pub(super) fn run(arguments: &Init) -> Result<Report, Failure> {
     }))
 }
 
-fn answers(arguments: &Init) -> Result<Answers, Failure> {
+fn answers(arguments: &Init, no_input: bool) -> Result<Answers, Failure> {
     if let Some(file) = &arguments.answers {
         return Answers::load(file);
     }
-    if arguments.no_input {
+    if no_input {
         return Ok(Answers::default());
     }
     if !std::io::stdin().is_terminal() {

@@ -28,10 +28,10 @@ use crate::output::Report;
 /// Run the verb.
 pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
     match cli.command {
-        Command::Init(arguments) => init::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments, cli.no_input),
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
         Command::Verify(arguments) => verify::run(&arguments),
-        Command::Hsm(HsmCommand::Probe(arguments)) => hsm_probe::run(&arguments),
+        Command::Hsm(HsmCommand::Probe(arguments)) => hsm_probe::run(&arguments, cli.no_input),
         Command::Completion { shell } => Ok(completion::run(shell)),
         Command::Man { dir } => man::run(&dir),
         #[cfg(feature = "online")]

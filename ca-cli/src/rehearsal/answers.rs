@@ -46,24 +46,16 @@ impl Default for Answers {
     }
 }
 
-/// Algorithms by the names that server.toml uses too.
-const ALGORITHMS: [(&str, SignatureAlgorithm); 6] = [
-    ("ecdsa-p256-sha256", SignatureAlgorithm::EcdsaP256Sha256),
-    ("ecdsa-p384-sha384", SignatureAlgorithm::EcdsaP384Sha384),
-    ("rsa3072-pkcs1-sha256", SignatureAlgorithm::Rsa3072Pkcs1Sha256),
-    ("rsa4096-pkcs1-sha256", SignatureAlgorithm::Rsa4096Pkcs1Sha256),
-    ("rsa3072-pss-sha256", SignatureAlgorithm::Rsa3072PssSha256),
-    ("rsa4096-pss-sha256", SignatureAlgorithm::Rsa4096PssSha256),
-];
-
-/// The algorithm of this name.
+/// The algorithm of this name, as server.toml names it too.
 pub(super) fn algorithm(name: &str) -> Result<SignatureAlgorithm, Failure> {
-    let found = ALGORITHMS.iter().find(|(n, _)| *n == name).map(|(_, a)| *a);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = ALGORITHMS.iter().map(|(n, _)| *n).collect();
+    SignatureAlgorithm::from_text(name).ok_or_else(|| {
         Failure::new(Exit::Usage, format!("`{name}` is no CA key algorithm"))
-            .fix(format!("one of {}", names.join(", ")))
+            .fix(format!("one of {}", names().join(", ")))
     })
+}
+
+fn names() -> [&'static str; 6] {
+    SignatureAlgorithm::ALL.map(SignatureAlgorithm::as_str)
 }
 
 impl Answers {
@@ -116,7 +108,7 @@ impl Answers {
                 .map_err(|e| Failure::new(Exit::Stopped, e.to_string()))
         }
         let choose = |text: &str, why: &str, default: &str| -> Result<String, Failure> {
-            let names: Vec<&str> = ALGORITHMS.iter().map(|(n, _)| *n).collect();
+            let names = names().to_vec();
             let at = names.iter().position(|n| *n == default).unwrap_or_default();
             inquire::Select::new(text, names)
                 .with_help_message(why)

@@ -17,16 +17,6 @@ use zeroize::Zeroizing;
 use super::files::{self, Base};
 use super::{ConfigError, Tls, raw};
 
-/// Names of the algorithms, as `[issuer] algorithm` takes them.
-const ALGORITHMS: [(&str, SignatureAlgorithm); 6] = [
-    ("ecdsa-p256-sha256", SignatureAlgorithm::EcdsaP256Sha256),
-    ("ecdsa-p384-sha384", SignatureAlgorithm::EcdsaP384Sha384),
-    ("rsa3072-pkcs1-sha256", SignatureAlgorithm::Rsa3072Pkcs1Sha256),
-    ("rsa4096-pkcs1-sha256", SignatureAlgorithm::Rsa4096Pkcs1Sha256),
-    ("rsa3072-pss-sha256", SignatureAlgorithm::Rsa3072PssSha256),
-    ("rsa4096-pss-sha256", SignatureAlgorithm::Rsa4096PssSha256),
-];
-
 /// The key belongs to the first certificate, and the chain hangs together.
 pub(super) fn tls(source: &Source, base: &Base, raw: &raw::RawTls) -> Result<Tls, ConfigError> {
     let certificate = base.resolve(raw.certificate.get_ref());
@@ -76,16 +66,12 @@ pub(super) fn issuer(
         return Err(source.error(&span, format!("{}: no certificate in it", path.display())));
     };
     let algorithm = match &raw.algorithm {
-        Some(name) => ALGORITHMS
-            .iter()
-            .find(|(known, _)| known == name.get_ref())
-            .map(|(_, algorithm)| *algorithm)
-            .ok_or_else(|| {
-                let known: Vec<&str> = ALGORITHMS.iter().map(|(name, _)| *name).collect();
-                source
-                    .error(&name.span(), "there is no such algorithm")
-                    .help(format!("algorithms: {}", known.join(", ")))
-            })?,
+        Some(name) => SignatureAlgorithm::from_text(name.get_ref()).ok_or_else(|| {
+            source.error(&name.span(), "there is no such algorithm").help(format!(
+                "algorithms: {}",
+                SignatureAlgorithm::ALL.map(SignatureAlgorithm::as_str).join(", ")
+            ))
+        })?,
         None => algorithm_of(first)
             .ok_or_else(|| source.error(&span, format!("{}: not a key a CA may have here", path.display())))?,
     };

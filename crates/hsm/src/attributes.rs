@@ -92,27 +92,56 @@ pub(crate) fn prove(session: &Session, key: ObjectHandle) -> Result<Vec<(String,
     judge(&session.get_attributes(key, &asked)?)
 }
 
+/// One attribute of a key, as it is and as it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttributeVerdict {
+    /// CKA_ name.
+    pub attribute: &'static str,
+    /// What the token says: `true`, `false`, or that it does not tell.
+    pub found: &'static str,
+    /// `true` or `false`.
+    pub wanted: &'static str,
+    /// Whether a CA key may be so.
+    pub fits: bool,
+}
+
+/// The verdict of every rule on this object, for a person: proves nothing.
+pub(crate) fn verdicts(session: &Session, key: ObjectHandle) -> Result<Vec<AttributeVerdict>, HsmError> {
+    let found = session.get_attributes(key, &RULES.map(|rule| rule.attribute))?;
+    Ok(RULES.iter().map(|rule| rule.verdict(&found)).collect())
+}
+
+impl Rule {
+    fn verdict(&self, found: &[Attribute]) -> AttributeVerdict {
+        let value = found
+            .iter()
+            .find(|attribute| attribute.attribute_type() == self.attribute)
+            .and_then(boolean);
+        AttributeVerdict {
+            attribute: self.name,
+            found: match value {
+                Some(true) => "true",
+                Some(false) => "false",
+                None => "not told by the token",
+            },
+            wanted: if self.wanted { "true" } else { "false" },
+            fits: value == Some(self.wanted) || (value.is_none() && self.absent == Absent::Harmless),
+        }
+    }
+}
+
 fn judge(found: &[Attribute]) -> Result<Vec<(String, String)>, HsmError> {
     let mut read = Vec::with_capacity(RULES.len());
     for rule in &RULES {
-        let value = found
-            .iter()
-            .find(|attribute| attribute.attribute_type() == rule.attribute)
-            .and_then(boolean);
-        let shown = match value {
-            Some(true) => "true",
-            Some(false) => "false",
-            None => "not told by the token",
-        };
-        if value != Some(rule.wanted) && (value.is_some() || rule.absent == Absent::Refused) {
-            let wanted = if rule.wanted { "true" } else { "false" };
+        let verdict = rule.verdict(found);
+        if !verdict.fits {
             return Err(HsmError::Attribute {
-                attribute: rule.name,
-                found: shown.to_owned(),
-                wanted,
+                attribute: verdict.attribute,
+                found: verdict.found.to_owned(),
+                wanted: verdict.wanted,
             });
         }
-        read.push((rule.name.to_owned(), shown.to_owned()));
+        read.push((verdict.attribute.to_owned(), verdict.found.to_owned()));
     }
     Ok(read)
 }

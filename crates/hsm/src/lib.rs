@@ -17,6 +17,7 @@ mod scheme;
 mod token;
 mod uri;
 
+pub use attributes::AttributeVerdict;
 pub use error::HsmError;
 pub use key::HsmKey;
 pub use module::PinWarning;

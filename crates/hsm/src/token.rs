@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::pin::{KeptPin, PinSource};
 use crate::pool::Pool;
-use crate::{GeneratedKey, HsmError, HsmKey, KeySpec, PinWarning, Pkcs11Uri, provision};
+use crate::{GeneratedKey, HsmError, HsmKey, KeySpec, PinWarning, Pkcs11Uri, attributes, provision, public};
 
 /// How to reach a token.
 #[derive(Clone, Debug)]
@@ -98,6 +98,20 @@ impl Token {
     /// [`HsmError::Key`] or [`HsmError::Attribute`].
     pub fn ca_key(&self, id: &[u8], spki: &[u8], algorithm: SignatureAlgorithm) -> Result<HsmKey, HsmError> {
         HsmKey::find(Arc::clone(&self.pool), id, spki, algorithm)
+    }
+
+    /// Every attribute of the private key with this CKA_ID, as it is and as [`Token::ca_key`] wants it; so that a person
+    /// sees all that is wrong with a key that is refused.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] when none or several have the id.
+    pub fn attributes(&self, id: &[u8]) -> Result<Vec<attributes::AttributeVerdict>, HsmError> {
+        self.pool.checked(|| {
+            let lease = self.pool.lease()?;
+            let session = lease.enter()?;
+            let key = public::one(&session, ObjectClass::PRIVATE_KEY, id)?;
+            attributes::verdicts(&session, key)
+        })
     }
 
     /// CKA_ID of the only private key with this CKA_LABEL, for a URI that names its key by `object`.

@@ -44,6 +44,25 @@ impl SignatureAlgorithm {
         Self::Rsa4096PssSha256,
     ];
 
+    /// Its name in files and on command lines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
+            Self::EcdsaP384Sha384 => "ecdsa-p384-sha384",
+            Self::Rsa3072Pkcs1Sha256 => "rsa3072-pkcs1-sha256",
+            Self::Rsa4096Pkcs1Sha256 => "rsa4096-pkcs1-sha256",
+            Self::Rsa3072PssSha256 => "rsa3072-pss-sha256",
+            Self::Rsa4096PssSha256 => "rsa4096-pss-sha256",
+        }
+    }
+
+    /// The algorithm of this name, if there is one.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text)
+    }
+
     /// `AlgorithmIdentifier`, DER: the same bytes inside and outside the signed part (RFC 5280 §4.1.1.2).
     #[must_use]
     pub fn identifier(self) -> &'static [u8] {

@@ -122,9 +122,12 @@ fn bad_answers_are_refused_before_anything_is_made() {
     for (answers, words) in [
         (
             "organisation = \"x\"\n",
-            &["line 1", "organisation", "organization"][..],
+            &[
+                "init.toml:1:1: unknown key `organisation`",
+                "did you mean `organization`?",
+            ][..],
         ),
-        ("listen = 1\n", &["line 1, column 10"]),
+        ("listen = 1\n", &["init.toml:1:10: "]),
         (
             "organization = \"a\"\nroot_algorithm = \"md5\"\n",
             &["md5", "ecdsa-p256-sha256"],

@@ -191,6 +191,15 @@ fn a_key_made_with_softhsms_defaults_is_refused() {
                 .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
                 .unwrap();
             let spki = public::spki(&session, &[id], private, P256).unwrap();
+            // The refusal names the first; a person may see them all.
+            let all = token.attributes(&[id]).unwrap();
+            assert_eq!(all.len(), attributes::RULES.len());
+            let wrong: Vec<&str> = all.iter().filter(|v| !v.fits).map(|v| v.attribute).collect();
+            assert_eq!(wrong.first(), Some(&expected));
+            assert!(
+                wrong.contains(&"CKA_UNWRAP") && !wrong.contains(&"CKA_TOKEN"),
+                "{wrong:?}"
+            );
             match token.ca_key(&[id], &spki, P256) {
                 Err(HsmError::Attribute { attribute, .. }) => assert_eq!(attribute, expected),
                 other => panic!("{other:?}"),
