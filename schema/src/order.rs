@@ -104,7 +104,7 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
     seen.owners.extend(owners);
     let ids = seen.ids();
     if !ids.is_empty() {
-        let held: Vec<(i64, String, String, i64, Vec<u8>)> = on!(link, c => identity::table
+        let held: Vec<(i64, String, String, i64)> = on!(link, c => identity::table
             .inner_join(certificate::table)
             .filter(identity::device_id.eq_any(&ids))
             .select((
@@ -112,15 +112,12 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
                 identity::profile,
                 certificate::state,
                 certificate::not_after,
-                certificate::spki_sha256,
             ))
             .load(c))?;
-        for (id, profile, state, not_after, spki_sha256) in held {
+        for (id, profile, state, not_after) in held {
             let holder = Holder {
-                open: state == "intent",
                 orphan: state == "orphan",
                 not_after,
-                spki_sha256,
             };
             seen.identities.insert((id, profile), holder);
         }

@@ -28,14 +28,10 @@ pub(crate) struct Known {
 /// The certificate that stands for a device under a profile.
 #[derive(Debug, Clone)]
 pub(crate) struct Holder {
-    /// Its signature is under way.
-    pub(crate) open: bool,
     /// Its signature got lost.
     pub(crate) orphan: bool,
     /// Its last second.
     pub(crate) not_after: i64,
-    /// Its key.
-    pub(crate) spki_sha256: Vec<u8>,
 }
 
 /// What the records say, and what the accepted orders of this batch add to it.
@@ -106,7 +102,7 @@ impl Seen {
             if let (Some(id), Some(name)) = (id, name) {
                 let twice = !profiles.insert(intent.profile.as_str());
                 let holder = self.identities.get(&(id, intent.profile.clone()));
-                if twice || holder.is_some_and(|h| h.stands_against(key, order.at)) {
+                if twice || holder.is_some_and(|h| h.stands(order.at)) {
                     return Err(taken(name));
                 }
             }
@@ -149,13 +145,11 @@ impl Seen {
         for intent in &order.intents {
             let key = intent.spki_sha256.to_vec();
             let owner = order.device.as_ref().map(|b| b.name.clone());
-            self.owners.entry(key.clone()).or_insert(owner);
+            self.owners.entry(key).or_insert(owner);
             if let Some(id) = id {
                 let holder = Holder {
-                    open: true,
                     orphan: false,
                     not_after: intent.not_after,
-                    spki_sha256: key,
                 };
                 self.identities.insert((id, intent.profile.clone()), holder);
             }
@@ -188,12 +182,11 @@ impl Known {
 }
 
 impl Holder {
-    /// Whether it keeps a certificate on `key` from taking its place at `at`.
+    /// Whether it keeps another certificate from taking its place at `at`: an orphan or an expired one does not.
     ///
-    /// An orphan or an expired one does not. A live one does, unless it is on the same key and its signature is
-    /// known: that is a renewal of the same identity.
-    fn stands_against(&self, key: &[u8], at: i64) -> bool {
-        let live = !self.orphan && self.not_after >= at;
-        live && (self.open || self.spki_sha256 != key)
+    /// A live one does, also against its own key: who asked twice at once is answered once. A renewal will have to say
+    /// in its order what it replaces.
+    fn stands(&self, at: i64) -> bool {
+        !self.orphan && self.not_after >= at
     }
 }

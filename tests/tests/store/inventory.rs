@@ -222,14 +222,16 @@ both! {
         let ending = |before| DeviceFilter { expires_before: Some(before), ..DeviceFilter::default() };
         assert_eq!(names(ending(NOW + 86_400)), [""; 0]);
         assert_eq!(names(ending(NOW + 86_401)), ["x"], "an intent is no certificate yet");
-        // Renewed: what it replaced no longer counts.
+        // Its end was reached: what took its place counts, it no longer does.
         let mut longer = intent("s3", "p", "k1");
         longer.not_after = attest::UnixTime(NOW + 999_999);
-        store.intend(&order("c3", "x", "tpm-x"), std::slice::from_ref(&longer)).unwrap();
+        let mut later = order("c3", "x", "tpm-x");
+        later.at = attest::UnixTime(NOW + 86_401);
+        store.intend(&later, std::slice::from_ref(&longer)).unwrap();
         store.issued(&id("c3"), &[signed(&longer)]).unwrap();
         assert_eq!(names(ending(NOW + 86_401)), [""; 0]);
         let seen = store.find_devices(&DeviceFilter::default(), None, 50).unwrap().items;
-        assert_eq!(seen.iter().map(|d| d.last_seen_at).collect::<Vec<_>>(), [Some(NOW), None, None]);
+        assert_eq!(seen.iter().map(|d| d.last_seen_at).collect::<Vec<_>>(), [Some(NOW + 86_401), None, None]);
     }
 
     fn a_hold_is_told(bench) {

@@ -333,10 +333,10 @@ impl Model {
             }
             if let Some(name) = name {
                 let twice = wishes[..n].iter().any(|w| w.profile == wish.profile);
-                let against = self.certificates.iter().any(|c| {
-                    let renewed = c.state == CertificateState::Issued && c.key == wish.key;
-                    c.stands && c.device == Some(name) && c.profile == wish.profile && c.not_after >= at && !renewed
-                });
+                let against = self
+                    .certificates
+                    .iter()
+                    .any(|c| c.stands && c.device == Some(name) && c.profile == wish.profile && c.not_after >= at);
                 if twice || against {
                     return exists(name);
                 }

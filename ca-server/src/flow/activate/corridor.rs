@@ -5,6 +5,7 @@ use issuance::{
     AuditRecord, DeviceBinding, Draft, DraftError, Issued, KeyError, Order, RecordError, Serial, SignFailure,
 };
 use policies::Permit;
+use schema::{CertificateRow, CertificateState};
 use wire::EnrollmentId;
 use wire::enrollment::IssuedCertificate;
 
@@ -19,6 +20,8 @@ pub(super) enum Outcome {
     Issued(Vec<Issued>),
     /// The same challenge was used between our look and our intent.
     UsedMeanwhile,
+    /// Another enrollment of the device was signed between our look and our intent, on the same key.
+    LiveMeanwhile,
 }
 
 /// Draft, lint, record, sign, record: each arrow consumes what it leaves behind.
@@ -57,7 +60,7 @@ pub(super) fn corridor(
                 "the key belongs to device `{device}` for ever"
             )));
         }
-        Err(RecordError::IdentityExists { device, profile }) => return Err(raced(house, device, &profile, &keys)),
+        Err(RecordError::IdentityExists { device, profile }) => return raced(house, device, &profile, &keys, now),
         Err(error) => return Err(record_error(error)),
     };
     let signed = house
@@ -86,21 +89,26 @@ pub(super) fn corridor(
     Ok(Outcome::Issued(issued))
 }
 
-/// No live identity was there a moment ago: it is being made by another request, or is an orphan to be. On the same
-/// key, the same request will find it later; on another key, that one was first.
-fn raced(house: &House, device: String, profile: &str, keys: &[[u8; 32]]) -> ActivateError {
-    match house.store.certificates_of(&device) {
-        Err(error) => Trouble::from(error).into(),
-        Ok(rows) => {
-            let mut open = rows
-                .iter()
-                .filter(|row| row.profile == profile && row.state != schema::CertificateState::Orphan);
-            if open.any(|row| !keys.contains(&row.spki_sha256)) {
-                other_key_live(&device, profile)
-            } else {
-                Trouble::Unfinished(device).into()
-            }
-        }
+/// No live identity was there a moment ago: it is being made by another request, or was made meanwhile, or is an orphan
+/// to be. On the same key, it is the one that was wanted; on another key, that one was first.
+fn raced(
+    house: &House,
+    device: String,
+    profile: &str,
+    keys: &[[u8; 32]],
+    now: UnixTime,
+) -> Result<Outcome, ActivateError> {
+    let rows = house.store.certificates_of(&device).map_err(Trouble::from)?;
+    let standing: Vec<&CertificateRow> = rows
+        .iter()
+        .filter(|row| row.profile == profile && row.state != CertificateState::Orphan && row.not_after >= now.0)
+        .collect();
+    if standing.iter().any(|row| !keys.contains(&row.spki_sha256)) {
+        Err(other_key_live(&device, profile))
+    } else if standing.iter().any(|row| row.state == CertificateState::Issued) {
+        Ok(Outcome::LiveMeanwhile)
+    } else {
+        Err(Trouble::Unfinished(device).into())
     }
 }
 

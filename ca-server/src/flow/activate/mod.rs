@@ -15,9 +15,9 @@ use crate::house::{House, Phase};
 
 pub use error::ActivateError;
 
-use corridor::{Outcome, corridor, shown};
+use corridor::{corridor, shown};
 
-/// Serials drawn before a collision is believed to be no accident.
+/// Serials drawn before a collision is believed to be no accident; also looks at a device others enroll meanwhile.
 const DRAWS: usize = 3;
 
 /// How an activation went well.
@@ -101,15 +101,26 @@ fn open_and_answer(
         return Err((ActivateError::OneTryTooMany, true));
     }
 
+    let mut why = Trouble::SerialsTaken;
     for _ in 0..DRAWS {
         match issue(house, id, &request_sha256, pending, request, moment.now) {
-            Err(ActivateError::Trouble(Trouble::SerialsTaken)) => {}
-            other => return other.map_err(|error| (error, true)),
+            Ok(Outcome::Over(activation)) => return Ok(activation),
+            Ok(Outcome::LookAgain(device)) => why = Trouble::Unfinished(device),
+            Err(ActivateError::Trouble(taken @ Trouble::SerialsTaken)) => why = taken,
+            Err(error) => return Err((error, true)),
         }
         // What was proven and granted is consumed: prove it again.
         pending = open(house, id, request, moment.now).map_err(|_| free(ActivateError::Expired))?;
     }
-    Err(free(Trouble::SerialsTaken.into()))
+    Err(free(why.into()))
+}
+
+/// What came of a proof.
+enum Outcome {
+    /// All that can.
+    Over(Activation),
+    /// This device was certified between our look and our intent: what was wanted may be there now.
+    LookAgain(String),
 }
 
 fn open(house: &House, id: EnrollmentId, request: &ActivationRequest, now: UnixTime) -> Result<Pending, TicketError> {
@@ -147,7 +158,7 @@ fn issue(
     pending: Pending,
     request: &ActivationRequest,
     now: UnixTime,
-) -> Result<Activation, ActivateError> {
+) -> Result<Outcome, ActivateError> {
     let answer = Answer {
         secret: request.secret.0.clone(),
         key_public: request.key_public.0.clone(),
@@ -166,17 +177,18 @@ fn issue(
     let certificates = match wanted {
         None => stored,
         Some(permit) => match corridor(house, id, request_sha256, permit, now)? {
-            Outcome::Issued(issued) => stored.into_iter().chain(issued.iter().map(shown)).collect(),
-            Outcome::UsedMeanwhile => return again(house, id, request_sha256),
+            corridor::Outcome::Issued(issued) => stored.into_iter().chain(issued.iter().map(shown)).collect(),
+            corridor::Outcome::LiveMeanwhile => return Ok(Outcome::LookAgain(device)),
+            corridor::Outcome::UsedMeanwhile => return again(house, id, request_sha256).map(Outcome::Over),
         },
     };
-    Ok(Activation::Done(EnrollmentResult {
+    Ok(Outcome::Over(Activation::Done(EnrollmentResult {
         id,
         state: EnrollmentState::Issued,
         device,
         certificates,
         chain: lookup::chain(house),
-    }))
+    })))
 }
 
 /// This CA's own keys are certified for nobody; that EK, AK and identity key differ is part of the proof.
