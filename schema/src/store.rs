@@ -124,12 +124,15 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Answers?
+    /// Answers, and has not given up writing?
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; after a write that the disk failed, until the store is opened again.
     pub fn ping(&self) -> Result<(), StoreError> {
-        self.read(read::ping)
+        match self.inner.writer.broken() {
+            Some(why) => Err(StoreError::Unavailable(why.to_owned())),
+            None => self.read(read::ping),
+        }
     }
 
     /// Latest time seen in any record: the clock may not stand before it.

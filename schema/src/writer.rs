@@ -1,9 +1,9 @@
 //! The one thread that writes: many changes, one transaction, answers only after the commit (group commit).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ pub(crate) struct Writer {
     queue: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     patience: Duration,
+    broken_disk: Arc<OnceLock<String>>,
 }
 
 impl Writer {
@@ -43,13 +44,14 @@ impl Writer {
         // Longer than everything the thread itself waits for: connecting, one statement, one lock.
         let patience = moment * 2 + Duration::from_secs(20);
         let (queue, jobs) = channel();
+        let broken_disk = Arc::new(OnceLock::new());
         let mut hand = Hand {
             place,
             link: Some(link),
             patience,
             moment,
             refused: None,
-            broken_disk: None,
+            broken_disk: Arc::clone(&broken_disk),
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -59,7 +61,13 @@ impl Writer {
             queue: Some(queue),
             thread: Some(thread),
             patience,
+            broken_disk,
         })
+    }
+
+    /// Why nothing is written any more until a restart, if so.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.broken_disk.get().map(String::as_str)
     }
 
     /// Have a change written; durable on return.
@@ -121,7 +129,8 @@ struct Hand {
     /// How long to wait for a database that went away during a COMMIT.
     moment: Duration,
     refused: Option<(Instant, StoreError)>,
-    broken_disk: Option<String>,
+    /// Set once: the disk failed.
+    broken_disk: Arc<OnceLock<String>>,
 }
 
 impl Hand {
@@ -247,7 +256,7 @@ impl Hand {
 
     /// One transaction.
     fn attempt(&mut self, batch: &[Job], again: bool) -> Ending {
-        if let Some(text) = &self.broken_disk {
+        if let Some(text) = self.broken_disk.get() {
             return Ending::NotWritten(Fault::Disk(text.clone()));
         }
         let mut link = match self.connected() {
@@ -271,7 +280,7 @@ impl Hand {
             Ending::NotWritten(Fault::Disk(text)) | Ending::Unconfirmed(Fault::Disk(text)) => {
                 // After a failed write or sync the page cache may show what the disk does not hold: stop, never go on.
                 tracing::error!(%text, "the disk failed under the database; nothing more is written until a restart");
-                self.broken_disk = Some(format!("the disk failed: {text}"));
+                let _first = self.broken_disk.set(format!("the disk failed: {text}"));
             }
             Ending::NotWritten(_) => {
                 if link.run("ROLLBACK").is_ok() {
@@ -287,7 +296,7 @@ impl Hand {
     /// Give the database a moment to come back: what it did with a COMMIT is worth waiting for.
     fn reconnect(&mut self) {
         let begun = Instant::now();
-        while self.link.is_none() && self.broken_disk.is_none() && begun.elapsed() < self.moment {
+        while self.link.is_none() && self.broken_disk.get().is_none() && begun.elapsed() < self.moment {
             match self.place.write_link() {
                 Ok(link) => self.link = Some(link),
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),

@@ -47,8 +47,9 @@ fn child() {
     // Only a broken disk leads here.
     let after = store.intend(&ceremony("after"), &[intent("after", "root", "after")]);
     say(&format!("after {after:?}"));
-    store.ping().unwrap();
+    store.orphans().unwrap();
     say("reads go on");
+    say(&format!("ping {:?}", store.ping()));
 }
 
 fn enroll(store: &Store, label: &str) -> Result<(), RecordError> {
@@ -212,6 +213,11 @@ fn after_a_failed_write_nothing_more_is_written() {
         "{after}"
     );
     assert!(said.rest.iter().any(|l| l == "reads go on"));
+    let ping = said.rest.iter().find(|l| l.starts_with("ping")).unwrap();
+    assert!(
+        ping.contains("the disk failed"),
+        "who asks whether it serves is told: {ping}"
+    );
     assert!(!said.issued.is_empty());
     // A restart, with room again.
     let store = bench.open();
