@@ -86,20 +86,24 @@ pub fn probe_signer(house: &House) -> Result<(), SignFailure> {
 /// While certificates are issued no probe is needed; while the signer is away, probe often enough to notice its return.
 fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
     let seconds = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
-    loop {
-        let pause = if house.signer.away().is_some() { SOON } else { interval };
-        if !wait(stop, pause) {
-            return;
+    // A request may find at any moment that the signer is away: look for that more often than it is probed.
+    let tick = SOON.min(interval);
+    let mut waited = Duration::ZERO;
+    while wait(stop, tick) {
+        waited += tick;
+        let away = house.signer.away().is_some();
+        if !away && waited < interval {
+            continue;
         }
+        waited = Duration::ZERO;
         let now = house.clock.read().now.0;
         let fresh = house
             .signer
             .last_signed()
             .is_some_and(|at| now.saturating_sub(at) < seconds / 2);
-        if house.signer.away().is_none() && fresh {
-            continue;
+        if away || !fresh {
+            let _ = probe_signer(house);
         }
-        let _ = probe_signer(house);
     }
 }
 
