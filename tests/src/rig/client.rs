@@ -37,6 +37,13 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// The header of this name (in lower case), when it is there.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The body as a problem.
     ///
     /// # Panics
@@ -181,6 +188,36 @@ impl Client {
         raw(request.send(body))
     }
 
+    /// `POST` of JSON to a server that may go away at any moment: its answer, or why there is none.
+    ///
+    /// # Errors
+    /// What the connection came to.
+    pub fn try_post(&self, path: &str, body: &[u8]) -> Result<Raw, String> {
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.url))
+            .header("content-type", "application/json");
+        request.send(body).and_then(try_raw).map_err(|e| e.to_string())
+    }
+
+    /// Send a `POST` of JSON and read no answer: whoever drops the connection hangs up. A server that sees that before
+    /// it began may leave the work undone.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    #[must_use]
+    pub fn post_unheard(&self, path: &str, body: &[u8]) -> SslStream<TcpStream> {
+        use std::io::Write as _;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = self.connect();
+        stream.write_all(&[head.as_bytes(), body].concat()).expect("a request");
+        stream.flush().expect("a request");
+        stream
+    }
+
     /// `GET`, with an `Accept` header when it is not empty.
     ///
     /// # Panics
@@ -196,7 +233,10 @@ impl Client {
 }
 
 fn raw(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Raw {
-    let mut answer = answer.expect("an answer");
+    answer.and_then(try_raw).expect("an answer")
+}
+
+fn try_raw(mut answer: ureq::http::Response<ureq::Body>) -> Result<Raw, ureq::Error> {
     let content_type = answer
         .headers()
         .get("content-type")
@@ -209,11 +249,10 @@ fn raw(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Raw {
         .filter(|(name, _)| name.as_str() != "date")
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
         .collect();
-    let status = answer.status().as_u16();
-    Raw {
-        status,
+    Ok(Raw {
+        status: answer.status().as_u16(),
         content_type,
         headers,
-        body: answer.body_mut().read_to_vec().expect("a body"),
-    }
+        body: answer.body_mut().read_to_vec()?,
+    })
 }

@@ -1,8 +1,11 @@
 //! The whole house as processes: `ca-cli init` on SoftHSM, `ca-server` on a free port, devices over TLS.
 
+mod certificates;
 mod client;
+mod clock;
 mod records;
 mod server;
+mod spy;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,9 +15,12 @@ use tempfile::TempDir;
 
 use crate::vendor::VendorCa;
 
+pub use certificates::Certificate;
 pub use client::{Client, Raw, Refused};
+pub use clock::FakeClock;
 pub use records::{Rows, expected};
-pub use server::Server;
+pub use server::{Server, Surroundings};
+pub use spy::Spy;
 
 /// A built binary of the workspace.
 ///
@@ -37,6 +43,8 @@ pub struct Rig {
     pub vendor: VendorCa,
     /// Root certificate, DER.
     pub root: Vec<u8>,
+    /// What its servers get beside their configuration, from the next start on.
+    pub around: Surroundings,
     database: String,
     server: Option<Server>,
     _janitor: Janitor,
@@ -178,6 +186,7 @@ impl Rig {
             dir,
             vendor,
             root,
+            around: Surroundings::default(),
             database: wanted.database.clone(),
             server: None,
         };
@@ -235,6 +244,7 @@ impl Rig {
             &self.path(""),
             "server",
             &self.root,
+            &self.around,
         ));
     }
 
@@ -246,7 +256,7 @@ impl Rig {
     pub fn replica(&self, name: &str) -> Server {
         let admin = toml::Value::from(format!("{name}.sock"));
         self.configure_as(name, &[("server".into(), "admin".into(), admin)]);
-        Server::start(&binary("ca-server"), &self.path(""), name, &self.root)
+        Server::start(&binary("ca-server"), &self.path(""), name, &self.root, &self.around)
     }
 
     /// Run the server to its end: for configurations it must refuse.
@@ -256,6 +266,7 @@ impl Rig {
     #[must_use]
     pub fn refuses_to_start(&self) -> Output {
         self.command("ca-server")
+            .envs(self.around.environment.iter().cloned())
             .arg("--config")
             .arg(self.path("server.toml"))
             .output()

@@ -36,6 +36,15 @@ pub(super) fn spawn_for_us(program: &Path, with: impl FnOnce(&mut Command)) -> i
     spawned.recv().map_err(io::Error::other)?
 }
 
+/// What a server process gets beside its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Shell commands that come before it, in its own process.
+    pub before: Option<String>,
+}
+
 /// A running server.
 pub struct Server {
     child: Option<Child>,
@@ -51,18 +60,30 @@ impl Server {
     ///
     /// # Panics
     /// When it does not start.
-    pub(super) fn start(program: &Path, ca: &Path, name: &str, root: &[u8]) -> Self {
+    pub(super) fn start(program: &Path, ca: &Path, name: &str, root: &[u8], around: &Surroundings) -> Self {
         let log = ca.join(format!("{name}.log"));
         let errors = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .expect("a log");
-        let mut child = spawn_for_us(program, |command| {
+        let first = if around.before.is_some() {
+            Path::new("sh")
+        } else {
+            program
+        };
+        let mut child = spawn_for_us(first, |command| {
+            if let Some(before) = &around.before {
+                command
+                    .arg("-c")
+                    .arg(format!("{before}\nexec \"$0\" \"$@\""))
+                    .arg(program);
+            }
             command
                 .arg("--config")
                 .arg(ca.join(format!("{name}.toml")))
                 .env("SOFTHSM2_CONF", ca.join("softhsm2.conf"))
+                .envs(around.environment.iter().cloned())
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(errors);
@@ -101,6 +122,23 @@ impl Server {
         self.child.as_ref().expect("a running server").id()
     }
 
+    /// The process id as the system calls take it.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    #[must_use]
+    pub fn process(&self) -> rustix::process::Pid {
+        i32::try_from(self.pid())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a pid")
+    }
+
+    /// SIGKILL, from whatever thread, in the middle of whatever it does; [`Server::kill`] buries it.
+    pub fn strike(&self) {
+        let _ = rustix::process::kill_process(self.process(), rustix::process::Signal::KILL);
+    }
+
     /// Kill it without a word (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -114,11 +152,8 @@ impl Server {
     /// # Panics
     /// When it does not run.
     pub fn stop(&mut self) -> Option<i32> {
+        let pid = self.process();
         let mut child = self.child.take().expect("a running server");
-        let pid = i32::try_from(child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-            .expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
         child.wait().ok().and_then(|status| status.code())
     }
@@ -182,6 +217,16 @@ impl Server {
             answer.status().as_u16(),
             answer.body_mut().read_to_string().expect("text"),
         )
+    }
+
+    /// How often a step of an enrollment was done: `record`, `sign`, `store` and the others of `phase`.
+    #[must_use]
+    pub fn phase(&self, name: &str) -> u64 {
+        let (_, text) = self.monitor("/metrics");
+        let line = format!("ca_enrollment_phase_seconds_count{{phase=\"{name}\"}} ");
+        text.lines()
+            .find_map(|l| l.strip_prefix(&line)?.parse().ok())
+            .unwrap_or_default()
     }
 
     /// The value of a metric, all labels summed.

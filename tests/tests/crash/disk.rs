@@ -1,0 +1,141 @@
+//! S01: the disk under SQLite is full, or fails.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use device_kit::rig::{Rig, Wanted};
+use rustix::process::{Resource, Rlimit, prlimit};
+use wire::problem::ProblemCode;
+
+use crate::load::{Enrollee, Journal, Step, all_persist, until};
+use crate::record::holds;
+
+/// A small file system in memory, mounted as long as this lives.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(place: &Path) -> Result<Self, String> {
+        std::fs::create_dir(place).unwrap();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m,mode=700", "holdfast-test"])
+            .arg(place)
+            .output()
+            .map_err(|e| e.to_string())?;
+        match output.status.success() {
+            true => Ok(Self(place.to_owned())),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// To the last byte.
+    fn fill(&self) {
+        let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
+        for part in [&[0; 4096][..], &[0]] {
+            while filler.write(part).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Devices enroll; at `enough` answers the disk fails; everybody is told to come later until it is put right.
+fn fails_under_load(rig: &Rig, journal: &Journal, enrollees: &mut [Enrollee], fail: impl FnOnce()) {
+    let (client, before) = (rig.client(), rig.server().metric("ca_certificates_issued_total"));
+    let half = enrollees.len() / 2;
+    let (early, late) = enrollees.split_at_mut(half);
+    all_persist(&[rig.client()], early, journal);
+    for enrollee in late.iter_mut() {
+        enrollee.begin(&client, journal);
+    }
+    fail();
+    until("the disk says no", || {
+        for enrollee in late.iter_mut() {
+            // What still fits is issued.
+            if enrollee.tries.last().unwrap().answer.is_none() {
+                enrollee.activate(&client, journal);
+            }
+        }
+        journal.heard(ProblemCode::StorageUnavailable.as_str()) > late.len()
+    });
+    let answered = journal.answered.load(Ordering::SeqCst);
+    let issued = rig.server().metric("ca_certificates_issued_total") - before;
+    assert!(
+        (issued - f64::from(u32::try_from(answered).unwrap())).abs() < 0.5,
+        "{issued} issued, {answered} answered"
+    );
+}
+
+/// No byte is free: nothing is issued that is not recorded, and with room again the server goes on.
+#[test]
+fn s01_the_disk_is_full() {
+    let wanted = Wanted {
+        database: "sqlite://small/ca.db".into(),
+        ..Wanted::default()
+    };
+    let mut rig = Rig::initialised(&wanted.set("enrollment", "sign_deadline", "2s"));
+    let small = match Small::mount(&rig.path("small")) {
+        Ok(small) => small,
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none(), "no small file system: {why}");
+            println!("skipped: this user may not mount a small file system: {why}");
+            return;
+        }
+    };
+    rig.start();
+    let journal = Journal::default();
+    let mut enrollees = Enrollee::allowed(&rig, 12);
+    fails_under_load(&rig, &journal, &mut enrollees, || small.fill());
+    small.free();
+    all_persist(&[rig.client()], &mut enrollees, &journal);
+    holds(&rig, &mut enrollees, None);
+    assert_eq!(rig.monitor("/readyz").0, 200);
+    assert!(rig.is_alive(), "without a restart");
+    rig.kill();
+}
+
+/// A write fails half way: nothing more is written, the server says that it is not ready, and a restart finds
+/// everything that was answered.
+#[test]
+fn s01_a_write_fails() {
+    let mut rig = Rig::initialised(&Wanted::default().set("enrollment", "sign_deadline", "2s"));
+    // A write beyond a limit is refused with an error, not with a signal.
+    rig.around.before = Some("trap '' XFSZ".into());
+    rig.start();
+    let journal = Journal::default();
+    let mut enrollees = Enrollee::allowed(&rig, 12);
+    let limit = |size: Option<u64>| {
+        let limit = Rlimit {
+            current: size,
+            maximum: None,
+        };
+        prlimit(Some(rig.server().process()), Resource::Fsize, limit).unwrap();
+    };
+    let log = std::fs::metadata(rig.path("ca.db-wal")).unwrap().len();
+    assert!(
+        std::fs::metadata(rig.path("server.log")).unwrap().len() < log,
+        "only the database is hit"
+    );
+    fails_under_load(&rig, &journal, &mut enrollees, || limit(Some(log + 5000)));
+    // With the limit gone the disk is not believed before a restart.
+    limit(None);
+    let (status, said) = rig.monitor("/readyz?verbose");
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("[-] database"), "{said}");
+    let pending = enrollees.iter_mut().find(|e| e.tries.last().unwrap().answer.is_none());
+    assert_ne!(pending.unwrap().activate(&rig.client(), &journal), Step::Done);
+    assert_eq!(rig.stop(), Some(0));
+    rig.start();
+    all_persist(&[rig.client()], &mut enrollees, &journal);
+    holds(&rig, &mut enrollees, None);
+    assert_eq!(rig.monitor("/readyz").0, 200);
+}
