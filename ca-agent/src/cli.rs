@@ -8,6 +8,9 @@ use wire::Exit;
 use crate::tpm::{EkChoice, KeyAlg};
 use crate::values::{Handle, Wait};
 
+/// Heading of the flags that every command takes.
+const COMMON: &str = "For every command";
+
 /// The device side of Holdfast: proves keys in this device's TPM to a CA, and keeps what the CA certifies.
 #[derive(Debug, Parser)]
 #[command(
@@ -19,19 +22,19 @@ use crate::values::{Handle, Wait};
 )]
 pub struct Cli {
     /// Configuration [default: /etc/holdfast/agent.toml, when it is there].
-    #[arg(long, global = true, value_name = "FILE", env = "CA_AGENT_CONFIG")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FILE", env = "CA_AGENT_CONFIG")]
     pub config: Option<PathBuf>,
     /// How the TPM is reached: device:/dev/tpmrm0 (default), swtpm:host=127.0.0.1,port=2321, tabrmd:bus_type=system.
-    #[arg(long, global = true, env = "CA_AGENT_TCTI")]
+    #[arg(long, global = true, help_heading = COMMON, env = "CA_AGENT_TCTI")]
     pub tcti: Option<String>,
     /// Where keys and certificates are kept, mode 0700 [default: /var/lib/holdfast-agent].
-    #[arg(long, global = true, value_name = "DIR", env = "CA_AGENT_STATE_DIR")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR", env = "CA_AGENT_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// How to print data.
     #[arg(
         short,
         long,
-        global = true,
+        global = true, help_heading = COMMON,
         value_enum,
         value_name = "FORMAT",
         default_value = "table",
@@ -39,19 +42,19 @@ pub struct Cli {
     )]
     pub output: Format,
     /// Print nothing but the answer: a hash, a name, a word.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = COMMON)]
     pub quiet: bool,
     /// Tell what happens, on standard error; twice: in detail. RUST_LOG says it more finely.
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = COMMON, action = ArgAction::Count)]
     pub verbose: u8,
     /// Never ask. This program never does; for scripts that say it to every command of the house.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub no_input: bool,
     /// File with the password of the TPM's owner hierarchy, when one was set.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FILE")]
     pub owner_auth_file: Option<PathBuf>,
     /// File with the password of the TPM's endorsement hierarchy, when one was set.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FILE")]
     pub endorsement_auth_file: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
@@ -66,7 +69,7 @@ fn exit_codes() -> String {
 
 fn long_help() -> String {
     format!(
-        "Examples:\n  ca-agent identify\n  ca-agent enroll --server https://ca.example:8443 --root root.pem\n  \
+        "Examples:\n  ca-agent identify\n  ca-agent enroll --server https://ca:8443 --root root.pem\n  \
          ca-agent status --oneline\n\nA flag counts before the environment, the environment before agent.toml, \
          agent.toml before the\ndefault. In agent.toml a flag is a key, with underscores.\n\n{}",
         exit_codes()
@@ -98,9 +101,10 @@ pub enum Command {
     /// Prove this TPM's keys to a CA and store the certificates. Run again, it goes on where it stopped.
     #[command(after_help = "\
 Examples:
-  ca-agent enroll --server https://ca.example:8443 --root-sha256 2374...799f --device GW-7F3K-00412
-  ca-agent enroll --server https://ca.example:8443 --root root.pem --profile service
-  ca-agent enroll --server https://ca.example:8443 --root root.pem --manufacturer --device GW-7F3K-00412")]
+  ca-agent enroll --server https://ca:8443 --root-sha256 2374...799f
+  ca-agent enroll                       all in agent.toml, or as before
+  ca-agent enroll --server https://ca:8443 --root root.pem --profile service
+  ca-agent enroll --server https://ca:8443 --root root.pem --manufacturer")]
     Enroll(Enroll),
     /// Say where this device stands, from its own memory: no TPM, no server is asked.
     #[command(after_help = "\

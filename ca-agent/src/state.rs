@@ -94,6 +94,18 @@ pub struct Enrolled {
     pub at: i64,
 }
 
+impl Enrolled {
+    /// The flags that ask for these profiles.
+    #[must_use]
+    pub fn asked_for(&self) -> String {
+        match (self.profile.as_str(), self.attestation_profile.as_deref()) {
+            ("device-idevid", Some("device-iak")) => "--manufacturer".to_owned(),
+            (profile, None) => format!("--profile {profile}"),
+            (profile, Some(other)) => format!("--profile {profile} --attestation-profile {other}"),
+        }
+    }
+}
+
 /// How the last try to enroll failed, for whoever looks later. Gone once one succeeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

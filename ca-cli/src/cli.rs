@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use issuance::SignatureAlgorithm;
+use wire::Exit;
 
-use crate::exit::Exit;
 use crate::output::{Format, Style};
 use crate::words;
 

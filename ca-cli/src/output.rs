@@ -2,8 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
-
-use crate::exit::Exit;
+use wire::Exit;
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -110,6 +110,57 @@ fn rooms_import_only_downwards() {
     }
 }
 
+/// Inside a program, too, data goes one way: no part imports, by however many steps, a part that imports it.
+#[test]
+fn the_parts_of_agent_and_cli_import_one_way() {
+    for room in ["ca-agent", "ca-cli"] {
+        let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (file, text) in sources(&format!("{room}/src")) {
+            let (_, inside) = file.split_once(&format!("{room}/src/")).expect("a file of the room");
+            let part = inside.split(['/', '.']).next().unwrap_or_default();
+            if ["main", "lib"].contains(&part) || inside.ends_with("/tests.rs") {
+                continue;
+            }
+            let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let found = imports.entry(part.to_owned()).or_default();
+            for line in code {
+                for rest in line.split("crate::").skip(1) {
+                    let end = rest
+                        .find(|c: char| !c.is_alphanumeric() && c != '_')
+                        .unwrap_or(rest.len());
+                    found.insert(rest[..end].to_owned());
+                }
+            }
+        }
+        assert!(imports.len() > 8, "{room}: {imports:?}");
+        for start in imports.keys() {
+            let mut reached = BTreeSet::new();
+            let mut open: Vec<&str> = imports[start]
+                .iter()
+                .map(String::as_str)
+                .filter(|i| i != start)
+                .collect();
+            while let Some(part) = open.pop() {
+                if reached.insert(part) {
+                    open.extend(
+                        imports
+                            .get(part)
+                            .into_iter()
+                            .flatten()
+                            .map(String::as_str)
+                            .filter(|i| *i != part),
+                    );
+                }
+            }
+            assert!(
+                !reached.contains(start.as_str()),
+                "{room}: `{start}` imports itself by way of {reached:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn foreign_state_enters_by_one_door() {
     let doors: [(&str, &[&str]); 6] = [

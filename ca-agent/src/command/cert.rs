@@ -1,5 +1,7 @@
 //! `ca-agent cert show|path`.
 
+use openssl::x509::{X509NameEntryRef, X509NameRef};
+
 use super::Said;
 use crate::cli::CertCommand;
 use crate::config::Config;
@@ -7,7 +9,7 @@ use crate::error::AgentError;
 use crate::received::binding_in;
 use crate::state::{State, StateError};
 use crate::stored;
-use crate::words::date;
+use crate::words::{clean, date};
 
 /// The certificates a device may have, and what they are called.
 const FILES: [(&str, &str); 2] = [("identity", stored::IDENTITY), ("attestation", stored::ATTESTATION)];
@@ -35,6 +37,16 @@ fn none() -> AgentError {
     AgentError::NotFound("this device has no certificate yet: ca-agent enroll".into())
 }
 
+/// `O=Example, CN=Issuing 1A`.
+fn name(name: &X509NameRef) -> String {
+    let part = |entry: &X509NameEntryRef| {
+        let key = entry.object().nid().short_name().unwrap_or("?").to_owned();
+        let value = String::from_utf8_lossy(entry.data().as_slice()).into_owned();
+        format!("{key}={value}")
+    };
+    name.entries().map(part).collect::<Vec<_>>().join(", ")
+}
+
 fn show(state: &State) -> Result<Said, AgentError> {
     let mut items = Vec::new();
     let mut text = String::new();
@@ -60,16 +72,20 @@ fn show(state: &State) -> Result<Said, AgentError> {
             hexed(binding.as_ref().map(|b| b.ak_name.as_bytes())),
             hexed(binding.as_ref().map(|b| b.ik_name.as_bytes())),
         );
+        let (subject, issuer) = (name(certificate.subject_name()), name(certificate.issuer_name()));
         items.push(serde_json::json!({
             "key": key, "file": state.path(file), "serial": serial, "not_after": expires,
+            "subject": subject, "issuer": issuer,
             "sha256": hex::encode(openssl::sha::sha256(&der)), "ak_name": ak, "ik_name": ik,
         }));
         text.push_str(&format!(
-            "{key} key\n  serial     {serial}\n  expires    {}\n",
+            "certificate of the {key} key\n  subject    {}\n  issuer     {}\n  serial     {serial}\n  expires    {}\n",
+            clean(&subject),
+            clean(&issuer),
             date(expires)
         ));
         if let (Some(ak), Some(ik)) = (ak, ik) {
-            text.push_str(&format!("  this key   {ik}\n  attested   by {ak}\n"));
+            text.push_str(&format!("  this key   TPM Name {ik}\n  proven by  TPM Name {ak}\n"));
         }
         text.push_str(&format!("  file       {}\n", state.path(file).display()));
         serials.push(serial);
@@ -77,6 +93,11 @@ fn show(state: &State) -> Result<Said, AgentError> {
     if items.is_empty() {
         return Err(none());
     }
+    text.push_str(&format!(
+        "next: anybody who knows the CA's root verifies it\n  ca-cli verify {} --trust root.pem --untrusted {}\n",
+        state.path(stored::IDENTITY).display(),
+        state.path("chain.pem").display()
+    ));
     Ok(Said::new(
         serde_json::json!({ "schema": "holdfast.certificates.v1", "items": items }),
         text,

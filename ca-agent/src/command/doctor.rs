@@ -57,8 +57,10 @@ pub(super) fn run(config: &Config, server: Option<&str>) -> Result<Said, AgentEr
     checks.extend(ca(config, &state, server));
     let red = checks.iter().filter(|c| !c.ok).count();
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["CHECK", "RESULT", "FOUND", "DO"]);
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_header(["CHECK", "RESULT", "FOUND", "DO"]);
     for c in &checks {
         table.add_row([
             c.check,
@@ -67,6 +69,10 @@ pub(super) fn run(config: &Config, server: Option<&str>) -> Result<Said, AgentEr
             &clean(&c.fix),
         ]);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let table: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     let json = serde_json::json!({ "schema": "holdfast.doctor.v1", "checks": checks });
     let summary = match red {
         0 => "All is well.".to_owned(),
@@ -74,7 +80,7 @@ pub(super) fn run(config: &Config, server: Option<&str>) -> Result<Said, AgentEr
         many => format!("{many} need attention."),
     };
     let failed: Vec<&str> = checks.iter().filter(|c| !c.ok).map(|c| c.check).collect();
-    let mut said = Said::new(json, format!("{table}\n{summary}"), failed.join("\n"));
+    let mut said = Said::new(json, format!("{table}{summary}"), failed.join("\n"));
     said.exit = if red == 0 { Exit::Done } else { Exit::No };
     Ok(said)
 }
@@ -90,7 +96,10 @@ fn tpm(config: &Config, state: &State) -> Vec<Check> {
     let endorsement = tpm.run(|chip| chip.choose_endorsement(EkChoice::Auto)).map_err(said);
     let mut checks = vec![Check::of(
         "tpm.opens",
-        facts.map(|f| format!("{} {} {}", f.vendor, f.model, f.firmware)),
+        facts.map(|f| {
+            let model: Vec<&str> = f.model.split_whitespace().collect();
+            format!("{} {}, firmware {}", f.vendor, model.join(" "), f.firmware)
+        }),
     )];
     checks.push(match lockout {
         Ok(lockout) if lockout.active => Check::fail(
@@ -106,7 +115,7 @@ fn tpm(config: &Config, state: &State) -> Vec<Check> {
     });
     match endorsement {
         Ok(endorsement) => {
-            let found = format!("{} at {:08X}", endorsement.template.as_str(), endorsement.nv_index);
+            let found = format!("{} at NV {:08X}", endorsement.words(), endorsement.nv_index);
             checks.push(Check::pass("ek.certificate", found));
             let same = tpm.run(move |chip| chip.load_ek(&endorsement).map(|ek| chip.unload_ek(&ek)));
             let same = same.map(|()| "the certificate is this TPM's".to_owned());
@@ -133,7 +142,7 @@ fn identity(state: &State) -> Vec<Check> {
         Ok(None) => Check::fail(
             "ca.root",
             "no CA is pinned yet",
-            "ca-agent enroll --root-sha256 FINGERPRINT",
+            "ca-agent enroll --server URL --root-sha256 FINGERPRINT",
         ),
         Err(report) => Check::of("ca.root", Err(report)),
     });
@@ -141,10 +150,10 @@ fn identity(state: &State) -> Vec<Check> {
         Ok(Some(at)) if at < jiff::Timestamp::now().as_second() => Check::fail(
             "certificate",
             format!("expired {}", date(at)),
-            "ca-agent enroll, as before: the same keys get a new one",
+            "ca-agent enroll: the same keys get a new one",
         ),
         Ok(Some(at)) => Check::pass("certificate", format!("expires {}", date(at))),
-        Ok(None) => Check::fail("certificate", "none yet", "ca-agent enroll"),
+        Ok(None) => Check::fail("certificate", "none yet", "ca-agent enroll, once the CA is known"),
         Err(report) => Check::of("certificate", Err(report)),
     });
     checks
@@ -169,7 +178,7 @@ fn ca(config: &Config, state: &State, named: Option<&str>) -> Vec<Check> {
         return vec![Check::fail(
             "ca.reached",
             "no root is pinned, so no server is believed",
-            "ca-agent enroll",
+            "ca-agent enroll --server URL --root-sha256 FINGERPRINT",
         )];
     };
     let clock = Server::pinned(&url, &root).and_then(|server| server.clock());

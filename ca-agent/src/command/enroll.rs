@@ -13,7 +13,12 @@ use crate::stored;
 use crate::words::clean;
 
 pub(super) fn run(config: &Config, flags: &cli::Enroll, quiet: bool) -> Result<Said, AgentError> {
-    let wish = config.wish(flags)?;
+    let before = State::look(&config.state_dir);
+    let known = match before.journal()? {
+        Some(journal) => Some(journal.server),
+        None => before.enrolled()?.map(|enrolled| enrolled.server),
+    };
+    let wish = config.wish(flags, known.as_deref())?;
     let state = State::open(&config.state_dir)?;
     let spinner = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {

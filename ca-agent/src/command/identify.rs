@@ -64,25 +64,22 @@ pub(super) fn run(config: &Config, qr: bool, choice: Option<EkChoice>) -> Result
 }
 
 fn words(facts: &TpmFacts, seen: &[Seen], chosen: u32, hash: &str, qr: bool) -> String {
+    let model: Vec<&str> = facts.model.split_whitespace().collect();
     let mut text = format!(
-        "TPM       {} {} firmware {} (TPM 2.0 revision {}.{:02})\n",
+        "TPM       {} {}, firmware {}, TPM 2.0 revision {}.{:02}\n",
         clean(&facts.vendor),
-        clean(&facts.model),
+        clean(&model.join(" ")),
         facts.firmware,
         facts.revision / 100,
         facts.revision % 100
     );
     for s in seen {
-        let mark = if s.endorsement.nv_index == chosen {
-            "used here"
-        } else {
-            ""
-        };
+        let used = s.endorsement.nv_index == chosen && seen.len() > 1;
         text.push_str(&format!(
-            "EK        {} {} certificate at {:08X}  {mark}\n",
-            s.endorsement.kind(),
-            s.endorsement.template.as_str(),
-            s.endorsement.nv_index
+            "EK        {}, its certificate at NV {:08X}{}\n",
+            s.endorsement.words(),
+            s.endorsement.nv_index,
+            if used { "  <- enrolls" } else { "" }
         ));
     }
     text.push_str(&format!("EK hash   {hash}\n"));
@@ -94,7 +91,7 @@ fn words(facts: &TpmFacts, seen: &[Seen], chosen: u32, hash: &str, qr: bool) -> 
         text.push_str(&format!("\n{picture}\n"));
     }
     text.push_str(&format!(
-        "\nto let this device in, the operator of the CA types\n  ca-cli device allow NAME --ek {hash}\n"
+        "\nnext: to let this device in, the operator of the CA types\n  ca-cli device allow NAME --ek {hash}\nthen, here\n  ca-agent enroll --server URL --root-sha256 FINGERPRINT\n"
     ));
     text
 }

@@ -153,17 +153,21 @@ impl Config {
         self.enroll.server.as_deref()
     }
 
-    /// What an enrollment with these flags shall give.
+    /// What an enrollment with these flags shall give. Without a word about the server it is the `known` one, of an
+    /// enrollment before.
     ///
     /// # Errors
     /// [`AgentError::Config`] where the file contradicts itself, [`AgentError::Usage`] where something is missing.
-    pub fn wish(&self, flags: &cli::Enroll) -> Result<Wish, AgentError> {
+    pub fn wish(&self, flags: &cli::Enroll, known: Option<&str>) -> Result<Wish, AgentError> {
         let file = &self.enroll;
         let server = flags.server.clone().or(file.server.clone());
-        let server = server.ok_or_else(|| AgentError::Usage {
-            message: "which CA to ask is not known".into(),
-            fix: "--server https://ca.example:8443, CA_AGENT_SERVER, or `server` under [enroll] in agent.toml".into(),
-        })?;
+        let server = server
+            .or_else(|| known.map(str::to_owned))
+            .ok_or_else(|| AgentError::Usage {
+                message: "which CA to ask is not known".into(),
+                fix: "--server https://ca.example:8443, CA_AGENT_SERVER, or `server` under [enroll] in agent.toml"
+                    .into(),
+            })?;
         let identity = self.identity(flags)?;
         let ak_handle = flags.ak_handle.or(file.ak_handle.as_ref().map(|h| *h.get_ref()));
         if ak_handle.is_some() && identity != Identity::Manufacturer {

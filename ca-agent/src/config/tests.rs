@@ -34,7 +34,7 @@ impl Site {
         let cli::Command::Enroll(flags) = &cli.command else {
             panic!("enroll");
         };
-        Config::of(&cli)?.wish(flags)
+        Config::of(&cli)?.wish(flags, None)
     }
 
     /// What is said about the file, its folder left out.

@@ -79,7 +79,10 @@ impl Enrollment<'_> {
             if (&before.profile, &before.attestation_profile) != (&profile, &attestation_profile) {
                 return Err(AgentError::Usage {
                     message: format!("this state directory holds a `{}` identity already", before.profile),
-                    fix: "one identity, one directory: name another --state-dir".into(),
+                    fix: format!(
+                        "{} as before; or, one identity, one directory: another --state-dir",
+                        before.asked_for()
+                    ),
                 });
             }
             if !stored::ended(self.state)? {

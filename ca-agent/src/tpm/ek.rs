@@ -66,6 +66,20 @@ pub struct Endorsement {
 }
 
 impl Endorsement {
+    /// The EK in words: `ECC P-384 (TCG template H-3)`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let key = match self.template {
+            EkTemplate::L1 | EkTemplate::H1 => "RSA 2048",
+            EkTemplate::L2 | EkTemplate::H2 => "ECC P-256",
+            EkTemplate::H3 => "ECC P-384",
+            EkTemplate::H4 => "ECC P-521",
+            EkTemplate::H6 => "RSA 3072",
+            EkTemplate::H7 => "RSA 4096",
+        };
+        format!("{key} (TCG template {})", self.template.as_str())
+    }
+
     /// `RSA` or `ECC`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -124,6 +124,11 @@ fn what_is_stored_is_private_and_a_second_run_changes_nothing() {
     // Another wish for the same directory is not granted, and not overlooked.
     let other = house.enroll(&device, &["--profile", "service"]);
     assert_eq!(other.status.code(), Some(2), "{}", errors(&other));
+    assert!(
+        errors(&other).contains("--profile device-ldevid as before"),
+        "{}",
+        errors(&other)
+    );
     house.has_one_identity("FILES", &device);
 }
 
