@@ -15,6 +15,8 @@ use crate::record::holds;
 fn h05_the_token_goes_away_and_comes_back() {
     let wanted = Wanted::default()
         .set("hsm", "login_backoff", "200ms")
+        // Its return is not waited for that long.
+        .set("hsm", "probe_interval", "10m")
         .set("enrollment", "sign_deadline", "2s");
     let rig = Rig::with(&wanted);
     let (client, journal) = (rig.client(), Journal::default());
