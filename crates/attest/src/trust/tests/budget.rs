@@ -81,6 +81,18 @@ fn d03_cas_that_sign_each_other_in_circles_end_without_a_check() {
     assert_eq!(spent(&anchors(), &ek(&one, |_| {}), &offered), (false, 0));
 }
 
+/// Below an anchor, too, each certificate is in a path once.
+#[test]
+fn d03_a_circle_below_an_anchor_is_gone_round_once() {
+    let key = Key::new(Kind::P256);
+    let one = VENDOR.root.intermediate("one", key.clone(), |_| {});
+    let two = one.intermediate("two", key.clone(), |_| {});
+    let back = two.intermediate("one", key, |_| {});
+    let offered = [&one, &two, &back].map(|ca| ca.certificate.clone());
+    // One for each of them, and one for the leaf.
+    assert_eq!(spent(&anchors(), &ek(&two, |_| {}), &offered), (true, 4));
+}
+
 #[test]
 fn d03_many_cas_of_one_name_and_key_stay_within_the_budget() {
     // Certified by the root, and by each other under one name: every order of them is a path.
