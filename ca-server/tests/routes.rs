@@ -429,9 +429,8 @@ async fn large_bodies_are_refused() {
         StatusCode::CREATED
     );
     body.push(b' ');
-    let (status, headers, _) = call(&service, post("/v1/enrollments", body.clone())).await;
+    let (status, ..) = call(&service, post("/v1/enrollments", body.clone())).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-    let _ = headers;
     assert_eq!(code(&service, post("/v1/enrollments", body)).await, "payload_too_large");
     let announced = post("/v1/enrollments", "{}").insert_header((header::CONTENT_LENGTH, "4294967297"));
     assert_eq!(code(&service, announced).await, "payload_too_large");
@@ -497,6 +496,33 @@ async fn when_all_places_are_taken_the_next_is_told_to_come_back() {
     assert_eq!(issued.0, StatusCode::OK, "who was inside is served");
     assert_eq!(code(&service, TestRequest::get().uri("/v1/nothing")).await, "not_found");
     begin(&service, &tpm, None).await;
+}
+
+// D06
+#[actix_web::test]
+async fn when_the_queue_is_full_the_next_does_not_even_wait() {
+    let (ca, _store, house, tpm) = one_device();
+    let mut limits = limits();
+    limits.concurrency = 1;
+    limits.queue = 0;
+    // Who waited would wait for this.
+    limits.queue_deadline = Duration::from_secs(600);
+    let service = serve!(front(house, limits));
+    let challenge = begin(&service, &tpm, None).await;
+    let answer = json(&tpm.answer(&challenge).unwrap());
+    let held = ca.key.hold();
+    let path = activation(&challenge.id);
+    let issuing = call(&service, post(&path, answer));
+    let next = async {
+        ca.key.asked().await;
+        let body = json(&tpm.request(LDEVID, None, None));
+        let told = tokio::time::timeout(Duration::from_secs(60), code(&service, post("/v1/enrollments", body))).await;
+        drop(held);
+        told
+    };
+    let (issued, told) = futures_join(issuing, next).await;
+    assert_eq!(told.expect("at once"), "overloaded");
+    assert_eq!(issued.0, StatusCode::OK, "who was inside is served");
 }
 
 async fn futures_join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {

@@ -250,6 +250,22 @@ fn an_endless_body_is_cut_off() {
     }
 }
 
+/// A body that announces no length is counted as it comes.
+#[test]
+fn a_chunked_body_has_the_same_limit() {
+    let running = Running::start();
+    for (size, expected) in [(65_536, 400), (65_537, 413)] {
+        let mut stream = running.tls();
+        let head = format!(
+            "POST /v1/enrollments HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{size:x}\r\n"
+        );
+        let body = [head.as_bytes(), &vec![b' '; size], b"\r\n0\r\n\r\n"].concat();
+        stream.write_all(&body).unwrap();
+        let answer = rest(&mut stream);
+        assert_eq!(status(&answer), expected, "{size} bytes: {answer}");
+    }
+}
+
 #[test]
 fn an_endless_head_is_cut_off() {
     let running = Running::start();
