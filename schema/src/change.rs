@@ -3,7 +3,9 @@
 use issuance::{AuditRecord, Intent, IssuedRecord, KeyRole, Order, RecordError};
 use serde::Serialize;
 
-use crate::rows::{AllowDevice, DeviceRow, NewDeviceError, Orphan};
+use wire::revocation::RevocationReason;
+
+use crate::rows::{AllowDevice, DeviceRow, NewDeviceError, Orphan, Revocation, RevokeError};
 use crate::tables::NewAudit;
 
 /// One unit that is written whole or not at all.
@@ -31,6 +33,8 @@ pub(crate) enum Change {
         reason: String,
         audit: NewAudit,
     },
+    /// Revoke, hold or release a certificate.
+    Revocation(NewStep),
     /// Open intents become orphans.
     Recover { older_than: i64, now: i64 },
     /// An audit record on its own.
@@ -48,6 +52,7 @@ pub(crate) enum Outcome {
     Device(Result<Box<DeviceRow>, NewDeviceError>),
     Found(bool),
     Orphans(Vec<Orphan>),
+    Revocation(Result<Revocation, RevokeError>),
     Done,
 }
 
@@ -56,7 +61,7 @@ impl Change {
     pub(crate) fn repeatable(&self) -> bool {
         match self {
             Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } => true,
-            Self::Block { .. } | Self::ForgetAttempts { .. } => true,
+            Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
             Self::Attempt { .. } | Self::Hold { .. } | Self::Recover { .. } | Self::Audit(_) => false,
             #[cfg(test)]
             Self::Panic => false,
@@ -108,6 +113,16 @@ pub(crate) struct NewIntent {
     pub(crate) decision: String,
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
+}
+
+/// A step to be taken with a certificate.
+#[derive(Debug)]
+pub(crate) struct NewStep {
+    pub(crate) certificate: i64,
+    /// Why it is revoked or held; none: it is released.
+    pub(crate) reason: Option<RevocationReason>,
+    pub(crate) comment: String,
+    pub(crate) audit: NewAudit,
 }
 
 /// The signatures of an order.

@@ -9,12 +9,16 @@ use wire::EnrollmentId;
 
 use crate::change::Signatures;
 use crate::link::{Fault, Link, on};
-use crate::tables::{NewAudit, certificate, enrollment};
+use crate::revocation;
+use crate::rows::Revocation;
+use crate::tables::{NewAudit, certificate, enrollment, revocation as revocation_table};
 
 /// A certificate row of an enrollment.
 struct Row {
     id: i64,
     open: bool,
+    /// It has steps of a revocation.
+    touched: bool,
     der: Option<Vec<u8>>,
     profile: String,
     created_at: i64,
@@ -32,6 +36,8 @@ pub(crate) fn issued(
     again: bool,
 ) -> Result<Vec<Result<(), RecordError>>, Fault> {
     let rows = look(link, jobs, again)?;
+    let touched: Vec<i64> = rows.values().filter(|row| row.touched).map(|row| row.id).collect();
+    let steps = revocation::last(link, &touched)?;
     let mut taken = HashSet::new();
     let mut updates: Vec<(i64, &[u8])> = Vec::new();
     let mut audits = Vec::new();
@@ -52,13 +58,22 @@ pub(crate) fn issued(
         let complete = !found.is_empty() && found.len() == job.issued.len();
         let fresh = found.iter().map(|(row, _)| row.id).collect::<HashSet<_>>();
         let open = fresh.len() == found.len() && found.iter().all(|(row, _)| row.open && !taken.contains(&row.id));
+        // The signature exists, so it is recorded; but nobody is handed a certificate that is not good any more.
+        let verdict = if found
+            .iter()
+            .any(|(row, _)| steps.get(&row.id).is_some_and(Revocation::not_good))
+        {
+            Err(RecordError::Revoked)
+        } else {
+            Ok(())
+        };
         if complete && open {
             taken.extend(fresh);
             updates.extend(found.iter().map(|(row, der)| (row.id, *der)));
             audits.push(entry(job, &found));
-            verdicts.push(Ok(()));
+            verdicts.push(verdict);
         } else if again && complete && found.iter().all(|(row, der)| row.der.as_deref() == Some(*der)) {
-            verdicts.push(Ok(()));
+            verdicts.push(verdict);
         } else {
             verdicts.push(Err(RecordError::IntentClosed));
         }
@@ -73,7 +88,7 @@ pub(crate) fn issued(
 
 fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Fault> {
     let challenges: Vec<&[u8]> = jobs.iter().map(|j| j.challenge.as_slice()).collect();
-    type Loaded = (Vec<u8>, Vec<u8>, Vec<u8>, i64, String, String, i64);
+    type Loaded = (Vec<u8>, Vec<u8>, Vec<u8>, i64, String, String, i64, bool);
     let loaded: Vec<Loaded> = on!(link, c => certificate::table
         .inner_join(enrollment::table)
         .filter(enrollment::challenge.eq_any(&challenges))
@@ -85,6 +100,9 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
             certificate::state,
             certificate::profile,
             certificate::created_at,
+            diesel::dsl::exists(
+                revocation_table::table.filter(revocation_table::certificate_id.eq(certificate::id)),
+            ),
         ))
         .load(c))?;
     let mut ders: HashMap<i64, Vec<u8>> = HashMap::new();
@@ -98,9 +116,10 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
     }
     Ok(loaded
         .into_iter()
-        .map(|(challenge, issuer, serial, id, state, profile, created_at)| {
+        .map(|(challenge, issuer, serial, id, state, profile, created_at, touched)| {
             let row = Row {
                 id,
+                touched,
                 open: state == "intent",
                 der: ders.remove(&id),
                 profile,

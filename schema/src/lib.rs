@@ -10,6 +10,7 @@ mod migrations;
 mod order;
 mod postgres;
 mod read;
+mod revocation;
 mod rows;
 mod seen;
 mod sqlite;
@@ -19,6 +20,6 @@ mod writer;
 
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
-    EnrollmentRow, EvidenceRow, NewDeviceError, Orphan, Page,
+    EnrollmentRow, EvidenceRow, NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError,
 };
 pub use store::{Store, StoreError, StoreOptions};

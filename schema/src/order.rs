@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Text};
 use issuance::RecordError;
+use wire::revocation::RevocationState;
 
 use crate::change::{NewIntent, NewOrder, TpmFacts};
 use crate::link::{Fault, Link, insert, on};
+use crate::revocation;
 use crate::seen::{Holder, Known, Seen};
 use crate::tables::{
     NewAudit, NewCertificate, blocked_key, certificate, device, enrollment, evidence, identity, key_owner,
@@ -104,19 +106,23 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
     seen.owners.extend(owners);
     let ids = seen.ids();
     if !ids.is_empty() {
-        let held: Vec<(i64, String, String, i64)> = on!(link, c => identity::table
+        let held: Vec<(i64, String, i64, String, i64)> = on!(link, c => identity::table
             .inner_join(certificate::table)
             .filter(identity::device_id.eq_any(&ids))
             .select((
                 identity::device_id,
                 identity::profile,
+                certificate::id,
                 certificate::state,
                 certificate::not_after,
             ))
             .load(c))?;
-        for (id, profile, state, not_after) in held {
+        let holders: Vec<i64> = held.iter().map(|row| row.2).collect();
+        let steps = revocation::last(link, &holders)?;
+        for (id, profile, holder, state, not_after) in held {
             let holder = Holder {
                 orphan: state == "orphan",
+                revoked: steps.get(&holder).is_some_and(|s| s.state == RevocationState::Revoked),
                 not_after,
             };
             seen.identities.insert((id, profile), holder);

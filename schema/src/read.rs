@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use issuance::{AuditRecord, KeyRole};
 
 use crate::link::{Fault, Link, on};
+use crate::revocation;
 use crate::rows::{
     AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow,
     EvidenceRow, Page,
@@ -96,6 +97,17 @@ impl StoredDevice {
     }
 }
 
+/// Certificates of joined rows, each with its last step.
+fn certificate_rows(link: &mut Link, rows: Vec<Joined>) -> Result<Vec<CertificateRow>, Fault> {
+    let mut certificates = rows.into_iter().map(certificate_row).collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<i64> = certificates.iter().map(|c| c.id).collect();
+    let mut steps = revocation::last(link, &ids)?;
+    for certificate in &mut certificates {
+        certificate.revocation = steps.remove(&certificate.id);
+    }
+    Ok(certificates)
+}
+
 fn certificate_row((row, challenge, device): Joined) -> Result<CertificateRow, Fault> {
     Ok(CertificateRow {
         id: row.id,
@@ -121,6 +133,7 @@ fn certificate_row((row, challenge, device): Joined) -> Result<CertificateRow, F
         not_before: row.not_before,
         not_after: row.not_after,
         created_at: row.created_at,
+        revocation: None,
     })
 }
 
@@ -134,7 +147,7 @@ macro_rules! certificates {
                 .select((StoredCertificate::as_select(), enrollment::challenge, device::name.nullable()));
             $rest.load(c)
         })?;
-        rows.into_iter().map(certificate_row).collect::<Result<Vec<CertificateRow>, Fault>>()
+        certificate_rows($link, rows)
     }};
 }
 
@@ -293,7 +306,7 @@ pub(crate) fn live_identity(
             .select(identity::certificate_id)))
         .filter(certificate::state.eq("issued"))
         .filter(certificate::not_after.ge(now)))?;
-    Ok(found.pop())
+    Ok(found.pop().filter(|row| row.not_good().is_none()))
 }
 
 pub(crate) fn by_serial(link: &mut Link, serial: &[u8]) -> Result<Option<CertificateRow>, Fault> {

@@ -1,6 +1,7 @@
 //! What comes out of the store.
 
 use issuance::KeyRole;
+use wire::revocation::{RevocationReason, RevocationState};
 
 /// A device to put into the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +120,75 @@ pub struct CertificateRow {
     pub not_after: i64,
     /// When recorded.
     pub created_at: i64,
+    /// Its last step, if it was ever revoked or put on hold.
+    pub revocation: Option<Revocation>,
+}
+
+impl CertificateRow {
+    /// Its last step, if it is revoked or on hold now.
+    #[must_use]
+    pub fn not_good(&self) -> Option<&Revocation> {
+        self.revocation.as_ref().filter(|last| last.not_good())
+    }
+}
+
+/// One step in the history of a certificate; the last one counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Where it stands since this step.
+    pub state: RevocationState,
+    /// Why (RFC 5280 §5.3.1); a release keeps the reason of its hold.
+    pub reason: RevocationReason,
+    /// When the step was recorded, unix seconds.
+    pub at: i64,
+    /// When the certificate stopped being good, unix seconds: the revocation date of CRLs.
+    pub since: i64,
+    /// Who.
+    pub actor: String,
+    /// Why, in words.
+    pub comment: String,
+}
+
+impl Revocation {
+    /// Whether the certificate is revoked or on hold after this step.
+    #[must_use]
+    pub fn not_good(&self) -> bool {
+        self.state != RevocationState::Released
+    }
+}
+
+/// A step and the certificate it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationRow {
+    /// Row id, increasing: the cursor of lists.
+    pub id: i64,
+    /// Serial, DER content octets.
+    pub serial: Vec<u8>,
+    /// subjectKeyIdentifier of the issuer.
+    pub issuer_key_id: Vec<u8>,
+    /// Device name, if any.
+    pub device: Option<String>,
+    /// Profile.
+    pub profile: String,
+    /// The step.
+    pub step: Revocation,
+}
+
+/// Why a certificate was not revoked, held or released.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RevokeError {
+    /// There is no such certificate on record.
+    #[error("there is no such certificate")]
+    NotFound,
+    /// It is revoked for another reason, and only keyCompromise may take its place.
+    #[error("it is revoked already ({0}); that is final")]
+    Final(RevocationReason),
+    /// Only what is on hold can be released.
+    #[error("it is not on hold")]
+    NotOnHold,
+    /// Storage.
+    #[error(transparent)]
+    Store(#[from] crate::StoreError),
 }
 
 /// What the record knows of a challenge.

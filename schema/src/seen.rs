@@ -30,6 +30,8 @@ pub(crate) struct Known {
 pub(crate) struct Holder {
     /// Its signature got lost.
     pub(crate) orphan: bool,
+    /// It is revoked, for good.
+    pub(crate) revoked: bool,
     /// Its last second.
     pub(crate) not_after: i64,
 }
@@ -149,6 +151,7 @@ impl Seen {
             if let Some(id) = id {
                 let holder = Holder {
                     orphan: false,
+                    revoked: false,
                     not_after: intent.not_after,
                 };
                 self.identities.insert((id, intent.profile.clone()), holder);
@@ -182,11 +185,12 @@ impl Known {
 }
 
 impl Holder {
-    /// Whether it keeps another certificate from taking its place at `at`: an orphan or an expired one does not.
+    /// Whether it keeps another certificate from taking its place at `at`: an orphan, a revoked or an expired one does
+    /// not; one on hold does, or a hold would only be a reason to enroll again.
     ///
     /// A live one does, also against its own key: who asked twice at once is answered once. A renewal will have to say
     /// in its order what it replaces.
     fn stands(&self, at: i64) -> bool {
-        !self.orphan && self.not_after >= at
+        !self.orphan && !self.revoked && self.not_after >= at
     }
 }

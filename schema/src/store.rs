@@ -8,13 +8,15 @@ use diesel::r2d2::{ManageConnection, Pool};
 
 use issuance::{AuditRecord, Intent, IssuedRecord, Order, RecordError, Recorder};
 
-use crate::change::{Change, NewOrder, Signatures, new_audit, storable};
+use wire::revocation::RevocationReason;
+
+use crate::change::{Change, NewOrder, NewStep, Signatures, new_audit, storable};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EnrollmentRow, EvidenceRow,
-    NewDeviceError, Orphan, Page, change::Outcome, read,
+    NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError, change::Outcome, read, revocation,
 };
 
 /// Why storage does not serve.
@@ -249,7 +251,7 @@ impl Store {
         self.read(|link| read::certificates_of(link, device))
     }
 
-    /// The live identity of a device under a profile: issued, unexpired at `now`.
+    /// The live identity of a device under a profile: issued, unexpired at `now`, neither revoked nor on hold.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -306,6 +308,66 @@ impl Store {
             Outcome::Done => Ok(()),
             other => Err(strange(&other)),
         }
+    }
+
+    /// Revoke a certificate, or put it on hold ([`RevocationReason::CertificateHold`]): `certificate` is the row id.
+    /// The step is `audit.actor`'s, at `audit.at`, because of `comment`. What already stands is a success and writes
+    /// nothing; keyCompromise takes the place of any other reason, and blocks the key for ever. Any certificate on
+    /// record will do: also an orphan, an expired one, and an intent that is being signed.
+    ///
+    /// # Errors
+    /// [`RevokeError`].
+    pub fn revoke(
+        &self,
+        certificate: i64,
+        reason: RevocationReason,
+        comment: &str,
+        audit: &AuditRecord,
+    ) -> Result<Revocation, RevokeError> {
+        self.step(certificate, Some(reason), comment, audit)
+    }
+
+    /// Release a certificate from its hold. One that is released already is a success.
+    ///
+    /// # Errors
+    /// [`RevokeError`].
+    pub fn release(&self, certificate: i64, comment: &str, audit: &AuditRecord) -> Result<Revocation, RevokeError> {
+        self.step(certificate, None, comment, audit)
+    }
+
+    fn step(
+        &self,
+        certificate: i64,
+        reason: Option<RevocationReason>,
+        comment: &str,
+        audit: &AuditRecord,
+    ) -> Result<Revocation, RevokeError> {
+        let step = NewStep {
+            certificate,
+            reason,
+            comment: storable(comment).chars().take(500).collect(),
+            audit: new_audit(audit),
+        };
+        match self.inner.writer.write(Change::Revocation(step))? {
+            Outcome::Revocation(verdict) => verdict,
+            other => Err(strange(&other).into()),
+        }
+    }
+
+    /// Every step of a certificate (row id), oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revocation_history(&self, certificate: i64) -> Result<Vec<Revocation>, StoreError> {
+        self.read(|link| revocation::history(link, certificate))
+    }
+
+    /// Steps of all certificates, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revocations(&self, after: Option<i64>, limit: u32) -> Result<Page<RevocationRow>, StoreError> {
+        self.read(|link| revocation::list(link, after, limit))
     }
 
     /// Write an audit record on its own.

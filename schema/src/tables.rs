@@ -109,13 +109,36 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    revocation (id) {
+        id -> BigInt,
+        certificate_id -> BigInt,
+        step -> BigInt,
+        state -> Text,
+        reason -> Text,
+        at -> BigInt,
+        since -> BigInt,
+        actor -> Text,
+        comment -> Text,
+    }
+}
+
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(evidence -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> device (device_id));
 diesel::joinable!(identity -> certificate (certificate_id));
 diesel::joinable!(key_owner -> device (device_id));
-diesel::allow_tables_to_appear_in_same_query!(device, enrollment, evidence, certificate, identity, key_owner);
+diesel::joinable!(revocation -> certificate (certificate_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    device,
+    enrollment,
+    evidence,
+    certificate,
+    identity,
+    key_owner,
+    revocation
+);
 
 /// A row to be written into `certificate`.
 #[derive(Insertable, Clone, Debug)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
-use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order};
+use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order, revocation};
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
 const BACK_OFF: Duration = Duration::from_millis(250);
@@ -373,6 +373,7 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
                 keeping::block(link, spki_sha256, reason, audit)?;
                 Outcome::Done
             }
+            Change::Revocation(step) => Outcome::Revocation(revocation::step(link, step)?),
             Change::Recover { older_than, now } => Outcome::Orphans(keeping::recover(link, *older_than, *now)?),
             Change::Audit(audit) => {
                 keeping::audit(link, std::slice::from_ref(audit))?;

@@ -6,6 +6,7 @@ use wire::EnrollmentId;
 use wire::enrollment::{self, EnrollmentResult, EnrollmentState, IssuedCertificate};
 
 use super::failure::Trouble;
+use super::revoke;
 use crate::house::House;
 
 /// Why nothing was found.
@@ -14,6 +15,9 @@ pub enum LookupError {
     /// There is none.
     #[error("there is no such thing")]
     NotFound,
+    /// It ended in a certificate that is revoked or on hold.
+    #[error("{0}")]
+    Revoked(String),
     /// Not the client's fault.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -25,10 +29,20 @@ pub enum LookupError {
 /// [`LookupError`].
 pub fn enrollment(house: &House, id: EnrollmentId) -> Result<EnrollmentResult, LookupError> {
     let row = house.store.enrollment(&id.0).map_err(Trouble::from)?;
-    row.map(|row| result(house, &row)).ok_or(LookupError::NotFound)
+    let row = row.ok_or(LookupError::NotFound)?;
+    match not_good(&row) {
+        Some(what) => Err(LookupError::Revoked(what)),
+        None => Ok(result(house, &row)),
+    }
 }
 
-/// An issued certificate by serial.
+/// In words, when a certificate of an enrollment is revoked or on hold: it is not handed out again.
+pub(super) fn not_good(row: &EnrollmentRow) -> Option<String> {
+    let mut certificates = row.certificates.iter();
+    certificates.find_map(|c| c.not_good().map(|last| revoke::not_good(c, last)))
+}
+
+/// An issued certificate by serial, also when it is revoked: what it says stays said.
 ///
 /// # Errors
 /// [`LookupError`]; an intent or an orphan has no certificate to show.

@@ -17,13 +17,14 @@ use wire::admin::{
     EnrollmentEvidence, Orphan, OrphanPage,
 };
 use wire::problem::{Problem, ProblemCode};
+use wire::revocation::RevocationState;
 
 use super::body::Whole;
 use super::extract;
 use super::front::Front;
 use super::problem::{response, trouble};
 use super::public::{issuers, not_offered, nothing_here, only_get, settle};
-use crate::flow::Trouble;
+use crate::flow::{Trouble, revoke};
 use crate::house::House;
 
 const DEFAULT_PAGE: u32 = 100;
@@ -74,6 +75,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         )
         .service(get("/v1/devices/{name:[^/]*}", web::get().to(show)))
         .service(get("/v1/devices/{name:[^/]*}/tree", web::get().to(tree)))
+        .configure(super::revocation::routes)
         .service(get("/v1/audit", web::get().to(audit)))
         .service(get("/v1/orphans", web::get().to(orphans)))
         .service(get("/v1/issuers", web::get().to(issuers)))
@@ -92,15 +94,20 @@ async fn get_or_post(front: web::Data<Front>) -> HttpResponse {
 async fn allow(front: web::Data<Front>, request: HttpRequest, body: web::ReqData<Whole>) -> HttpResponse {
     let outcome = async {
         let body: AllowDevice = extract::json(&request, &body.0)?;
-        let actor = request
-            .conn_data::<Peer>()
-            .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid));
+        let actor = actor(&request);
         let device = front
             .work_aside(move |house| allow_device(house, &actor, body))
             .await??;
         Ok(HttpResponse::Created().json(device))
     };
     settle(&front, outcome.await)
+}
+
+/// Who asks, for the record.
+pub(super) fn actor(request: &HttpRequest) -> String {
+    request
+        .conn_data::<Peer>()
+        .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
 }
 
 fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device, Problem> {
@@ -307,12 +314,16 @@ fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
 }
 
 fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
-    let issued = certificates.iter().any(|c| c.state == CertificateState::Issued);
-    let state = match (row.held, row.ek_spki_sha256, issued) {
-        (true, _, _) => "held",
-        (false, Some(_), true) => "active",
-        (false, Some(_), false) => "allowed",
-        (false, None, _) => "expected",
+    let issued = || certificates.iter().filter(|c| c.state == CertificateState::Issued);
+    let good = issued().any(|c| c.not_good().is_none());
+    let on_hold = issued().any(|c| c.not_good().is_some_and(|last| last.state == RevocationState::OnHold));
+    let state = match row.ek_spki_sha256 {
+        _ if row.held => "held",
+        None => "expected",
+        Some(_) if good => "active",
+        Some(_) if on_hold => "on_hold",
+        Some(_) if issued().next().is_some() => "revoked",
+        Some(_) => "allowed",
     };
     Device {
         name: row.name,
@@ -334,15 +345,11 @@ fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
             .map(|c| DeviceCertificate {
                 serial: hex::encode(&c.serial),
                 profile: c.profile.clone(),
-                state: match c.state {
-                    CertificateState::Intent => "intent",
-                    CertificateState::Issued => "issued",
-                    CertificateState::Orphan => "orphan",
-                }
-                .to_owned(),
+                state: revoke::state(c.state).to_owned(),
                 not_before: c.not_before,
                 not_after: c.not_after,
                 certificate: c.certificate.clone().map(Into::into),
+                revocation: c.not_good().map(revoke::step),
             })
             .collect(),
         created_at: row.created_at,
@@ -362,7 +369,7 @@ fn sha256_of(text: &str) -> Option<[u8; 32]> {
 }
 
 /// The query, each known key at most once and nothing else.
-fn query(request: &HttpRequest, known: &[&str]) -> Result<HashMap<String, String>, Problem> {
+pub(super) fn query(request: &HttpRequest, known: &[&str]) -> Result<HashMap<String, String>, Problem> {
     let malformed = |what: &str| Problem::new(ProblemCode::Malformed).with_detail(what);
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| malformed("the query cannot be parsed"))?
@@ -379,7 +386,8 @@ fn query(request: &HttpRequest, known: &[&str]) -> Result<HashMap<String, String
     Ok(query)
 }
 
-fn number(query: &mut HashMap<String, String>, key: &str) -> Result<Option<i64>, Problem> {
+/// A number in the query.
+pub(super) fn number(query: &mut HashMap<String, String>, key: &str) -> Result<Option<i64>, Problem> {
     let Some(text) = query.remove(key) else {
         return Ok(None);
     };
@@ -389,7 +397,8 @@ fn number(query: &mut HashMap<String, String>, key: &str) -> Result<Option<i64>,
     Ok(Some(number))
 }
 
-fn limit(query: &mut HashMap<String, String>) -> Result<u32, Problem> {
+/// How many a page has.
+pub(super) fn limit(query: &mut HashMap<String, String>) -> Result<u32, Problem> {
     match number(query, "limit")? {
         None => Ok(DEFAULT_PAGE),
         Some(number) => u32::try_from(number)

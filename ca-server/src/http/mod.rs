@@ -9,6 +9,7 @@ mod limits;
 mod monitor;
 mod problem;
 mod public;
+mod revocation;
 mod serve;
 mod tls;
 

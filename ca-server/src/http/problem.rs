@@ -7,6 +7,7 @@ use actix_web::http::{StatusCode, header};
 use wire::problem::{Problem, ProblemCode};
 
 use crate::flow::enroll::{ActivateError, BeginError, LookupError};
+use crate::flow::revoke::RevokeError;
 use crate::flow::{Failure, Trouble};
 
 /// Wait proposed when something is away.
@@ -60,6 +61,11 @@ pub(super) fn activate(failure: &Failure<ActivateError>) -> Problem {
         ActivateError::CsrRejected(_) => ProblemCode::CsrRejected,
         ActivateError::Profile(_) => ProblemCode::ProfileViolation,
         ActivateError::Policy(_) => ProblemCode::PolicyDenied,
+        ActivateError::Revoked(detail) => {
+            return Problem::new(ProblemCode::CertificateRevoked)
+                .with_detail(detail)
+                .with_incident(failure.incident.to_string());
+        }
         ActivateError::Trouble(trouble) => return self::trouble(trouble).with_incident(failure.incident.to_string()),
     };
     Problem::new(code).with_incident(failure.incident.to_string())
@@ -69,8 +75,22 @@ pub(super) fn activate(failure: &Failure<ActivateError>) -> Problem {
 pub(super) fn lookup(error: &LookupError) -> Problem {
     match error {
         LookupError::NotFound => Problem::new(ProblemCode::NotFound),
+        LookupError::Revoked(detail) => Problem::new(ProblemCode::CertificateRevoked).with_detail(detail),
         LookupError::Trouble(trouble) => {
             tracing::warn!(%trouble, "a lookup failed");
+            self::trouble(trouble)
+        }
+    }
+}
+
+/// Why a certificate was not revoked, held or released.
+pub(super) fn revoke(error: &RevokeError) -> Problem {
+    match error {
+        RevokeError::NotFound => Problem::new(ProblemCode::NotFound),
+        RevokeError::Comment => Problem::new(ProblemCode::Malformed).with_detail(error.to_string()),
+        RevokeError::Conflict(detail) => Problem::new(ProblemCode::RevocationConflict).with_detail(detail),
+        RevokeError::Trouble(trouble) => {
+            tracing::warn!(%trouble, "revocation");
             self::trouble(trouble)
         }
     }

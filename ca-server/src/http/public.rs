@@ -217,7 +217,7 @@ fn enrollment_id(text: &str) -> Result<EnrollmentId, Problem> {
 }
 
 /// Lower-case hex only: one spelling for one serial.
-fn serial_octets(text: &str) -> Result<[u8; 16], Problem> {
+pub(super) fn serial_octets(text: &str) -> Result<[u8; 16], Problem> {
     let mut serial = [0; 16];
     let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
     match hex::decode_to_slice(text, &mut serial) {

@@ -116,6 +116,9 @@ pub enum RecordError {
     /// The intent is not open any more (recovered as an orphan): the certificate must not be answered.
     #[error("the intent is no longer open")]
     IntentClosed,
+    /// Recorded, but revoked or held meanwhile: the certificate must not be answered.
+    #[error("the certificate was revoked before it was answered")]
+    Revoked,
     /// Storage is away; nothing was written.
     #[error("storage is not available: {0}")]
     Unavailable(String),

@@ -1,5 +1,6 @@
 //! What people say to the server over its administration socket.
 
+use crate::revocation::RevocationStep;
 use crate::{Bytes, EnrollmentId};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,8 @@ pub struct AllowDevice {
 pub struct Device {
     /// Name.
     pub name: String,
-    /// `expected` (no TPM yet), `allowed` (a TPM is named, no identity yet), `active`, or `held`.
+    /// `expected` (no TPM yet), `allowed` (a TPM is named, no identity yet), `active`, `on_hold` or `revoked` (no
+    /// certificate is good), or `held`.
     pub state: String,
     /// SHA-256 of the EK's SubjectPublicKeyInfo, lower-case hex.
     pub ek_spki_sha256: Option<String>,
@@ -90,6 +92,9 @@ pub struct DeviceCertificate {
     pub not_after: i64,
     /// The certificate, when there is one.
     pub certificate: Option<Bytes>,
+    /// Whether it is revoked or on hold; its last step, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<RevocationStep>,
 }
 
 /// A page of devices.

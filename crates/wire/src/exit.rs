@@ -99,7 +99,10 @@ impl From<ProblemCode> for Exit {
             | ProblemCode::CsrRejected
             | ProblemCode::ProfileViolation => Self::No,
             ProblemCode::NotFound => Self::NotFound,
-            ProblemCode::IdentityConflict | ProblemCode::StateConflict => Self::Conflict,
+            ProblemCode::IdentityConflict
+            | ProblemCode::StateConflict
+            | ProblemCode::CertificateRevoked
+            | ProblemCode::RevocationConflict => Self::Conflict,
             ProblemCode::Forbidden => Self::NotAllowed,
             ProblemCode::RateLimited
             | ProblemCode::SignerUnavailable

@@ -14,6 +14,10 @@ pub enum ProblemCode {
     IdentityConflict,
     /// The challenge was used, or the enrollment is already final.
     StateConflict,
+    /// What was issued is revoked or on hold, and is not handed out.
+    CertificateRevoked,
+    /// Where the certificate stands is final, or it is not on hold.
+    RevocationConflict,
     /// The challenge is too old, or was tried too often.
     ChallengeExpired,
     /// The body is larger than this route takes.
@@ -50,11 +54,13 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, in the order of the catalogue.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::AttestationRejected,
         Self::IdentityConflict,
         Self::StateConflict,
+        Self::CertificateRevoked,
+        Self::RevocationConflict,
         Self::ChallengeExpired,
         Self::PayloadTooLarge,
         Self::UnsupportedMedia,
@@ -81,6 +87,8 @@ impl ProblemCode {
             Self::AttestationRejected => "attestation_rejected",
             Self::IdentityConflict => "identity_conflict",
             Self::StateConflict => "state_conflict",
+            Self::CertificateRevoked => "certificate_revoked",
+            Self::RevocationConflict => "revocation_conflict",
             Self::ChallengeExpired => "challenge_expired",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMedia => "unsupported_media",
@@ -114,7 +122,7 @@ impl ProblemCode {
             Self::AttestationRejected | Self::PolicyDenied | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::IdentityConflict | Self::StateConflict => 409,
+            Self::IdentityConflict | Self::StateConflict | Self::CertificateRevoked | Self::RevocationConflict => 409,
             Self::ChallengeExpired => 410,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMedia => 415,
@@ -133,6 +141,8 @@ impl ProblemCode {
             Self::AttestationRejected => "The attestation was not accepted",
             Self::IdentityConflict => "The identity belongs to someone else, or another key is live",
             Self::StateConflict => "The challenge was used before",
+            Self::CertificateRevoked => "The certificate is revoked or on hold",
+            Self::RevocationConflict => "The certificate does not stand where this begins",
             Self::ChallengeExpired => "The challenge is no longer valid",
             Self::PayloadTooLarge => "The body is too large",
             Self::UnsupportedMedia => "Only application/json is taken here",
@@ -166,11 +176,13 @@ impl ProblemCode {
             | Self::ProfileViolation
             | Self::ChallengeExpired
             | Self::NotFound
+            | Self::CertificateRevoked
             | Self::Halted => Retry::AfterFix,
             Self::Malformed
             | Self::AttestationRejected
             | Self::IdentityConflict
             | Self::StateConflict
+            | Self::RevocationConflict
             | Self::PayloadTooLarge
             | Self::UnsupportedMedia
             | Self::KeyRejected
@@ -194,6 +206,12 @@ impl ProblemCode {
             }
             Self::StateConflict => {
                 "The challenge was answered before, with another answer or with an unknown outcome. Begin a new enrollment."
+            }
+            Self::CertificateRevoked => {
+                "What this device was issued was revoked, or is on hold, and is not handed out. After a revocation begin a new enrollment, on a new key if the old one was compromised; a hold must be released by an operator."
+            }
+            Self::RevocationConflict => {
+                "A revocation is final: only keyCompromise may take the place of another reason, and only what is on hold can be released."
             }
             Self::ChallengeExpired => "The challenge is too old or was tried too often. Begin a new enrollment.",
             Self::PayloadTooLarge => "The body is larger than this route takes.",
@@ -349,6 +367,8 @@ mod tests {
              403 attestation_rejected Never\n\
              409 identity_conflict Never\n\
              409 state_conflict Never\n\
+             409 certificate_revoked AfterFix\n\
+             409 revocation_conflict Never\n\
              410 challenge_expired AfterFix\n\
              413 payload_too_large Never\n\
              415 unsupported_media Never\n\

@@ -12,7 +12,7 @@ use super::Rig;
 use crate::soft_tpm::SoftTpm;
 
 /// Tables that are counted.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "audit",
     "blocked_key",
     "certificate",
@@ -22,6 +22,7 @@ const TABLES: [&str; 9] = [
     "evidence",
     "identity",
     "key_owner",
+    "revocation",
 ];
 
 /// Number of rows in each table.

@@ -135,7 +135,7 @@ fn p14_both_engines_agree_on_equal_names() {
     names_are_bytes(&Rig::with(&Wanted::postgres()));
 }
 
-/// There is nothing to revoke with, and no route of people, on the side of the devices.
+/// No device revokes another, or itself: there is no route of people on the side of the devices.
 #[test]
 fn p13_the_public_side_has_no_route_of_people() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -150,6 +150,8 @@ fn p13_the_public_side_has_no_route_of_people() {
         "/v1/orphans",
         "/v1/revocations",
         "/v1/certificates/00000000000000000000000000000000/revoke",
+        "/v1/certificates/00000000000000000000000000000000/revocation",
+        "/v1/certificates/00000000000000000000000000000000/release",
         "/metrics",
         "/readyz",
         "/admin",

@@ -17,4 +17,5 @@ mod outage;
 mod proxy;
 mod races;
 mod raw;
+mod revocations;
 mod tables;

@@ -8,10 +8,11 @@ use policies::Permit;
 use schema::{CertificateRow, CertificateState};
 use wire::EnrollmentId;
 use wire::enrollment::IssuedCertificate;
+use wire::revocation::RevocationState;
 
 use super::{ActivateError, other_key_live};
 use crate::flow::failure::{Trouble, sha256};
-use crate::flow::lookup;
+use crate::flow::{lookup, revoke};
 use crate::house::{House, Phase};
 
 /// How the corridor ended well.
@@ -102,7 +103,12 @@ fn raced(
     let standing: Vec<&CertificateRow> = rows
         .iter()
         .filter(|row| row.profile == profile && row.state != CertificateState::Orphan && row.not_after >= now.0)
+        .filter(|row| row.not_good().is_none_or(|last| last.state == RevocationState::OnHold))
         .collect();
+    // A hold keeps the place: otherwise it would only be a reason to enroll again.
+    if let Some((row, last)) = standing.iter().find_map(|row| row.not_good().map(|last| (row, last))) {
+        return Err(ActivateError::Revoked(revoke::not_good(row, last)));
+    }
     if standing.iter().any(|row| !keys.contains(&row.spki_sha256)) {
         Err(other_key_live(&device, profile))
     } else if standing.iter().any(|row| row.state == CertificateState::Issued) {
@@ -176,6 +182,7 @@ fn record_error(error: RecordError) -> ActivateError {
         RecordError::IdentityExists { device, .. } => Trouble::Unfinished(device).into(),
         RecordError::KeyBlocked => ActivateError::KeyRejected(text),
         RecordError::SerialTaken => Trouble::SerialsTaken.into(),
+        RecordError::Revoked => ActivateError::Revoked(text),
         RecordError::IntentClosed => Trouble::Signer(text).into(),
         RecordError::Unavailable(_) | RecordError::Unknown(_) => Trouble::Storage(text).into(),
     }

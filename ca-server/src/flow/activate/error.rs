@@ -34,6 +34,9 @@ pub enum ActivateError {
     /// The challenge was used by this very request, and whether its signature exists is not known.
     #[error("the outcome of this enrollment is not known; its serials are burnt")]
     Orphaned,
+    /// What this device was issued is revoked or on hold, or was revoked before it was answered.
+    #[error("{0}")]
+    Revoked(String),
     /// Bound to another, or another key is live.
     #[error("{0}")]
     IdentityConflict(String),
@@ -97,6 +100,7 @@ impl Reasoned for ActivateError {
             | Self::Void
             | Self::Replayed
             | Self::Orphaned
+            | Self::Revoked(_)
             | Self::IdentityConflict(_)
             | Self::KeyRejected(_)
             | Self::CsrRejected(_)
@@ -113,6 +117,7 @@ impl Reasoned for ActivateError {
             Self::OneTryTooMany | Self::Void => "TRIES",
             Self::Replayed => "REPLAY",
             Self::Orphaned => "ORPHANED",
+            Self::Revoked(_) => "REVOKED",
             Self::IdentityConflict(_) => "IDENTITY_CONFLICT",
             Self::KeyRejected(_) => "KEY_REJECTED",
             Self::CsrRejected(_) => "CSR_REJECTED",

@@ -142,6 +142,9 @@ fn again(house: &House, id: EnrollmentId, request_sha256: &[u8; 32]) -> Result<A
     if row.request_sha256 != *request_sha256 {
         return Err(ActivateError::Replayed);
     }
+    if let Some(what) = lookup::not_good(&row) {
+        return Err(ActivateError::Revoked(what));
+    }
     let result = lookup::result(house, &row);
     match result.state {
         EnrollmentState::Issued => Ok(Activation::Done(result)),
