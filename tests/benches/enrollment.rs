@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use attest::{KeyAlgorithm, UnixTime};
@@ -123,13 +123,14 @@ fn measure(title: &str, wanted: &Wanted, template: Template, count: usize, clien
     rig.start();
     let next = AtomicUsize::new(0);
     let times: Mutex<Vec<Duration>> = Mutex::new(Vec::with_capacity(count));
-    let cpu = cpu_seconds(rig.pid());
-    let threads = thread_seconds(rig.pid());
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
+    // The connections are kept: they are made before the clock starts.
+    let connected = Barrier::new(clients + 1);
+    let (cpu, threads, begun) = std::thread::scope(|scope| {
         for _ in 0..clients {
             scope.spawn(|| {
                 let client = rig.client();
+                let _warm = client.get("/v1/ca/certificates", "");
+                connected.wait();
                 let mut own = Vec::new();
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
@@ -142,6 +143,8 @@ fn measure(title: &str, wanted: &Wanted, template: Template, count: usize, clien
                 times.lock().expect("no panic").extend(own);
             });
         }
+        connected.wait();
+        (cpu_seconds(rig.pid()), thread_seconds(rig.pid()), Instant::now())
     });
     let took = begun.elapsed().as_secs_f64();
     let cpu = (cpu_seconds(rig.pid()) - cpu) / count as f64 * 1e6;
