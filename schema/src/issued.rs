@@ -8,6 +8,7 @@ use issuance::RecordError;
 use wire::EnrollmentId;
 
 use crate::change::Signatures;
+use crate::fixed::CloseIntent;
 use crate::link::{Fault, Link, on};
 use crate::revocation;
 use crate::rows::Revocation;
@@ -139,9 +140,7 @@ fn close(link: &mut Link, updates: &[(i64, &[u8])]) -> Result<usize, Fault> {
         Link::Sqlite(c) => {
             let mut count = 0;
             for (id, der) in updates {
-                count += diesel::update(certificate::table.find(id).filter(certificate::state.eq("intent")))
-                    .set((certificate::state.eq("issued"), certificate::der.eq(der)))
-                    .execute(c)?;
+                count += CloseIntent { id: *id, der }.execute(c)?;
             }
             Ok(count)
         }

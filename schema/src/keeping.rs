@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use wire::EnrollmentId;
 
+use crate::fixed::{Intent, Orphaned};
 use crate::link::{Fault, Link, insert, on};
 use crate::rows::Orphan;
 use crate::tables::{NewAudit, audit, blocked_key, certificate, challenge_attempt, device, enrollment, identity};
@@ -76,8 +77,8 @@ pub(crate) fn recover(link: &mut Link, older_than: i64, now: i64) -> Result<Vec<
     let mut audits = Vec::new();
     for part in ids.chunks(1000) {
         let count = on!(link, c => diesel::update(certificate::table
-                .filter(certificate::id.eq_any(part).and(certificate::state.eq("intent"))))
-            .set(certificate::state.eq("orphan"))
+                .filter(certificate::id.eq_any(part).and(certificate::state.eq(Intent))))
+            .set(certificate::state.eq(Orphaned))
             .execute(c))?;
         if count != part.len() {
             return Err(Fault::Raced("an intent was closed meanwhile".to_owned()));

@@ -2,6 +2,7 @@
 
 mod change;
 mod connect;
+mod fixed;
 mod inventory;
 mod issued;
 mod keeping;

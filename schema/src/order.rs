@@ -11,6 +11,7 @@ use issuance::RecordError;
 use wire::revocation::RevocationState;
 
 use crate::change::{NewIntent, NewOrder, TpmFacts};
+use crate::fixed::{BindDevice, Intent, PutIdentity};
 use crate::link::{Fault, Link, insert, on};
 use crate::revocation;
 use crate::seen::{Holder, Known, Seen};
@@ -137,7 +138,7 @@ fn is_ours(link: &mut Link, order: &NewOrder) -> Result<bool, Fault> {
     let found: Vec<Found> = on!(link, c => certificate::table
         .inner_join(enrollment::table)
         .filter(enrollment::challenge.eq(order.challenge.as_slice()))
-        .filter(certificate::state.eq("intent"))
+        .filter(certificate::state.eq(Intent))
         .order(certificate::id)
         .select((enrollment::request_sha256, certificate::issuer_key_id, certificate::serial))
         .load(c))?;
@@ -205,17 +206,19 @@ fn bind(link: &mut Link, changed: &BTreeMap<i64, ([u8; 32], TpmFacts)>) -> Resul
         Link::Sqlite(c) => {
             let mut count = 0;
             for (id, (ek, facts)) in changed {
-                count += diesel::update(device::table.find(id))
-                    .set((
-                        device::ek_spki_sha256.eq(ek.as_slice()),
-                        device::ek_certificate_sha256.eq(&facts.ek_certificate_sha256),
-                        device::manufacturer.eq(&facts.manufacturer),
-                        device::model.eq(&facts.model),
-                        device::version.eq(&facts.version),
-                        device::assurance.eq(&facts.assurance),
-                        device::anchor.eq(&facts.anchor),
-                    ))
-                    .execute(c)?;
+                let bind = BindDevice {
+                    id: *id,
+                    ek,
+                    certificate: &facts.ek_certificate_sha256,
+                    facts: [
+                        &facts.manufacturer,
+                        &facts.model,
+                        &facts.version,
+                        &facts.assurance,
+                        &facts.anchor,
+                    ],
+                };
+                count += bind.execute(c)?;
             }
             count
         }
@@ -350,35 +353,35 @@ fn insert_certificates(link: &mut Link, rows: &[NewCertificate]) -> Result<Vec<i
 
 /// Let certificates stand for their devices; the devices are locked.
 fn put_identities(link: &mut Link, rows: &BTreeMap<(i64, &str), i64>) -> Result<(), Fault> {
-    let values: Vec<_> = rows
-        .iter()
-        .map(|((owner, profile), row)| {
-            (
-                identity::device_id.eq(*owner),
-                identity::profile.eq(*profile),
-                identity::certificate_id.eq(*row),
-            )
-        })
-        .collect();
-    macro_rules! upsert {
-        ($c:expr, $values:expr) => {
-            diesel::insert_into(identity::table)
-                .values($values)
-                .on_conflict((identity::device_id, identity::profile))
-                .do_update()
-                .set(identity::certificate_id.eq(diesel::upsert::excluded(identity::certificate_id)))
-                .execute($c)?
-        };
-    }
     match link {
         Link::Sqlite(c) => {
-            for value in values {
-                upsert!(c, value);
+            for ((device, profile), certificate) in rows {
+                let put = PutIdentity {
+                    device: *device,
+                    profile,
+                    certificate: *certificate,
+                };
+                put.execute(c)?;
             }
         }
         Link::Postgres(c) => {
+            let values: Vec<_> = rows
+                .iter()
+                .map(|((owner, profile), row)| {
+                    (
+                        identity::device_id.eq(*owner),
+                        identity::profile.eq(*profile),
+                        identity::certificate_id.eq(*row),
+                    )
+                })
+                .collect();
             for part in values.chunks(1000) {
-                upsert!(c, part);
+                diesel::insert_into(identity::table)
+                    .values(part)
+                    .on_conflict((identity::device_id, identity::profile))
+                    .do_update()
+                    .set(identity::certificate_id.eq(diesel::upsert::excluded(identity::certificate_id)))
+                    .execute(c)?;
             }
         }
     }

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use issuance::{AuditRecord, KeyRole};
 
+use crate::fixed::{Issued, Orphaned};
 use crate::link::{Fault, Link, on};
 use crate::revocation;
 use crate::rows::{
@@ -194,7 +195,7 @@ pub(crate) fn challenge(link: &mut Link, challenge: &[u8; 16]) -> Result<Challen
         .select(challenge_attempt::failures)
         .single_value();
     let (used, failures): (bool, Option<i64>) =
-        on!(link, c => diesel::select((diesel::dsl::exists(used), failures)).first(c))?;
+        on!(link, c => diesel::select((diesel::dsl::exists(used), failures)).get_result(c))?;
     Ok(ChallengeRow {
         used,
         failures: u32::try_from(failures.unwrap_or(0)).unwrap_or(u32::MAX),
@@ -207,7 +208,7 @@ macro_rules! devices {
         let rows: Vec<(StoredDevice, Option<i64>)> = on!($link, c => {
             let last_seen = certificate::table
                 .filter(certificate::device_id.eq(device::id.nullable()))
-                .filter(certificate::state.eq("issued"))
+                .filter(certificate::state.eq(Issued))
                 .select(diesel::dsl::max(certificate::created_at))
                 .single_value();
             let $from = device::table.select((StoredDevice::as_select(), last_seen));
@@ -269,7 +270,7 @@ pub(crate) fn find_devices(
             let ending = identity::table
                 .inner_join(certificate::table)
                 .filter(identity::device_id.eq(device::id))
-                .filter(certificate::state.eq("issued"))
+                .filter(certificate::state.eq(Issued))
                 .filter(certificate::not_after.lt(before));
             query = query.filter(diesel::dsl::exists(ending));
         }
@@ -304,7 +305,7 @@ pub(crate) fn live_identity(
             .filter(holder.field(device::name).eq(name))
             .filter(identity::profile.eq(profile))
             .select(identity::certificate_id)))
-        .filter(certificate::state.eq("issued"))
+        .filter(certificate::state.eq(Issued))
         .filter(certificate::not_after.ge(now)))?;
     Ok(found.pop().filter(|row| row.not_good().is_none()))
 }
@@ -335,7 +336,7 @@ pub(crate) fn evidence(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<E
 }
 
 pub(crate) fn orphans(link: &mut Link) -> Result<Vec<CertificateRow>, Fault> {
-    certificates!(link, all => all.filter(certificate::state.eq("orphan")).order(certificate::id))
+    certificates!(link, all => all.filter(certificate::state.eq(Orphaned)).order(certificate::id))
 }
 
 pub(crate) fn audit_entries(link: &mut Link, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRecord>, Fault> {
