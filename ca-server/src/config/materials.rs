@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use attest::SealKey;
-use attest::trust::Anchors;
+use attest::trust::{Anchors, TrustSources};
 use issuance::{Issuer, IssuerUrls, SignatureAlgorithm};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
@@ -110,17 +110,16 @@ pub(super) fn anchors(
     rehearsal: bool,
 ) -> Result<Anchors, ConfigError> {
     let span = raw.files.span();
-    let mut roots = Vec::new();
+    let mut sources = TrustSources::default();
     for (span, path) in files::expand(source, base, raw.files.get_ref(), &["toml"])? {
         let text = files::read_text(source, &span, &path)?;
-        let found =
-            policies::trust::parse(&files::file_name(&path), &text).map_err(|e| source.error(&span, format!("{e}")))?;
-        roots.extend(found);
+        let found = policies::trust::sources(&files::file_name(&path), &text)
+            .map_err(|e| source.error(&span, format!("{e}")))?;
+        sources.merge(found);
     }
-    if roots.is_empty() {
+    if sources.anchors.is_empty() {
         return Err(source.error(&span, "no anchor: no TPM could ever be believed"));
     }
-    let mut intermediates = Vec::new();
     for (span, path) in files::expand(source, base, &raw.intermediates, &["pem", "cer", "crt", "der"])? {
         let bytes = files::read(source, &span, &path)?;
         if bytes.starts_with(b"-----") || bytes.windows(11).any(|w| w == b"-----BEGIN ") {
@@ -128,13 +127,13 @@ pub(super) fn anchors(
                 let der = certificate
                     .to_der()
                     .map_err(|e| source.error(&span, format!("{}: {e}", path.display())))?;
-                intermediates.push(der);
+                sources.intermediates.push(der);
             }
         } else {
-            intermediates.push(bytes);
+            sources.intermediates.push(bytes);
         }
     }
-    let anchors = Anchors::new(roots, intermediates).map_err(|e| source.error(&span, format!("{e}")))?;
+    let anchors = Anchors::of(sources).map_err(|e| source.error(&span, format!("{e}")))?;
     let software = anchors.software_anchors();
     if !rehearsal && !software.is_empty() {
         return Err(source

@@ -8,6 +8,10 @@ pub enum Reason {
     Malformed,
     /// The EK certificate does not chain to an anchor.
     EkChain,
+    /// The path leads through a CA that is refused.
+    EkCaRefused,
+    /// The path ends at a CA that is there and not trusted: known, or not decided about.
+    EkCaUntrusted,
     /// The EK certificate is not of the TCG profile.
     EkProfile,
     /// The EK public area is not the certified key, or not of an allowed template, or weak.
@@ -49,6 +53,8 @@ impl Reason {
         match self {
             Self::Malformed => "MALFORMED",
             Self::EkChain => "EK_CHAIN",
+            Self::EkCaRefused => "EK_CA_REFUSED",
+            Self::EkCaUntrusted => "EK_CA_UNTRUSTED",
             Self::EkProfile => "EK_PROFILE",
             Self::EkKey => "EK_KEY",
             Self::EkVendor => "EK_VENDOR",

@@ -1,5 +1,6 @@
 //! Endorsement keys: certificate profile and templates (TCG EK Credential Profile).
 
+mod examine;
 mod name;
 mod profile;
 mod template;
@@ -7,12 +8,13 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use examine::{Examination, ExaminedPath, TpmIdentity, examine};
 pub use template::EkTemplate;
 
 pub(crate) use name::manufacturer_id;
 
 use crate::tpm::TpmtPublic;
-use crate::trust::Anchors;
+use crate::trust::{Anchors, VerifiedPath};
 use crate::x509::{Certificate, Leniencies, PublicKey};
 use crate::{AnchorKind, Assurance, EkFacts, Reason, Refusal, UnixTime};
 use profile::Profile;
@@ -22,7 +24,7 @@ use profile::Profile;
 /// What costs little is refused first; the path, which costs signature checks, comes last but for what depends on it.
 ///
 /// # Errors
-/// EK_CHAIN, EK_PROFILE, EK_KEY, EK_VENDOR or MALFORMED.
+/// EK_CHAIN, EK_CA_REFUSED, EK_CA_UNTRUSTED, EK_PROFILE, EK_KEY, EK_VENDOR or MALFORMED.
 pub(crate) fn verify(
     certificate: &[u8],
     offered: &[Vec<u8>],
@@ -43,16 +45,7 @@ pub(crate) fn verify(
         ));
     }
     let path = anchors.verify(&frame, offered, now)?;
-    let name = profile.named_below(path.kind, path.manufacturers)?;
-    if !path.manufacturers.contains(&name.manufacturer) {
-        return Err(Refusal::new(
-            Reason::EkVendor,
-            format!(
-                "anchor `{}` may not speak for manufacturer {}",
-                path.anchor, name.manufacturer
-            ),
-        ));
-    }
+    let name = vouched(&profile, &path)?;
     Ok(EkFacts {
         certificate_sha256: openssl::sha::sha256(certificate),
         spki_sha256: openssl::sha::sha256(&spki),
@@ -64,12 +57,31 @@ pub(crate) fn verify(
         serial: hex::encode(frame.serial),
         anchor: path.anchor.to_owned(),
         anchor_sha256: path.anchor_sha256,
-        assurance: match path.kind {
-            AnchorKind::Hardware => Assurance::HardwareVerified,
-            AnchorKind::Virtual => Assurance::Virtual,
-            AnchorKind::Software => Assurance::Software,
-        },
+        assurance: assurance(path.kind),
     })
+}
+
+/// The TPM that is named, by a CA whose anchor may speak for its manufacturer.
+fn vouched(profile: &Profile<'_>, path: &VerifiedPath<'_>) -> Result<name::TpmName, Refusal> {
+    let name = profile.named_below(path.kind, path.manufacturers)?;
+    if path.manufacturers.contains(&name.manufacturer) {
+        return Ok(name);
+    }
+    Err(Refusal::new(
+        Reason::EkVendor,
+        format!(
+            "anchor `{}` may not speak for manufacturer {}",
+            path.anchor, name.manufacturer
+        ),
+    ))
+}
+
+fn assurance(kind: AnchorKind) -> Assurance {
+    match kind {
+        AnchorKind::Hardware => Assurance::HardwareVerified,
+        AnchorKind::Virtual => Assurance::Virtual,
+        AnchorKind::Software => Assurance::Software,
+    }
 }
 
 /// The canonical SubjectPublicKeyInfo (DER) of the key in an EK certificate: what its SHA-256 is taken over wherever an

@@ -20,7 +20,7 @@ pub(super) struct Profile<'a> {
     pub(super) key: PublicKey,
     pub(super) authority_key_id: Option<&'a [u8]>,
     /// `None`: the certificate names no TPM at all.
-    name: Option<TpmName>,
+    pub(super) name: Option<TpmName>,
     has_key_usage: bool,
     has_extended_key_usage: bool,
 }

@@ -29,6 +29,8 @@ pub(super) struct Issuer {
     pub(super) not_before: UnixTime,
     pub(super) not_after: UnixTime,
     pub(super) sha256: [u8; 32],
+    /// Of the canonical SubjectPublicKeyInfo.
+    pub(super) spki_sha256: [u8; 32],
 }
 
 impl Issuer {
@@ -44,6 +46,7 @@ impl Issuer {
         }
         let key = kind.to_pkey().map_err(|_| "its key is refused by OpenSSL")?;
         Ok(Self {
+            spki_sha256: openssl::sha::sha256(&kind.to_spki()),
             subject: certificate.subject.to_vec(),
             self_issued: certificate.subject == certificate.issuer,
             kind,

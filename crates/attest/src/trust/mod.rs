@@ -6,6 +6,8 @@
 
 mod issuer;
 mod path;
+mod refused;
+mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -13,28 +15,19 @@ mod tests;
 use crate::x509::{Certificate, Leniencies, SignatureAlgorithm};
 use crate::{AnchorKind, Refusal, UnixTime};
 use issuer::Issuer;
-use path::{Budget, Candidate, Proven};
+use path::{Budget, Candidate, Fault, Proven};
+use refused::Refused;
 use std::collections::BTreeMap;
 
-/// One root we trust for claims about TPMs.
-#[derive(Clone, Debug)]
-pub struct AnchorSource {
-    /// Name for records and screens, for example `infineon-optiga-ecc-root-2`.
-    pub name: String,
-    /// The certificate, DER.
-    pub certificate: Vec<u8>,
-    /// What kind of TPM it speaks for.
-    pub kind: AnchorKind,
-    /// Manufacturer ids (`id:` and 8 hex digits) it may speak for; never empty.
-    pub manufacturers: Vec<String>,
-    /// Whether expiry of EK certificates and intermediates below it, and its own, refuses (`true`) or is let pass.
-    pub enforce_expiry: bool,
-}
+pub use sources::{AnchorSource, CaFacts, CaSource, HashOf, RefusedHash, Standing, TrustSources};
 
-/// The anchors, parsed once, with intermediates the operator ships.
+/// The anchors, parsed once, with intermediates the operator ships, and with the CAs that are not trusted.
 pub struct Anchors {
     anchors: Vec<Anchor>,
-    /// Anchors and shipped intermediates with a verified path to an anchor.
+    /// CAs that are not trusted and that no anchor vouches for, known ones first.
+    aside: Vec<(String, Standing)>,
+    refused: Refused,
+    /// Issuers with a verified path: those that are sound first, then those that lead astray.
     proven: Vec<Proven>,
     /// Positions in `proven` by subject, as bytes.
     by_subject: BTreeMap<Vec<u8>, Vec<usize>>,
@@ -70,6 +63,10 @@ pub(crate) struct VerifiedPath<'a> {
     pub(crate) kind: AnchorKind,
     /// In capitals.
     pub(crate) manufacturers: &'a [String],
+    /// SHA-256 of its CA certificates, anchor first.
+    pub(crate) path: Vec<[u8; 32]>,
+    /// Whether a certificate of it, the EK certificate included, has expired, which the anchor lets pass.
+    pub(crate) expired: bool,
 }
 
 impl core::fmt::Debug for Anchors {
@@ -83,50 +80,60 @@ impl core::fmt::Debug for Anchors {
 }
 
 impl Anchors {
-    /// Parse anchors and operator-shipped intermediates, and verify the intermediates up to an anchor.
+    /// [`Self::of`] anchors and operator-shipped intermediates alone.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn new(roots: Vec<AnchorSource>, intermediates: Vec<Vec<u8>>) -> Result<Self, AnchorError> {
+        Self::of(TrustSources {
+            anchors: roots,
+            intermediates,
+            ..TrustSources::default()
+        })
+    }
+
+    /// Parse anchors, other CAs and operator-shipped intermediates, and verify what can be verified up to an anchor.
+    ///
+    /// Where several sources speak of one certificate: *refused* wins over everything, an anchor over *known* and
+    /// *unknown*, *known* over *unknown*. A CA that is not refused may be a link below an anchor, whatever its standing.
     ///
     /// # Errors
     /// [`AnchorError`] names the first that cannot be parsed, or the first anchor that is not a CA, not self-issued and
     /// self-signed, there twice, or without a well-formed manufacturer. A shipped intermediate that is no CA for EK
     /// certificates, or that no anchor vouches for, is no error: see [`Self::unused_intermediates`].
-    pub fn new(roots: Vec<AnchorSource>, intermediates: Vec<Vec<u8>>) -> Result<Self, AnchorError> {
-        let mut anchors: Vec<Anchor> = Vec::with_capacity(roots.len());
-        let mut proven = Vec::with_capacity(roots.len().saturating_add(intermediates.len()));
-        for root in roots {
-            let fail = |detail: String| AnchorError {
-                name: root.name.clone(),
-                detail,
-            };
-            let manufacturers = manufacturers(&root.manufacturers, root.kind).map_err(fail)?;
-            let issuer = self_signed(&root.certificate).map_err(|detail| fail(detail.to_owned()))?;
-            if anchors.iter().any(|other| other.name == root.name) {
-                return Err(fail("the name is there twice".to_owned()));
-            }
-            if let Some(other) = anchors.iter().find(|other| other.sha256 == issuer.sha256) {
-                return Err(fail(format!("the certificate is that of `{}`", other.name)));
-            }
-            proven.push(Proven::anchor(anchors.len(), issuer.clone()));
-            anchors.push(Anchor {
-                name: root.name,
-                sha256: issuer.sha256,
-                kind: root.kind,
-                manufacturers,
-                enforce_expiry: root.enforce_expiry,
-            });
-        }
-        let mut candidates: Vec<(String, Candidate<'_>)> = Vec::with_capacity(intermediates.len());
-        let mut unused = Vec::new();
-        for (position, der) in intermediates.iter().enumerate() {
+    pub fn of(sources: TrustSources) -> Result<Self, AnchorError> {
+        let refused = Refused::new(&sources.others, &sources.refused);
+        let (anchors, mut proven) = roots(sources.anchors, &refused)?;
+        let mut others = sources.others;
+        others.sort_by_key(|ca| ca.standing);
+        let shipped = sources.intermediates.iter().enumerate().map(|(position, der)| {
             let sha256 = openssl::sha::sha256(der);
-            // An anchor among the intermediates, or one twice, adds nothing.
+            (
+                format!("intermediate {position}, SHA-256 {}", hex::encode(sha256)),
+                der,
+                None,
+            )
+        });
+        let stored = others
+            .iter()
+            .map(|ca| (ca.name.clone(), &ca.certificate, Some(ca.standing)));
+        let mut links: Vec<Link<'_>> = Vec::new();
+        let mut unused = Vec::new();
+        // Those that the store speaks of first: of two that are the same, what was said about it stays.
+        for (name, der, standing) in stored.chain(shipped) {
+            let sha256 = openssl::sha::sha256(der);
+            // An anchor among them, or one twice, adds nothing.
             if anchors.iter().any(|anchor| anchor.sha256 == sha256)
-                || candidates.iter().any(|(_, other)| other.issuer.sha256 == sha256)
+                || links.iter().any(|other| other.candidate.issuer.sha256 == sha256)
             {
                 continue;
             }
-            let name = format!("intermediate {position}, SHA-256 {}", hex::encode(sha256));
-            match Certificate::parse(der, Leniencies::VENDOR).map(Candidate::new) {
-                Ok(Ok(candidate)) => candidates.push((name, candidate)),
+            match Certificate::parse(der, Leniencies::VENDOR).map(|frame| Candidate::new(frame, &refused)) {
+                Ok(Ok(candidate)) => links.push(Link {
+                    name,
+                    standing,
+                    candidate,
+                }),
                 Ok(Err(unfit)) => unused.push(AnchorError {
                     name,
                     detail: unfit.to_owned(),
@@ -139,27 +146,42 @@ impl Anchors {
                 }
             }
         }
-        let (names, candidates): (Vec<_>, Vec<_>) = candidates.into_iter().unzip();
+        let (names, candidates): (Vec<_>, Vec<_>) = links
+            .into_iter()
+            .map(|link| ((link.name, link.standing), link.candidate))
+            .unzip();
         let mut faults = Vec::new();
-        path::grow(
-            &mut proven,
-            &candidates,
-            &mut Budget::operator(candidates.len()),
-            &mut faults,
-        );
-        for (name, candidate) in names.into_iter().zip(&candidates) {
-            if proven.iter().any(|node| node.issuer.sha256 == candidate.issuer.sha256) {
+        let mut budget = Budget::operator(candidates.len());
+        path::grow(&mut proven, &candidates, &mut budget, &mut faults);
+        // What no anchor vouches for: if the store speaks of it, paths from it are grown to say so.
+        let (mut aside, mut astray) = (Vec::new(), Vec::new());
+        for ((name, standing), candidate) in names.into_iter().zip(&candidates) {
+            let sha256 = candidate.issuer.sha256;
+            if proven.iter().any(|node| node.issuer.sha256 == sha256) {
+                continue;
+            }
+            if let Some(standing) = standing {
+                astray.push(Proven::aside(aside.len(), candidate.issuer.clone(), &refused));
+                aside.push((name, standing));
                 continue;
             }
             let detail = faults
                 .iter()
-                .find(|fault| fault.sha256 == candidate.issuer.sha256)
+                .find(|fault: &&Fault| fault.sha256 == sha256)
                 .map_or("no anchor or intermediate is its issuer", |fault| fault.detail);
             unused.push(AnchorError {
                 name,
                 detail: detail.to_owned(),
             });
         }
+        path::grow(
+            &mut astray,
+            &candidates,
+            &mut Budget::operator(candidates.len()),
+            &mut Vec::new(),
+        );
+        proven.extend(astray);
+        proven.sort_by_key(|node| !node.is_sound());
         let mut by_subject: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
         for (position, node) in proven.iter().enumerate() {
             by_subject
@@ -169,6 +191,8 @@ impl Anchors {
         }
         Ok(Self {
             anchors,
+            aside,
+            refused,
             proven,
             by_subject,
             unused,
@@ -200,12 +224,14 @@ impl Anchors {
         offered: &[Vec<u8>],
         now: UnixTime,
     ) -> Result<VerifiedPath<'_>, Refusal> {
-        let end = path::verify(self, leaf, offered, now, &mut Budget::request())?;
+        let found = path::verify(self, leaf, offered, now, &mut Budget::request())?;
         Ok(VerifiedPath {
-            anchor: &end.name,
-            anchor_sha256: end.sha256,
-            kind: end.kind,
-            manufacturers: &end.manufacturers,
+            anchor: &found.anchor.name,
+            anchor_sha256: found.anchor.sha256,
+            kind: found.anchor.kind,
+            manufacturers: &found.anchor.manufacturers,
+            path: found.path,
+            expired: found.expired,
         })
     }
 
@@ -217,6 +243,42 @@ impl Anchors {
             .flatten()
             .filter_map(|position| self.proven.get(*position))
     }
+}
+
+/// A certificate that may be a link, with what the store says about it, if it does.
+struct Link<'a> {
+    name: String,
+    standing: Option<Standing>,
+    candidate: Candidate<'a>,
+}
+
+/// The anchors, and the paths that begin at them.
+fn roots(sources: Vec<AnchorSource>, refused: &Refused) -> Result<(Vec<Anchor>, Vec<Proven>), AnchorError> {
+    let mut anchors: Vec<Anchor> = Vec::with_capacity(sources.len());
+    let mut proven = Vec::with_capacity(sources.len());
+    for root in sources {
+        let fail = |detail: String| AnchorError {
+            name: root.name.clone(),
+            detail,
+        };
+        let manufacturers = manufacturers(&root.manufacturers, root.kind).map_err(fail)?;
+        let issuer = self_signed(&root.certificate).map_err(|detail| fail(detail.to_owned()))?;
+        if anchors.iter().any(|other| other.name == root.name) {
+            return Err(fail("the name is there twice".to_owned()));
+        }
+        if let Some(other) = anchors.iter().find(|other| other.sha256 == issuer.sha256) {
+            return Err(fail(format!("the certificate is that of `{}`", other.name)));
+        }
+        proven.push(Proven::anchor(anchors.len(), issuer.clone(), refused));
+        anchors.push(Anchor {
+            name: root.name,
+            sha256: issuer.sha256,
+            kind: root.kind,
+            manufacturers,
+            enforce_expiry: root.enforce_expiry,
+        });
+    }
+    Ok((anchors, proven))
 }
 
 fn manufacturers(given: &[String], kind: AnchorKind) -> Result<Vec<String>, String> {
@@ -233,10 +295,18 @@ fn manufacturers(given: &[String], kind: AnchorKind) -> Result<Vec<String>, Stri
                     "manufacturer {id} is for tests: only an anchor of kind software may speak for it"
                 ));
             }
+            if kind == AnchorKind::Hardware && id == SOFTWARE_TPM {
+                return Err(format!(
+                    "manufacturer {id} makes software TPMs: no anchor of kind hardware may speak for it"
+                ));
+            }
             Ok(id)
         })
         .collect()
 }
+
+/// What libtpms, and so swtpm, calls its maker.
+const SOFTWARE_TPM: &str = "id:00001014";
 
 /// SIM0 to SIM7 and TST0 to TST7 of the TCG vendor id registry, and the id of FIDO's conformance tools.
 fn is_test_id(id: &str) -> bool {

@@ -2,7 +2,8 @@
 //! under a budget, and a cycle cannot arise.
 
 use super::issuer::Issuer;
-use super::{Anchor, Anchors};
+use super::refused::Refused;
+use super::{Anchor, Anchors, Standing};
 use crate::x509::{Certificate, Leniencies, SignatureAlgorithm};
 use crate::{Reason, Refusal, UnixTime};
 use std::sync::Arc;
@@ -20,8 +21,9 @@ const MAX_CHECKS: usize = 24;
 #[derive(Clone, Debug)]
 pub(super) struct Proven {
     pub(super) issuer: Arc<Issuer>,
-    /// Position of the anchor.
-    anchor: usize,
+    end: End,
+    /// Name of a refused CA in the path.
+    refused: Option<Arc<str>>,
     /// SHA-256 of the certificates of the path, anchor first, this one last.
     path: Vec<[u8; 32]>,
     /// How many more CA certificates may follow (pathLenConstraint); `None` is no limit.
@@ -31,10 +33,46 @@ pub(super) struct Proven {
     not_after: UnixTime,
 }
 
+/// Where a path ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// Position in [`Anchors::anchors`].
+    Anchor(usize),
+    /// Position in [`Anchors::aside`]: there is a CA, and it is not trusted.
+    Aside(usize),
+}
+
+/// A path that was verified down to the EK certificate.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) anchor: &'a Anchor,
+    /// SHA-256 of its CA certificates, anchor first.
+    pub(super) path: Vec<[u8; 32]>,
+    /// Whether a certificate of it, the leaf included, has expired, which its anchor lets pass.
+    pub(super) expired: bool,
+}
+
+/// Why a path does not end well.
+#[derive(Debug)]
+enum Stop {
+    Fault(&'static str),
+    /// All is in order, but it leads through a refused CA of this name.
+    Refused(Arc<str>),
+    /// All is in order, but it ends in a CA that is not trusted.
+    Aside(usize),
+}
+
+impl From<&'static str> for Stop {
+    fn from(detail: &'static str) -> Self {
+        Self::Fault(detail)
+    }
+}
+
 /// A certificate that may turn out to be an issuer.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) issuer: Arc<Issuer>,
+    refused: Option<Arc<str>>,
     certificate: Certificate<'a>,
 }
 
@@ -75,23 +113,42 @@ impl Budget {
 }
 
 impl<'a> Candidate<'a> {
-    pub(super) fn new(certificate: Certificate<'a>) -> Result<Self, &'static str> {
+    pub(super) fn new(certificate: Certificate<'a>, refused: &Refused) -> Result<Self, &'static str> {
         let issuer = Arc::new(Issuer::new(&certificate)?);
-        Ok(Self { issuer, certificate })
+        Ok(Self {
+            refused: refused.name_of(&issuer),
+            issuer,
+            certificate,
+        })
     }
 }
 
 impl Proven {
     /// An anchor stands for itself.
-    pub(super) fn anchor(anchor: usize, issuer: Arc<Issuer>) -> Self {
+    pub(super) fn anchor(anchor: usize, issuer: Arc<Issuer>, refused: &Refused) -> Self {
+        Self::begin(End::Anchor(anchor), issuer, refused)
+    }
+
+    /// A CA that is not trusted: a path from it is only good for saying so.
+    pub(super) fn aside(aside: usize, issuer: Arc<Issuer>, refused: &Refused) -> Self {
+        Self::begin(End::Aside(aside), issuer, refused)
+    }
+
+    fn begin(end: End, issuer: Arc<Issuer>, refused: &Refused) -> Self {
         Self {
-            anchor,
+            end,
+            refused: refused.name_of(&issuer),
             path: vec![issuer.sha256],
             below: issuer.path_len,
             not_before: issuer.not_before,
             not_after: issuer.not_after,
             issuer,
         }
+    }
+
+    /// Whether it ends in an anchor and leads through no refused CA.
+    pub(super) fn is_sound(&self) -> bool {
+        matches!(self.end, End::Anchor(_)) && self.refused.is_none()
     }
 
     /// The path one CA longer.
@@ -111,7 +168,8 @@ impl Proven {
         path.push(candidate.issuer.sha256);
         Ok(Self {
             issuer: candidate.issuer.clone(),
-            anchor: self.anchor,
+            end: self.end,
+            refused: self.refused.clone().or_else(|| candidate.refused.clone()),
             path,
             below: match (left, candidate.issuer.path_len) {
                 (Some(left), Some(own)) => Some(left.min(own)),
@@ -122,23 +180,40 @@ impl Proven {
         })
     }
 
-    /// The path ends in `leaf`.
+    /// The path ends in `leaf`. The one place where a path is believed.
     fn finish<'a>(
         &self,
         anchors: &'a Anchors,
         leaf: &Certificate<'_>,
         now: UnixTime,
         budget: &mut Budget,
-    ) -> Result<&'a Anchor, &'static str> {
-        let anchor = anchors.anchors.get(self.anchor).ok_or("no such anchor")?;
-        if now < self.not_before.max(leaf.not_before) {
-            return Err("a certificate of the path is not yet valid");
-        }
-        if anchor.enforce_expiry && now > self.not_after.min(leaf.not_after) {
-            return Err("a certificate of the path has expired");
-        }
+    ) -> Result<Found<'a>, Stop> {
+        // A path that is not to be believed anyway says so before it speaks of time.
+        let expired = now > self.not_after.min(leaf.not_after);
+        let sound = match self.end {
+            End::Anchor(position) if self.refused.is_none() => {
+                let anchor = anchors.anchors.get(position).ok_or("no such anchor")?;
+                if now < self.not_before.max(leaf.not_before) {
+                    return Err(Stop::Fault("a certificate of the path is not yet valid"));
+                }
+                if anchor.enforce_expiry && expired {
+                    return Err(Stop::Fault("a certificate of the path has expired"));
+                }
+                Some(anchor)
+            }
+            _ => None,
+        };
         self.check_signature(leaf, budget)?;
-        Ok(anchor)
+        match (sound, &self.refused, self.end) {
+            (_, Some(name), _) => Err(Stop::Refused(name.clone())),
+            (_, None, End::Aside(position)) => Err(Stop::Aside(position)),
+            (Some(anchor), None, End::Anchor(_)) => Ok(Found {
+                anchor,
+                path: self.path.clone(),
+                expired,
+            }),
+            (None, None, End::Anchor(_)) => Err(Stop::Fault("no such anchor")),
+        }
     }
 
     /// Signature of this issuer over `certificate`, over the bytes received.
@@ -200,7 +275,7 @@ pub(super) fn verify<'a>(
     offered: &[Vec<u8>],
     now: UnixTime,
     budget: &mut Budget,
-) -> Result<&'a Anchor, Refusal> {
+) -> Result<Found<'a>, Refusal> {
     let refuse = |detail: String| Refusal::new(Reason::EkChain, detail);
     if offered.len() > MAX_OFFERED {
         return Err(refuse(format!(
@@ -216,34 +291,109 @@ pub(super) fn verify<'a>(
             "{bytes} bytes of certificates, {MAX_BYTES} are allowed"
         )));
     }
-    let mut details = Vec::new();
-    for node in anchors.named(leaf.issuer) {
+    let mut verdict = Verdict::default();
+    for node in anchors.named(leaf.issuer).filter(|node| node.is_sound()) {
         match node.finish(anchors, leaf, now, budget) {
-            Ok(anchor) => return Ok(anchor),
-            Err(detail) => details.push(format!("EK certificate: {detail}")),
+            Ok(found) => return Ok(found),
+            Err(stop) => verdict.add(stop),
         }
     }
-    let candidates = candidates(anchors, leaf, offered, &mut details);
+    let candidates = candidates(anchors, leaf, offered, &mut verdict.details);
     let mut proven = Vec::new();
     let mut faults = Vec::new();
-    for candidate in &candidates {
-        for node in anchors.named(candidate.certificate.issuer) {
-            proven.extend(attempt(node, candidate, budget, &mut faults));
-        }
-    }
-    grow(&mut proven, &candidates, budget, &mut faults);
-    for node in proven.iter().filter(|node| node.issuer.subject == leaf.issuer) {
+    continue_with(anchors, &candidates, true, &mut proven, budget, &mut faults);
+    let ends = |node: &&Proven| node.issuer.subject == leaf.issuer;
+    for node in proven.iter().filter(ends).filter(|node| node.is_sound()) {
         match node.finish(anchors, leaf, now, budget) {
-            Ok(anchor) => return Ok(anchor),
-            Err(detail) => details.push(format!("EK certificate: {detail}")),
+            Ok(found) => return Ok(found),
+            Err(stop) => verdict.add(stop),
         }
     }
-    details.extend(faults.iter().map(|fault| format!("offered certificate: {fault}")));
-    if details.is_empty() {
-        details.push("its issuer is neither an anchor nor shipped nor offered".to_owned());
+    verdict
+        .details
+        .extend(faults.iter().map(|fault| format!("offered certificate: {fault}")));
+    // Nothing is believed any more. What remains is to say why, with a budget of its own: a path through a refused CA, or
+    // to one that is not trusted, is told from none.
+    let budget = &mut Budget::request();
+    let mut astray = Vec::new();
+    continue_with(anchors, &candidates, false, &mut astray, budget, &mut Vec::new());
+    let shipped = anchors.named(leaf.issuer);
+    for node in shipped
+        .chain(proven.iter().chain(&astray).filter(ends))
+        .filter(|node| !node.is_sound())
+    {
+        if let Err(stop) = node.finish(anchors, leaf, now, budget) {
+            verdict.add(stop);
+        }
     }
-    details.truncate(8);
-    Err(refuse(format!("no path to an anchor: {}", details.join("; "))))
+    Err(verdict.refusal(anchors))
+}
+
+/// Grow paths from proven issuers, sound or not, over what is offered.
+fn continue_with(
+    anchors: &Anchors,
+    candidates: &[Candidate<'_>],
+    sound: bool,
+    proven: &mut Vec<Proven>,
+    budget: &mut Budget,
+    faults: &mut Vec<Fault>,
+) {
+    for candidate in candidates {
+        for node in anchors
+            .named(candidate.certificate.issuer)
+            .filter(|node| node.is_sound() == sound)
+        {
+            proven.extend(attempt(node, candidate, budget, faults));
+        }
+    }
+    grow(proven, candidates, budget, faults);
+}
+
+/// What was found on all paths together.
+#[derive(Debug, Default)]
+struct Verdict {
+    details: Vec<String>,
+    refused: Option<Arc<str>>,
+    aside: Option<usize>,
+}
+
+impl Verdict {
+    fn add(&mut self, stop: Stop) {
+        match stop {
+            Stop::Fault(detail) => self.details.push(format!("EK certificate: {detail}")),
+            Stop::Refused(name) => self.refused = self.refused.take().or(Some(name)),
+            // Positions are in the order of standing: known before unknown.
+            Stop::Aside(position) => self.aside = Some(self.aside.map_or(position, |other| other.min(position))),
+        }
+    }
+
+    /// A refused CA is the gravest finding, a missing link the least.
+    fn refusal(mut self, anchors: &Anchors) -> Refusal {
+        if let Some(name) = self.refused {
+            return Refusal::new(
+                Reason::EkCaRefused,
+                format!("the path leads through `{name}`, which is refused"),
+            );
+        }
+        if let Some((name, standing)) = self.aside.and_then(|position| anchors.aside.get(position)) {
+            let detail = match standing {
+                Standing::Known => format!("the path ends at `{name}`, which is known but not trusted"),
+                Standing::Unknown | Standing::Refused => {
+                    format!("the path ends at `{name}`, which is unknown: nobody has decided about it")
+                }
+            };
+            return Refusal::new(Reason::EkCaUntrusted, detail);
+        }
+        if self.details.is_empty() {
+            self.details
+                .push("its issuer is neither an anchor nor shipped nor offered".to_owned());
+        }
+        self.details.truncate(8);
+        Refusal::new(
+            Reason::EkChain,
+            format!("no path to an anchor: {}", self.details.join("; ")),
+        )
+    }
 }
 
 /// The offered certificates that may be issuers on a path to `leaf`: linked to it by name, and not known already.
@@ -273,11 +423,11 @@ fn candidates<'a>(
             .partition(|(_, certificate)| certificate.subject == name);
         frames = others;
         for (position, certificate) in linked {
-            match Candidate::new(certificate) {
+            match Candidate::new(certificate, &anchors.refused) {
                 Ok(candidate)
                     if anchors
                         .named(&name)
-                        .any(|known| known.issuer.sha256 == candidate.issuer.sha256) => {}
+                        .any(|known| known.is_sound() && known.issuer.sha256 == candidate.issuer.sha256) => {}
                 Ok(candidate) => {
                     wanted.push(candidate.certificate.issuer.to_vec());
                     candidates.push(candidate);

@@ -76,6 +76,15 @@ fn an_anchor_speaks_for_known_manufacturers() {
         }
         Anchors::new(vec![speaking_for(AnchorKind::Software, &[test])], vec![]).unwrap();
     }
+    let swtpm = ["id:49465800", "id:00001014"];
+    let passed_off = error(vec![speaking_for(AnchorKind::Hardware, &swtpm)], vec![]);
+    assert_eq!(
+        passed_off.detail,
+        "manufacturer id:00001014 makes software TPMs: no anchor of kind hardware may speak for it"
+    );
+    for kind in [AnchorKind::Virtual, AnchorKind::Software] {
+        Anchors::new(vec![speaking_for(kind, &swtpm)], vec![]).unwrap();
+    }
     Anchors::new(
         vec![speaking_for(AnchorKind::Hardware, &["id:53494D38", "id:5453542F"])],
         vec![],

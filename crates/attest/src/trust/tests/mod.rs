@@ -4,6 +4,7 @@ mod anchors;
 mod budget;
 mod limbo;
 mod refusals;
+mod states;
 
 use super::*;
 use crate::vendor::{Key, Kind, Spec, VendorCa};

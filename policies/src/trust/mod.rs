@@ -1,10 +1,18 @@
-//! `policies/trust/*.toml` and an operator's own: anchors with source and date.
+//! `policies/trust/*.toml` and an operator's own: whom we believe about TPMs, with source, date and reason.
 //!
-//! What a file says is kept with it: who trusts what, since when, and why. The certificates themselves are judged by
-//! [`attest::trust::Anchors::new`].
+//! A file is either a list of anchors, written by hand ([`parse`]), or a [`TrustStore`], in which every CA has a state and
+//! which `ca-cli trust tpm` writes. [`sources`] reads both. The certificates themselves are judged by
+//! [`attest::trust::Anchors::of`].
+
+mod entry;
+mod raw;
+mod store;
+
+pub use entry::{Ca, Decision, Entry, State, Terms};
+pub use store::{Imported, StoreError, TrustStore};
 
 use attest::AnchorKind;
-use attest::trust::AnchorSource;
+use attest::trust::{AnchorSource, TrustSources};
 use der::Decode as _;
 use der::asn1::AnyRef;
 use openssl::x509::X509;
@@ -45,7 +53,7 @@ struct RawAnchor {
     enforce_expiry: bool,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawKind {
     Hardware,
@@ -53,7 +61,17 @@ enum RawKind {
     Software,
 }
 
-/// Parse one trust file: `[[anchor]]` tables with `name`, `kind`, `manufacturers`, `certificate` (PEM), `source`,
+impl From<RawKind> for AnchorKind {
+    fn from(raw: RawKind) -> Self {
+        match raw {
+            RawKind::Hardware => Self::Hardware,
+            RawKind::Virtual => Self::Virtual,
+            RawKind::Software => Self::Software,
+        }
+    }
+}
+
+/// Parse one list of anchors: `[[anchor]]` tables with `name`, `kind`, `manufacturers`, `certificate` (PEM), `source`,
 /// `added`, `why`, optional `enforce_expiry`.
 ///
 /// # Errors
@@ -63,6 +81,26 @@ pub fn parse(file: &str, toml: &str) -> Result<Vec<AnchorSource>, TrustFileError
         file: file.to_owned(),
         message,
     })
+}
+
+/// What a trust file of either form says.
+///
+/// # Errors
+/// [`TrustFileError`].
+pub fn sources(file: &str, toml: &str) -> Result<TrustSources, TrustFileError> {
+    if is_store(toml) {
+        return TrustStore::parse(file, toml).map(|store| store.sources());
+    }
+    Ok(TrustSources {
+        anchors: parse(file, toml)?,
+        ..TrustSources::default()
+    })
+}
+
+/// Whether a file means to be a store: it has a `format` or a `[[ca]]`. What does not parse is for [`parse`] to explain.
+fn is_store(toml: &str) -> bool {
+    toml.parse::<toml::Table>()
+        .is_ok_and(|table| table.contains_key("format") || table.contains_key("ca"))
 }
 
 fn read(text: &str) -> Result<Vec<AnchorSource>, String> {
@@ -95,10 +133,7 @@ fn anchor(text: &str, raw: RawAnchor, earlier: &[AnchorSource]) -> Result<Anchor
             ));
         }
     }
-    let added = raw.added.get_ref();
-    if added.date.is_none() || added.time.is_some() {
-        return Err(wrong(text, &raw.added, "a date, for example 2026-01-31"));
-    }
+    date(text, &raw.added)?;
     let certificate = certificate(raw.certificate.get_ref()).map_err(|m| wrong(text, &raw.certificate, &m))?;
     if earlier.iter().any(|anchor| anchor.certificate == certificate) {
         return Err(wrong(
@@ -110,14 +145,19 @@ fn anchor(text: &str, raw: RawAnchor, earlier: &[AnchorSource]) -> Result<Anchor
     Ok(AnchorSource {
         name: raw.name.into_inner(),
         certificate,
-        kind: match raw.kind {
-            RawKind::Hardware => AnchorKind::Hardware,
-            RawKind::Virtual => AnchorKind::Virtual,
-            RawKind::Software => AnchorKind::Software,
-        },
+        kind: raw.kind.into(),
         manufacturers: manufacturers(text, &raw.manufacturers)?,
         enforce_expiry: raw.enforce_expiry,
     })
+}
+
+/// A date and nothing else.
+fn date(text: &str, value: &Spanned<Datetime>) -> Result<String, String> {
+    let given = value.get_ref();
+    if given.date.is_none() || given.time.is_some() {
+        return Err(wrong(text, value, "a date, for example 2026-01-31"));
+    }
+    Ok(given.to_string())
 }
 
 fn wrong<T>(text: &str, value: &Spanned<T>, message: &str) -> String {
