@@ -1,5 +1,7 @@
 //! The command tree.
 
+pub(crate) mod trust;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -73,6 +75,12 @@ Examples:
   ca-cli verify device.pem --trust root.pem --ek-certificate ek.der -o json
 A rehearsal passes with --rehearsal only.")]
     Verify(Verify),
+    /// Whom we believe about roots of trust.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ca-cli trust tpm list\n  ca-cli trust tpm try ek.der"
+    )]
+    Trust(trust::TrustCommand),
     /// The inventory of devices.
     #[cfg(feature = "online")]
     #[command(

@@ -11,6 +11,7 @@ mod medium;
 mod output;
 mod pem;
 mod rehearsal;
+mod trust;
 mod verification;
 mod words;
 

@@ -113,6 +113,11 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     Ok(ders)
 }
 
+/// A Name (DER) as text, safe for a terminal; what is not read as one stays hex.
+pub(crate) fn name_text(der: &[u8]) -> String {
+    x509_cert::name::Name::from_der(der).map_or_else(|_| hex::encode(der), |name| names::distinguished(&name))
+}
+
 /// Strict parse under RFC 5280's serial rules, for `verify`.
 pub(crate) fn strict(der: &[u8]) -> Result<(), String> {
     Certificate::from_der(der).map(|_| ()).map_err(|e| e.to_string())

@@ -2,7 +2,7 @@
 
 use wire::admin::{Device, DeviceCertificate};
 
-use super::device_find::vendor;
+use super::vendor;
 use crate::admin::Client;
 use crate::cli::Admin;
 use crate::exit::{Exit, Failure};
@@ -43,7 +43,7 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
                 "TPM",
                 format!(
                     "{} {} version {}",
-                    vendor(&tpm.manufacturer),
+                    vendor::word(&tpm.manufacturer),
                     clean(&tpm.model),
                     clean(&tpm.version)
                 ),

@@ -2,8 +2,8 @@
 
 use wire::admin::DeviceTree;
 
-use super::device_find::vendor;
 use super::device_show::path;
+use super::vendor;
 use crate::admin::Client;
 use crate::certificate::CertificateView;
 use crate::cli::Admin;
@@ -132,7 +132,7 @@ fn vendors(tree: &DeviceTree, style: Style) -> Option<Node> {
     };
     let text = format!(
         "TPM 2.0  {} {}  firmware {}",
-        vendor(&tpm.manufacturer),
+        vendor::word(&tpm.manufacturer),
         clean(&tpm.model),
         clean(&tpm.version)
     );

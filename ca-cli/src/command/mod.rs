@@ -17,8 +17,11 @@ mod doctor;
 mod hsm_probe;
 mod init;
 mod man;
+mod trust_tpm;
+mod vendor;
 mod verify;
 
+use crate::cli::trust::TrustCommand;
 #[cfg(feature = "online")]
 use crate::cli::{AuditCommand, DeviceCommand};
 use crate::cli::{CertCommand, Cli, Command, HsmCommand};
@@ -31,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Init(arguments) => init::run(&arguments, cli.no_input),
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Trust(TrustCommand::Tpm(command)) => trust_tpm::run(&command),
         Command::Hsm(HsmCommand::Probe(arguments)) => hsm_probe::run(&arguments, cli.no_input),
         Command::Completion { shell } => Ok(completion::run(shell)),
         Command::Man { dir } => man::run(&dir),

@@ -16,4 +16,5 @@ mod kit;
 mod output;
 mod page;
 mod papers;
+mod trust;
 mod verify;

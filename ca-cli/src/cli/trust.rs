@@ -1,0 +1,233 @@
+//! `ca-cli trust …`.
+
+use std::path::PathBuf;
+
+use attest::AnchorKind;
+use clap::{ArgGroup, Args, Subcommand};
+
+use crate::words;
+
+/// `ca-cli trust …`.
+#[derive(Subcommand)]
+pub(crate) enum TrustCommand {
+    /// CAs of TPM vendors: trusted, known, unknown, refused.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli trust tpm import vendor-roots/ --source 'vendor.example, 2026-11-23'
+  ca-cli trust tpm list --state unknown
+  ca-cli trust tpm add b413c715 --kind hardware --manufacturer IFX \\
+    --why 'boards of 2026; fingerprint compared with the letter'
+  ca-cli trust tpm try ek.der"
+    )]
+    Tpm(TpmCommand),
+}
+
+/// `ca-cli trust tpm …`.
+#[derive(Subcommand)]
+pub(crate) enum TpmCommand {
+    /// List the CAs of the store.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm list
+  ca-cli trust tpm list --state unknown --name infineon
+  ca-cli trust tpm list --roots -o json")]
+    List {
+        /// Only those of this state.
+        #[arg(long, value_enum)]
+        state: Option<StateName>,
+        /// Only those whose name or subject has this in it.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only self-signed ones.
+        #[arg(long)]
+        roots: bool,
+        #[command(flatten)]
+        store: StoreFile,
+    },
+    /// Take in CA certificates from a folder, a PEM or DER file or a zip archive. They are unknown until a person decides.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm import vendor-roots/
+  ca-cli trust tpm import roots.zip --source 'https://vendor.example/roots.zip'
+  ca-cli trust tpm import root.pem --store /etc/holdfast/trust/store.toml
+A cabinet (.cab) is unpacked first: cabextract -d vendor-roots TrustedTpm.cab")]
+    Import {
+        /// Folder or file; what it is, is seen from its bytes.
+        from: PathBuf,
+        /// Where it was taken from, for the record. Without it: the path.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        store: StoreFile,
+    },
+    /// Trust a root, or say with --known that a CA is known and not trusted.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm add b413c715 --kind hardware --manufacturer IFX \\
+    --why 'boards of 2026' --by 'A. Person'
+  ca-cli trust tpm add root.pem --kind virtual --manufacturer GOOG \\
+    --why 'our VMs' --sha256 5947...
+  ca-cli trust tpm add amd-root-ca-r4-853d5c5a --known --why 'no AMD boards yet'")]
+    Add(Box<Add>),
+    /// Refuse a CA: nothing that leads through it or its key is believed, whatever the anchors say.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm refuse b413c715 --why 'key lost, advisory 2026-7'
+  ca-cli trust tpm refuse issuing.der --why 'made for tests'
+  ca-cli trust tpm refuse --key-sha256 HASH --name lost-key --why 'advisory 2026-7'")]
+    Refuse(Box<Refuse>),
+    /// Say of an EK certificate which path, anchor and maker it has here, and every reason against it.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm try ek.der
+  ca-cli trust tpm try ek.der --chain issuing.der -o json
+  ca-cli trust tpm try ek.der --at 2030-01-01")]
+    Try {
+        /// EK certificate, PEM or DER; `-` is standard input.
+        certificate: PathBuf,
+        /// Certificates that the device brings, PEM or DER; may be repeated.
+        #[arg(long)]
+        chain: Vec<PathBuf>,
+        /// As of this time, for example `2027-02-20`.
+        #[arg(long, value_parser = words::time)]
+        at: Option<i64>,
+        #[command(flatten)]
+        store: StoreFile,
+    },
+    /// Write the store as one file for the servers: the same store gives the same bytes.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm export bundle.toml
+  ca-cli trust tpm export bundle.toml --decided")]
+    Export {
+        /// File to make; it must not exist.
+        file: PathBuf,
+        /// Leave out what nobody decided about.
+        #[arg(long)]
+        decided: bool,
+        #[command(flatten)]
+        store: StoreFile,
+    },
+}
+
+/// Which store.
+#[derive(Args, Clone)]
+pub(crate) struct StoreFile {
+    /// The trust store.
+    #[arg(long, default_value = "trust.toml", env = "HOLDFAST_TRUST_STORE")]
+    pub(crate) store: PathBuf,
+}
+
+/// Who decides.
+#[derive(Args, Clone)]
+pub(crate) struct Who {
+    /// Who decides, for the record. Without it: the uid.
+    #[arg(long)]
+    pub(crate) by: Option<String>,
+}
+
+/// `ca-cli trust tpm add`.
+#[derive(Args)]
+#[command(group(ArgGroup::new("decision").required(true).args(["kind", "known"])))]
+pub(crate) struct Add {
+    /// Name in the store, first digits of its SHA-256 (8 or more), or a certificate file.
+    pub(crate) ca: String,
+    /// Trust it: what kind of TPM it speaks for.
+    #[arg(long, value_enum, requires = "manufacturer")]
+    pub(crate) kind: Option<KindName>,
+    /// Manufacturer it may speak for, as `IFX` or `id:49465800`; may be repeated.
+    #[arg(long, conflicts_with = "known")]
+    pub(crate) manufacturer: Vec<String>,
+    /// Whether expiry at it or below it refuses.
+    #[arg(long, conflicts_with = "known")]
+    pub(crate) enforce_expiry: bool,
+    /// Known, not trusted: TPMs below it are refused with that reason.
+    #[arg(long)]
+    pub(crate) known: bool,
+    /// Why, for the record.
+    #[arg(long)]
+    pub(crate) why: String,
+    /// SHA-256 of the certificate by another way: must be that of the CA.
+    #[arg(long)]
+    pub(crate) sha256: Option<String>,
+    /// It was refused, and that is over.
+    #[arg(long)]
+    pub(crate) lift_refusal: bool,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) store: StoreFile,
+}
+
+/// `ca-cli trust tpm refuse`.
+#[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["ca", "certificate_sha256", "key_sha256"])))]
+pub(crate) struct Refuse {
+    /// Name in the store, first digits of its SHA-256 (8 or more), or a certificate file.
+    pub(crate) ca: Option<String>,
+    /// SHA-256 of a certificate that is not at hand.
+    #[arg(long, requires = "name")]
+    pub(crate) certificate_sha256: Option<String>,
+    /// SHA-256 of a SubjectPublicKeyInfo: every certificate of that key.
+    #[arg(long, requires = "name")]
+    pub(crate) key_sha256: Option<String>,
+    /// Name for an entry by hash: a-z, 0-9 and -.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Why, for the record.
+    #[arg(long)]
+    pub(crate) why: String,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) store: StoreFile,
+}
+
+/// States, as options name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StateName {
+    /// An anchor.
+    Trusted,
+    /// Known, not trusted.
+    Known,
+    /// Nobody has decided.
+    Unknown,
+    /// Refused.
+    Refused,
+}
+
+impl StateName {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Known => "known",
+            Self::Unknown => "unknown",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Kinds of TPM, as options name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum KindName {
+    /// Chips and firmware TPMs: identities become hardware-verified.
+    Hardware,
+    /// Virtual TPMs of a hypervisor's operator.
+    Virtual,
+    /// Software TPMs: refused in production.
+    Software,
+}
+
+impl From<KindName> for AnchorKind {
+    fn from(kind: KindName) -> Self {
+        match kind {
+            KindName::Hardware => Self::Hardware,
+            KindName::Virtual => Self::Virtual,
+            KindName::Software => Self::Software,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `ca-cli trust tpm refuse CA`.
+
+use policies::trust::Ca;
+
+use super::decided;
+use crate::cli::trust::Refuse;
+use crate::exit::Failure;
+use crate::output::Report;
+use crate::trust::{Held, decision, hash};
+
+pub(super) fn run(arguments: &Refuse) -> Result<Report, Failure> {
+    let mut held = Held::open(&arguments.store.store)?;
+    let before = held.store.clone();
+    let decision = decision(&arguments.who, &arguments.why);
+    let by_hash = match (&arguments.certificate_sha256, &arguments.key_sha256) {
+        (Some(sha256), _) => Some(Ca::CertificateHash(hash(sha256)?)),
+        (None, Some(sha256)) => Some(Ca::KeyHash(hash(sha256)?)),
+        (None, None) => None,
+    };
+    let name = match (by_hash, &arguments.ca) {
+        (Some(ca), _) => {
+            let name = arguments.name.clone().unwrap_or_default();
+            held.store.refuse_hash(&name, ca, "a hash by hand", decision)?;
+            name
+        }
+        (None, ca) => {
+            let name = held.meant(ca.as_deref().unwrap_or_default(), &arguments.who)?;
+            held.store.refuse(&name, decision)?;
+            name
+        }
+    };
+    let store = held.save()?;
+    let was = before.get(&name).map(|entry| entry.state.as_str());
+    Ok(decided(&store, &name, was))
+}
