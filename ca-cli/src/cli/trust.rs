@@ -46,13 +46,13 @@ Examples:
         #[command(flatten)]
         store: StoreFile,
     },
-    /// Take in CA certificates from a folder, a PEM or DER file or a zip archive. They are unknown until a person decides.
+    /// Take in CA certificates from a folder, or a PEM or DER file. They are unknown until a person decides.
     #[command(after_help = "\
 Examples:
   ca-cli trust tpm import vendor-roots/
-  ca-cli trust tpm import roots.zip --source 'https://vendor.example/roots.zip'
+  ca-cli trust tpm import roots.pem --source 'https://vendor.example/roots.pem'
   ca-cli trust tpm import root.pem --store /etc/holdfast/trust/store.toml
-A cabinet (.cab) is unpacked first: cabextract -d vendor-roots TrustedTpm.cab")]
+An archive is unpacked first: unzip, or cabextract -d vendor-roots TrustedTpm.cab")]
     Import {
         /// Folder or file; what it is, is seen from its bytes.
         from: PathBuf,

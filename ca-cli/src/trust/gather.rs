@@ -1,4 +1,4 @@
-//! Certificates from wherever a vendor put them: a folder, PEM, DER, a zip archive. What it is, is seen from the bytes.
+//! Certificates from wherever a vendor put them: a folder, PEM, DER. What it is, is seen from the bytes.
 
 use std::io::{Read, Seek};
 use std::path::Path;
