@@ -85,6 +85,7 @@ pub(super) fn issuer(
     let urls = IssuerUrls {
         ca_issuers: raw.ca_issuers_url.as_ref().map(|u| u.get_ref().clone()),
         crl: raw.crl_url.as_ref().map(|u| u.get_ref().clone()),
+        crl_shards: None,
     };
     let der = chain
         .iter()

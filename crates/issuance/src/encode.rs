@@ -10,6 +10,7 @@ pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const NULL: u8 = 0x05;
 pub(crate) const OID: u8 = 0x06;
+pub(crate) const ENUMERATED: u8 = 0x0a;
 pub(crate) const UTF8_STRING: u8 = 0x0c;
 pub(crate) const PRINTABLE_STRING: u8 = 0x13;
 pub(crate) const UTC_TIME: u8 = 0x17;
@@ -30,6 +31,15 @@ pub(crate) const fn context_constructed(n: u8) -> u8 {
 pub(crate) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|p| p.len()).sum();
     let mut out = Vec::with_capacity(length.saturating_add(6));
+    header(&mut out, tag, length);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+/// Tag and length before a value of `length` octets.
+pub(crate) fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
     out.push(tag);
     match u8::try_from(length) {
         Ok(short) if short < 0x80 => out.push(short),
@@ -42,10 +52,6 @@ pub(crate) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
             out.extend(significant);
         }
     }
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-    out
 }
 
 pub(crate) fn oid(oid: &ObjectIdentifier) -> Vec<u8> {

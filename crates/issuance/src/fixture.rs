@@ -274,6 +274,7 @@ pub(crate) fn urls() -> IssuerUrls {
     IssuerUrls {
         ca_issuers: Some("http://pki.example.com/issuing.crt".into()),
         crl: Some("http://pki.example.com/issuing.crl".into()),
+        crl_shards: None,
     }
 }
 

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use attest::UnixTime;
@@ -34,6 +35,8 @@ pub(crate) struct IssuerFacts {
     pub(crate) not_before: UnixTime,
     pub(crate) not_after: UnixTime,
     pub(crate) path_len: Option<u8>,
+    /// Whether keyUsage has cRLSign.
+    pub(crate) crl_sign: bool,
     pub(crate) rehearsal: bool,
     pub(crate) urls: IssuerUrls,
     pub(crate) verifier: Verifier,
@@ -45,8 +48,10 @@ pub(crate) struct IssuerFacts {
 pub struct IssuerUrls {
     /// caIssuers URL (plain http, one DER certificate).
     pub ca_issuers: Option<String>,
-    /// CRL distribution point (plain http).
+    /// CRL distribution point (plain http). With shards it holds `{shard}` once, where the number goes.
     pub crl: Option<String>,
+    /// Among how many CRLs new certificates are spread; absent means one CRL for all.
+    pub crl_shards: Option<NonZeroU16>,
 }
 
 /// A CA certificate that cannot be used.
@@ -68,9 +73,10 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError`].
     pub fn from_chain(chain: &[Vec<u8>], algorithm: SignatureAlgorithm, urls: IssuerUrls) -> Result<Self, IssuerError> {
-        for url in [&urls.ca_issuers, &urls.crl].into_iter().flatten() {
+        if let Some(url) = &urls.ca_issuers {
             plain_http(url).map_err(IssuerError)?;
         }
+        urls.check_crl().map_err(IssuerError)?;
         let cas = chain
             .iter()
             .map(|der| CaCertificate::parse(der))
@@ -104,6 +110,7 @@ impl Issuer {
                 not_before: time(tbs.not_before)?,
                 not_after: time(tbs.not_after)?,
                 path_len: first.path_len,
+                crl_sign: first.crl_sign,
                 rehearsal: tbs.extension(&ID_REHEARSAL).is_some(),
                 urls,
                 verifier,
@@ -166,6 +173,7 @@ struct CaCertificate<'a> {
     subject: &'a [u8],
     key_id: &'a [u8],
     path_len: Option<u8>,
+    crl_sign: bool,
 }
 
 impl<'a> CaCertificate<'a> {
@@ -184,6 +192,7 @@ impl<'a> CaCertificate<'a> {
         if bits.get(1).is_none_or(|octet| octet & 0x04 == 0) {
             return Err(IssuerError("keyUsage lacks keyCertSign".into()));
         }
+        let crl_sign = bits.get(1).is_some_and(|octet| octet & 0x02 != 0);
         let key_id = tbs
             .extension(&rfc5280::ID_CE_SUBJECT_KEY_IDENTIFIER)
             .ok_or(IssuerError("no subjectKeyIdentifier".into()))?;
@@ -201,6 +210,7 @@ impl<'a> CaCertificate<'a> {
             subject,
             key_id,
             path_len,
+            crl_sign,
         })
     }
 

@@ -2,9 +2,12 @@
 //!
 //! Each arrow consumes its left side. What is linted is what is recorded is what is signed, byte for byte.
 //!
+//! CRLs have a corridor of their own: [`crl`].
+//!
 //! Pure: time, randomness, key and storage are arguments.
 
 mod corridor;
+pub mod crl;
 mod encode;
 #[cfg(test)]
 mod fixture;
@@ -20,6 +23,7 @@ mod verify;
 mod view;
 
 pub use corridor::{Draft, DraftError, Issued, Linted, Recorded, SignFailure, Signed, issue, record};
+pub use crl::{Crl, CrlDraft, CrlNumber, CrlScope, LintedCrl, PublishableCrl, RawCrl, RevocationReason};
 pub use issuer::{Issuer, IssuerError, IssuerUrls};
 pub use key::{CaKey, KeyError, SignatureAlgorithm, ToSign, probe};
 pub use record::{AuditRecord, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};

@@ -17,6 +17,11 @@ impl Serial {
         octets[0] = (octets[0] & 0x3f) | 0x40;
         Ok(Self(octets))
     }
+    /// A serial read back: nothing but what [`Serial::draw`] could have drawn.
+    #[must_use]
+    pub fn from_octets(octets: [u8; 16]) -> Option<Self> {
+        (octets[0] & 0xc0 == 0x40).then_some(Self(octets))
+    }
     /// DER content octets.
     #[must_use]
     pub fn octets(&self) -> &[u8; 16] {
@@ -66,6 +71,8 @@ mod tests {
             let integer = openssl::bn::BigNum::from_slice(serial.octets()).unwrap();
             prop_assert_eq!(integer.to_vec(), serial.octets());
             prop_assert_eq!(serial.hex().len(), 32);
+            prop_assert_eq!(Serial::from_octets(*serial.octets()), Some(serial));
+            prop_assert_eq!(Serial::from_octets(drawn).is_some(), drawn[0] >> 6 == 0b01);
         }
     }
 

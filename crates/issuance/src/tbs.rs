@@ -73,12 +73,15 @@ impl TbsSpec {
                 &tlv(SEQUENCE, &[&not_before, &not_after]),
                 &name(&self.subject)?,
                 &self.spki,
-                &tlv(context_constructed(3), &[&tlv(SEQUENCE, &[&self.extensions(issuer)?])]),
+                &tlv(
+                    context_constructed(3),
+                    &[&tlv(SEQUENCE, &[&self.extensions(issuer, serial)?])],
+                ),
             ],
         ))
     }
 
-    fn extensions(&self, issuer: &IssuerFacts) -> Result<Vec<u8>, DraftError> {
+    fn extensions(&self, issuer: &IssuerFacts, serial: Serial) -> Result<Vec<u8>, DraftError> {
         let mut out = Vec::with_capacity(512);
         if self.promise.kind != ProfileKind::Root {
             let key_id = tlv(context(0), &[&issuer.key_id]);
@@ -133,11 +136,11 @@ impl TbsSpec {
         }
         // A root has no issuer to fetch and no CRL above it.
         if self.promise.kind != ProfileKind::Root {
-            if let Some(url) = &issuer.urls.crl {
+            if let Some(url) = issuer.urls.crl_url(serial.octets()) {
                 out.extend(extension(
                     &rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS,
                     false,
-                    &distribution_point(url),
+                    &distribution_point(&url),
                 ));
             }
             if let Some(url) = &issuer.urls.ca_issuers {
@@ -162,7 +165,7 @@ impl TbsSpec {
 }
 
 /// `FALSE` is the default of `critical` and therefore not written (X.690 §11.5).
-fn extension(id: &ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
+pub(crate) fn extension(id: &ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
     let critical = if critical { tlv(BOOLEAN, &[&[0xff]]) } else { Vec::new() };
     tlv(SEQUENCE, &[&oid(id), &critical, &tlv(OCTET_STRING, &[value])])
 }
@@ -213,9 +216,15 @@ pub(crate) fn name(subject: &Subject) -> Result<Vec<u8>, DraftError> {
 
 /// RFC 5280 §4.2.1.13: one point, one URI, no reasons, no indirect CRL.
 pub(crate) fn distribution_point(url: &str) -> Vec<u8> {
+    tlv(SEQUENCE, &[&issuing_distribution_point(url)])
+}
+
+/// RFC 5280 §5.2.5: the same name as in the certificates, and none of the flags. Octet for octet what
+/// [`distribution_point`] holds.
+pub(crate) fn issuing_distribution_point(url: &str) -> Vec<u8> {
     let uri = tlv(context(6), &[url.as_bytes()]);
     let name = tlv(context_constructed(0), &[&tlv(context_constructed(0), &[&uri])]);
-    tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&name])])
+    tlv(SEQUENCE, &[&name])
 }
 
 /// RFC 5280 §4.2.2.1: one caIssuers URI.

@@ -239,10 +239,16 @@ impl<'a> Tbs<'a> {
     }
 }
 
-fn extensions(value: &[u8]) -> Result<Vec<Extension<'_>>, Malformed> {
-    let list = only(value, SEQUENCE, "extensions")?;
+/// Content of the explicit tag around `Extensions`.
+pub(crate) fn extensions(value: &[u8]) -> Result<Vec<Extension<'_>>, Malformed> {
+    extension_list(only(value, SEQUENCE, "extensions")?.value)
+}
+
+/// Content of `Extensions`.
+pub(crate) fn extension_list(list: &[u8]) -> Result<Vec<Extension<'_>>, Malformed> {
     let mut out = Vec::new();
-    for element in Reader(list.value).all()? {
+    let mut elements = Reader(list);
+    while let Some(element) = elements.next()? {
         if element.tag != SEQUENCE {
             return Err(Malformed("extension"));
         }

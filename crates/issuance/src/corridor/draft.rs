@@ -108,6 +108,7 @@ impl Draft {
             not_before: spec.validity.not_before,
             not_after: spec.validity.not_after,
             path_len: None,
+            crl_sign: true,
             rehearsal: spec.promise.rehearsal,
             urls: IssuerUrls::default(),
             verifier: Verifier::new(algorithm, &spec.spki).map_err(|e| DraftError::Key(e.to_string()))?,

@@ -29,7 +29,7 @@ struct Finished {
     key_role: KeyRole,
 }
 
-/// Why a recorded certificate was not signed. The serial is burnt in every case.
+/// Why a recorded certificate, or a CRL, was not signed. The serial, or the CRL number, is burnt in every case.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SignFailure {
     /// The key did not answer.
@@ -39,7 +39,7 @@ pub enum SignFailure {
     #[error("the signer returned a signature that does not verify")]
     Corrupt,
     /// Bytes to sign and bytes signed differ. Halt.
-    #[error("the certificate does not carry the recorded bytes")]
+    #[error("the signed whole does not carry the recorded bytes")]
     BytesDiffer,
     /// The key is not the issuer's, or not one for its algorithm; nothing was asked of it. Halt.
     #[error("the signer holds another key: {0}")]
@@ -69,20 +69,7 @@ impl Recorded {
             spec,
             issuer,
         } = self.0;
-        if key.spki() != issuer.spki {
-            return Err(SignFailure::WrongKey("not the issuer's".into()));
-        }
-        if key.algorithm() != issuer.algorithm {
-            return Err(SignFailure::WrongKey(format!(
-                "{:?}, not {:?}",
-                key.algorithm(),
-                issuer.algorithm
-            )));
-        }
-        let signature = key.sign(ToSign(&tbs))?;
-        let bits = tlv(BIT_STRING, &[&[0], &signature]);
-        let certificate = tlv(SEQUENCE, &[&tbs, issuer.algorithm.identifier(), &bits]);
-        check(&certificate, &tbs, &issuer)?;
+        let certificate = sign_bytes(&tbs, &issuer, key)?;
         Ok(Signed(Finished {
             certificate,
             serial,
@@ -91,6 +78,25 @@ impl Recorded {
             key_role: spec.key_role,
         }))
     }
+}
+
+/// `TBSCertificate` or `TBSCertList` -> the signed whole. The key is asked once.
+pub(crate) fn sign_bytes(tbs: &[u8], issuer: &IssuerFacts, key: &dyn CaKey) -> Result<Vec<u8>, SignFailure> {
+    if key.spki() != issuer.spki {
+        return Err(SignFailure::WrongKey("not the issuer's".into()));
+    }
+    if key.algorithm() != issuer.algorithm {
+        return Err(SignFailure::WrongKey(format!(
+            "{:?}, not {:?}",
+            key.algorithm(),
+            issuer.algorithm
+        )));
+    }
+    let signature = key.sign(ToSign(tbs))?;
+    let bits = tlv(BIT_STRING, &[&[0], &signature]);
+    let signed = tlv(SEQUENCE, &[tbs, issuer.algorithm.identifier(), &bits]);
+    check(&signed, tbs, issuer)?;
+    Ok(signed)
 }
 
 /// What leaves is read back as a stranger would: it must carry the recorded bytes and verify under the issuer.

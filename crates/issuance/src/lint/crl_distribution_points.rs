@@ -1,4 +1,4 @@
-//! cRLDistributionPoints is one plain-http URL, the configured one, without reasons or another CRL issuer; absent when
+//! cRLDistributionPoints is one plain-http URL, the configured one (of the certificate's shard), without reasons or another CRL issuer; absent when
 //! none is configured and on roots.
 
 use const_oid::db::rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS;
@@ -19,8 +19,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     let configured = case
         .issuer
         .urls
-        .crl
-        .as_deref()
+        .crl_url(case.tbs.serial)
         .filter(|_| case.promise.kind != ProfileKind::Root);
     let extension = case.tbs.extension(&ID_CE_CRL_DISTRIBUTION_POINTS);
     match (configured, extension) {
@@ -32,12 +31,13 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
             if found != url.as_bytes() {
                 return Err(format!("{:?} is not {url:?}", String::from_utf8_lossy(found)));
             }
-            plain_http(url)
+            plain_http(&url)
         }
     }
 }
 
-fn read(value: &[u8]) -> Result<&[u8], Malformed> {
+/// The one URL in it.
+pub(crate) fn read(value: &[u8]) -> Result<&[u8], Malformed> {
     let list = only(value, SEQUENCE, "cRLDistributionPoints")?;
     let point = only(list.value, SEQUENCE, "one DistributionPoint")?;
     let name = only(point.value, context_constructed(0), "distributionPoint alone")?;

@@ -4,7 +4,9 @@
 use const_oid::ObjectIdentifier;
 
 use super::{Case, Lint};
-use crate::encode::{BIT_STRING, BOOLEAN, INTEGER, NULL, OID, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING};
+use crate::encode::{
+    BIT_STRING, BOOLEAN, ENUMERATED, INTEGER, NULL, OID, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING,
+};
 use crate::view::{Element, Reader};
 
 pub(super) const LINT: Lint = Lint {
@@ -13,10 +15,9 @@ pub(super) const LINT: Lint = Lint {
     judge,
 };
 
-const ENUMERATED: u8 = 0x0a;
 const IA5_STRING: u8 = 0x16;
 /// Nothing we issue nests deeper than ten.
-const DEEPEST: u8 = 16;
+pub(crate) const DEEPEST: u8 = 16;
 
 fn judge(case: &Case<'_>) -> Result<(), String> {
     walk(case.tbs.raw, DEEPEST)?;
@@ -26,9 +27,11 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
         .try_for_each(|e| walk(e.value, DEEPEST).map_err(|d| format!("in {}: {d}", e.oid)))
 }
 
-fn walk(bytes: &[u8], depth: u8) -> Result<(), String> {
+pub(crate) fn walk(bytes: &[u8], depth: u8) -> Result<(), String> {
     let depth = depth.checked_sub(1).ok_or("nested too deeply")?;
-    for element in Reader(bytes).all().map_err(|e| e.to_string())? {
+    // One element at a time: a CRL has a million beside each other.
+    let mut elements = Reader(bytes);
+    while let Some(element) = elements.next().map_err(|e| e.to_string())? {
         if !element.minimal {
             return Err("a length not in its fewest octets".into());
         }

@@ -20,7 +20,8 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     one(case.tbs.not_after).map_err(|e| format!("notAfter: {e}"))
 }
 
-fn one(element: Element<'_>) -> Result<(), String> {
+/// One time by itself.
+pub(crate) fn one(element: Element<'_>) -> Result<(), String> {
     let at = time(element).map_err(|_| format!("not YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ: {:?}", element.value))?;
     match element.tag {
         UTC_TIME if at < Y2050 => Ok(()),

@@ -1,0 +1,25 @@
+//! Certificate revocation lists (RFC 5280 §5): [`CrlDraft`] -> [`LintedCrl`] -> [`Crl`] -> [`PublishableCrl`].
+//!
+//! Each arrow consumes its left side. Two ways lead to a [`Crl`]: signing a linted draft, and reading bytes from
+//! anywhere ([`RawCrl`]) and verifying them under the issuer. One way leads to a [`PublishableCrl`]: comparison with what
+//! was published before.
+//!
+//! Pure: numbers, times, entries and keys are arguments.
+
+mod compare;
+mod draft;
+mod entry;
+pub mod lint;
+mod read;
+mod scope;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use compare::{CrlDoubt, EntryDoubt, Known, PublishableCrl, compare, first};
+pub use draft::{CrlDraft, CrlDraftError, CrlSpec, LintedCrl, MAX_CRL_ENTRIES};
+pub use entry::{CrlEntry, Mark, RevocationReason, Revoked};
+pub use read::{Crl, CrlError, MAX_CRL_BYTES, RawCrl};
+pub use scope::{CrlScope, PointError, crl_point};
+pub use statement::CrlNumber;
