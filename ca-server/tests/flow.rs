@@ -11,7 +11,6 @@ use ca_server::flow::enroll::{ActivateError, Activation, BeginError, activate, b
 use ca_server::flow::recover::{Which, recover};
 use ca_server::flow::{Failure, Trouble};
 use ca_server::house::House;
-use ca_server::jobs::probe_signer;
 use device_kit::der::sequence;
 use device_kit::keys::{Secret, Shape, SoftKey};
 use device_kit::soft_tpm::{SoftTpm, csr};
@@ -648,7 +647,7 @@ fn a_signer_that_is_away_burns_one_serial_and_no_more() {
     assert_eq!(store.certificates_of("gw-1").unwrap().len(), 1);
 
     ca.key.set(Mood::Works);
-    probe_signer(&house).unwrap();
+    house.probe_signer().unwrap();
     assert!(house.signer.away().is_none());
     // The intent is not overdue: the identity is not free.
     let (second, second_answer) = question(&house, &tpm);

@@ -560,7 +560,7 @@ async fn trouble_has_its_own_codes() {
     assert_eq!(status, StatusCode::ACCEPTED, "the same request is being worked on");
     assert!(headers.contains_key(header::RETRY_AFTER));
     ca.key.set(Mood::Works);
-    ca_server::jobs::probe_signer(&house).unwrap();
+    house.probe_signer().unwrap();
     let body = json(&tpm.request(LDEVID, None, None));
     assert_eq!(
         call(&service, post("/v1/enrollments", body.clone())).await.0,
@@ -607,7 +607,7 @@ async fn supervisors_see_what_is_wrong() {
         body.starts_with(b"[+] database ok\n[-] signer has not signed"),
         "{body:?}"
     );
-    ca_server::jobs::probe_signer(&house).unwrap();
+    house.probe_signer().unwrap();
     assert_eq!(call(&monitor, ready()).await.0, StatusCode::OK);
     house.halt.set("a test");
     assert_eq!(call(&monitor, ready()).await.0, StatusCode::SERVICE_UNAVAILABLE);

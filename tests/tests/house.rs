@@ -112,8 +112,8 @@ fn rooms_import_only_downwards() {
 
 /// Inside a program, too, data goes one way: no part imports, by however many steps, a part that imports it.
 #[test]
-fn the_parts_of_agent_and_cli_import_one_way() {
-    for room in ["ca-agent", "ca-cli"] {
+fn the_parts_of_each_program_import_one_way() {
+    for room in ["ca-agent", "ca-cli", "ca-server"] {
         let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (file, text) in sources(&format!("{room}/src")) {
             let (_, inside) = file.split_once(&format!("{room}/src/")).expect("a file of the room");
@@ -133,7 +133,7 @@ fn the_parts_of_agent_and_cli_import_one_way() {
                 }
             }
         }
-        assert!(imports.len() > 8, "{room}: {imports:?}");
+        assert!(imports.len() > 6, "{room}: {imports:?}");
         for start in imports.keys() {
             let mut reached = BTreeSet::new();
             let mut open: Vec<&str> = imports[start]

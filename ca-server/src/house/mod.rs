@@ -14,7 +14,7 @@ use std::time::Duration;
 use attest::trust::Anchors;
 use attest::{Entropy as _, SealKey};
 use hsm::HsmError;
-use issuance::{CaKey, Issuer};
+use issuance::{CaKey, Issuer, SignFailure};
 use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
 use wire::Exit;
@@ -175,11 +175,27 @@ impl House {
             .audit
             .check()
             .map_err(|e| StartError::Refused(format!("the audit file cannot be written: {e}")))?;
-        crate::jobs::probe_signer(&house).map_err(|e| match e {
-            issuance::SignFailure::Key(away) => StartError::NotNow(away.to_string()),
+        house.probe_signer().map_err(|e| match e {
+            SignFailure::Key(away) => StartError::NotNow(away.to_string()),
             wrong => StartError::Refused(wrong.to_string()),
         })?;
         Ok(house)
+    }
+
+    /// Sign and verify a probe text, and remember how that went.
+    ///
+    /// # Errors
+    /// [`SignFailure`].
+    pub fn probe_signer(&self) -> Result<(), SignFailure> {
+        let outcome = issuance::probe(self.key.as_ref());
+        match &outcome {
+            Ok(()) => self.signer.signed(self.clock.read().now.0),
+            Err(SignFailure::Key(away)) => self.signer.failed(&away.to_string()),
+            Err(wrong @ (SignFailure::Corrupt | SignFailure::BytesDiffer | SignFailure::WrongKey(_))) => {
+                self.halt.set(&wrong.to_string());
+            }
+        }
+        outcome
     }
 
     /// Open everything a configuration names.

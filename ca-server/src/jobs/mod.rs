@@ -5,8 +5,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use issuance::SignFailure;
-
 use crate::flow::recover::{Which, recover};
 use crate::house::House;
 
@@ -67,22 +65,6 @@ fn wait(stop: &Receiver<()>, time: Duration) -> bool {
     matches!(stop.recv_timeout(time), Err(RecvTimeoutError::Timeout))
 }
 
-/// Sign and verify a probe text, and remember how that went.
-///
-/// # Errors
-/// [`SignFailure`].
-pub fn probe_signer(house: &House) -> Result<(), SignFailure> {
-    let outcome = issuance::probe(house.key.as_ref());
-    match &outcome {
-        Ok(()) => house.signer.signed(house.clock.read().now.0),
-        Err(SignFailure::Key(away)) => house.signer.failed(&away.to_string()),
-        Err(wrong @ (SignFailure::Corrupt | SignFailure::BytesDiffer | SignFailure::WrongKey(_))) => {
-            house.halt.set(&wrong.to_string())
-        }
-    }
-    outcome
-}
-
 /// While certificates are issued no probe is needed; while the signer is away, probe often enough to notice its return.
 fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
     let seconds = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
@@ -102,7 +84,7 @@ fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
             .last_signed()
             .is_some_and(|at| now.saturating_sub(at) < seconds / 2);
         if away || !fresh {
-            let _ = probe_signer(house);
+            let _ = house.probe_signer();
         }
     }
 }
