@@ -1,8 +1,9 @@
 //! [`Crl`] -> [`PublishableCrl`]: nothing that was said is unsaid but by expiry or release.
 
 use attest::UnixTime;
+use wire::revocation::RevocationReason;
 
-use super::entry::{CrlEntry, Mark, RevocationReason};
+use super::entry::{CrlEntry, Mark, is_compromise};
 use super::read::Crl;
 use super::scope::CrlScope;
 use super::statement::CrlNumber;
@@ -221,7 +222,7 @@ fn may_become(entry: &CrlEntry, kept: &CrlEntry) -> Result<(), EntryDoubt> {
     if kept.at > entry.at {
         return Err(EntryDoubt::Date);
     }
-    if previous == next || (next.is_compromise() && !previous.is_compromise()) {
+    if previous == next || (is_compromise(next) && !is_compromise(previous)) {
         Ok(())
     } else {
         Err(EntryDoubt::Reason { previous, next })

@@ -19,7 +19,10 @@ mod view;
 
 pub use compare::{CrlDoubt, EntryDoubt, Known, PublishableCrl, compare, first};
 pub use draft::{CrlDraft, CrlDraftError, CrlSpec, LintedCrl, MAX_CRL_ENTRIES};
-pub use entry::{CrlEntry, Mark, RevocationReason, Revoked};
+pub use entry::{CrlEntry, Mark, Revoked};
 pub use read::{Crl, CrlError, MAX_CRL_BYTES, RawCrl};
 pub use scope::{CrlScope, PointError, crl_point};
 pub use statement::CrlNumber;
+
+// The word below this room that every neighbour above it needs.
+pub use wire::revocation::RevocationReason;

@@ -3,7 +3,8 @@
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280;
 
-use super::entry::{CrlEntry, Mark, RevocationReason};
+use super::RevocationReason;
+use super::entry::{CrlEntry, Mark};
 use super::scope::CrlScope;
 use super::statement::{CrlNumber, Statement};
 use crate::Serial;

@@ -4,8 +4,8 @@
 use const_oid::db::rfc5280::ID_CE_DELTA_CRL_INDICATOR;
 
 use super::{Case, Lint};
-use crate::crl::entry::{Mark, RevocationReason};
 use crate::crl::view::EntryView;
+use crate::crl::{Mark, RevocationReason};
 
 pub(super) const LINT: Lint = Lint {
     name: "crl_reasons",

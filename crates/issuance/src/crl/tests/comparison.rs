@@ -218,8 +218,9 @@ fn reasons_only_get_worse() {
     for previous in RevocationReason::ALL {
         let published = complete(&hierarchy, 1, vec![revoked(1, previous)]);
         for next in RevocationReason::ALL {
-            let may =
-                previous == next || previous == CertificateHold || (next.is_compromise() && !previous.is_compromise());
+            let may = previous == next
+                || previous == CertificateHold
+                || (entry::is_compromise(next) && !entry::is_compromise(previous));
             let outcome = compare(
                 &published,
                 made(&hierarchy, later(2, vec![revoked(1, next)])),
