@@ -1,5 +1,7 @@
 //! The command tree.
 
+#[cfg(feature = "online")]
+pub(crate) mod revocation;
 pub(crate) mod trust;
 
 use std::path::PathBuf;
@@ -8,14 +10,15 @@ use clap::{Args, Parser, Subcommand};
 use issuance::SignatureAlgorithm;
 use wire::Exit;
 
+#[cfg(feature = "online")]
+pub(crate) use revocation::Which;
+
 use crate::output::{Format, Style};
 use crate::words;
 
-/// Exit codes, printed under the help text: every one but those of bulk work and of the server.
+/// Exit codes, printed under the help text: every one but that of the server.
 fn exit_codes() -> String {
-    let ours = Exit::ALL
-        .into_iter()
-        .filter(|e| !matches!(e, Exit::Partly | Exit::Refuses));
+    let ours = Exit::ALL.into_iter().filter(|e| !matches!(e, Exit::Refuses));
     Exit::table(&ours.collect::<Vec<_>>())
 }
 
@@ -92,6 +95,29 @@ Examples:
   ca-cli device tree GW-7F3K-00412"
     )]
     Device(DeviceCommand),
+    /// Revoke certificates, for good.
+    #[cfg(feature = "online")]
+    #[command(after_help = "\
+Examples:
+  ca-cli revoke 5a0102030405060708090a0b0c0d0e0f --reason superseded
+  ca-cli revoke GW-7F3K-00412 --reason keyCompromise --comment 'found in the lake'
+  ca-cli device find --batch 2026-47-B --limit 1000 -o json > list.json
+  ca-cli revoke --from list.json --reason keyCompromise --dry-run
+  ca-cli revoke --from list.json --reason keyCompromise --yes-count 498
+What is revoked already is a success: the same command again goes on where it
+stopped. A key of keyCompromise is blocked for ever.")]
+    Revoke(revocation::Revoke),
+    /// Put certificates on hold: not believed until they are released or revoked.
+    #[cfg(feature = "online")]
+    #[command(after_help = "\
+Examples:
+  ca-cli hold GW-7F3K-00412 --comment 'lost in transport'
+  ca-cli hold --from list.csv --dry-run")]
+    Hold(Which),
+    /// Release certificates from their hold.
+    #[cfg(feature = "online")]
+    #[command(after_help = "Examples:\n  ca-cli release GW-7F3K-00412 --comment 'found again'")]
+    Release(Which),
     /// Hardware security modules.
     #[command(
         subcommand,
@@ -152,6 +178,15 @@ Examples:
         /// Also show the SHA-256 fingerprint as a QR code.
         #[arg(long)]
         qr: bool,
+    },
+    /// Where a certificate of ours stands, and every step it took there.
+    #[cfg(feature = "online")]
+    #[command(after_help = "Examples:\n  ca-cli cert status 5a0102030405060708090a0b0c0d0e0f")]
+    Status {
+        /// Serial number (hex).
+        serial: String,
+        #[command(flatten)]
+        admin: Admin,
     },
 }
 

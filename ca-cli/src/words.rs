@@ -1,6 +1,25 @@
-//! Times in words.
+//! Times, and where certificates stand, in words.
 
 use jiff::Timestamp;
+
+#[cfg(feature = "online")]
+pub(crate) use certificate::standing;
+
+#[cfg(feature = "online")]
+mod certificate {
+    use wire::revocation::{RevocationState, RevocationStep};
+
+    use crate::output::clean;
+
+    /// `revoked (keyCompromise)`, `on hold`; else what it is without a step.
+    pub(crate) fn standing(otherwise: &str, step: Option<&RevocationStep>) -> String {
+        match step.map(|step| (step.state, step.reason)) {
+            Some((RevocationState::Revoked, reason)) => format!("revoked ({reason})"),
+            Some((RevocationState::OnHold, _)) => "on hold".to_owned(),
+            Some((RevocationState::Released, _)) | None => clean(otherwise),
+        }
+    }
+}
 
 /// `2027-02-20 (in 89 days)`; `never` for 99991231235959Z, the end that no certificate reaches (RFC 5280 §4.1.2.5).
 pub(crate) fn date(seconds: i64, now: i64) -> String {

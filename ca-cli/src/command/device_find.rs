@@ -33,7 +33,12 @@ pub(super) fn run(arguments: &Find) -> Result<Report, Failure> {
 
 /// One line per device; several certificates are joined, the soonest to expire counts.
 fn row(device: &Device, now: i64) -> Vec<String> {
-    let live = || device.certificates.iter().filter(|c| c.state == "issued");
+    let live = || {
+        device
+            .certificates
+            .iter()
+            .filter(|c| c.state == "issued" && c.revocation.is_none())
+    };
     let profiles: Vec<String> = live().map(|c| clean(&c.profile)).collect();
     let expires = live()
         .map(|c| c.not_after)
@@ -42,18 +47,21 @@ fn row(device: &Device, now: i64) -> Vec<String> {
     let tpm = device.tpm.as_ref();
     vec![
         clean(&device.name),
-        clean(&device.state),
+        clean(&device.state.replace('_', " ")),
         if profiles.is_empty() {
             "-".into()
         } else {
             profiles.join(" + ")
         },
-        tpm.map_or_else(
-            || "-".into(),
-            |t| format!("{} {}", vendor::word(&t.manufacturer), clean(&t.model)),
-        ),
+        tpm_of(device).unwrap_or_else(|| "-".into()),
         tpm.map_or_else(|| "-".into(), |t| clean(&t.assurance)),
         expires,
         device.last_seen_at.map_or_else(|| "-".into(), |t| words::date(t, now)),
     ]
+}
+
+/// Maker and model of a device's TPM, once it enrolled.
+pub(in crate::command) fn tpm_of(device: &Device) -> Option<String> {
+    let tpm = device.tpm.as_ref()?;
+    Some(format!("{} {}", vendor::word(&tpm.manufacturer), clean(&tpm.model)))
 }

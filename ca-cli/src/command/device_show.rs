@@ -20,7 +20,10 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
     let json = serde_json::json!({ "schema": "holdfast.device.v1", "device": device });
     Ok(Report::new(json, move |_| {
         let now = words::now();
-        let mut lines = vec![("device", clean(&device.name)), ("state", clean(&device.state))];
+        let mut lines = vec![
+            ("device", clean(&device.name)),
+            ("state", clean(&device.state.replace('_', " "))),
+        ];
         lines.extend(device.batch.iter().map(|b| ("batch", clean(b))));
         lines.push(("known since", words::date(device.created_at, now)));
         lines.push((
@@ -55,7 +58,7 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
         let row = |c: &DeviceCertificate| {
             vec![
                 clean(&c.profile),
-                clean(&c.state),
+                words::standing(&c.state, c.revocation.as_ref()),
                 words::date(c.not_after, now),
                 clean(&c.serial),
             ]

@@ -64,7 +64,7 @@ fn draw(tree: &DeviceTree, style: Style, now: i64) -> String {
 /// Our chain: root, issuing CA, the device's certificates.
 fn ours(tree: &DeviceTree, style: Style, now: i64) -> Option<Node> {
     let certificates = tree.device.certificates.iter().map(|c| {
-        let tick = style.tick(c.state == "issued");
+        let tick = style.tick(c.state == "issued" && c.revocation.is_none());
         let mut below = Vec::new();
         let view = c
             .certificate
@@ -73,12 +73,15 @@ fn ours(tree: &DeviceTree, style: Style, now: i64) -> Option<Node> {
         if let Some(rot) = view.and_then(|v| v.rot_binding) {
             below.push(Node::leaf(format!("this key  TPM Name {}", short(&rot.ik_name))));
         }
-        let text = format!(
+        let mut text = format!(
             "{tick} {}  {}  until {}",
             clean(&c.profile),
             short(&clean(&c.serial)),
             words::date(c.not_after, now)
         );
+        if let Some(step) = &c.revocation {
+            text.push_str(&format!("  {}", words::standing("", Some(step))));
+        }
         Node { text, below }
     });
     let mut node: Option<Node> = None;

@@ -3,6 +3,8 @@
 #[cfg(feature = "online")]
 mod audit;
 mod cert_inspect;
+#[cfg(feature = "online")]
+mod cert_status;
 mod completion;
 #[cfg(feature = "online")]
 mod device_allow;
@@ -17,6 +19,8 @@ mod doctor;
 mod hsm_probe;
 mod init;
 mod man;
+#[cfg(feature = "online")]
+mod revoke;
 mod trust_tpm;
 mod vendor;
 mod verify;
@@ -33,6 +37,14 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
     match cli.command {
         Command::Init(arguments) => init::run(&arguments, cli.no_input),
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
+        #[cfg(feature = "online")]
+        Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),
+        #[cfg(feature = "online")]
+        Command::Revoke(arguments) => revoke::revoke(&arguments, cli.no_input),
+        #[cfg(feature = "online")]
+        Command::Hold(which) => revoke::hold(&which, cli.no_input),
+        #[cfg(feature = "online")]
+        Command::Release(which) => revoke::release(&which, cli.no_input),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Trust(TrustCommand::Tpm(command)) => trust_tpm::run(&command),
         Command::Hsm(HsmCommand::Probe(arguments)) => hsm_probe::run(&arguments, cli.no_input),

@@ -16,5 +16,6 @@ mod kit;
 mod output;
 mod page;
 mod papers;
+mod revoke;
 mod trust;
 mod verify;

@@ -19,7 +19,8 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
     let fresh = folder.path("fresh").display().to_string();
     let ek = "5c".repeat(32);
     let verify = ["verify", &leaf, "--trust", &root, "--untrusted", &chain];
-    let commands: [(&[&str], i32); 15] = [
+    let serial = house.local.certificates[0].serial.as_str();
+    let commands: [(&[&str], i32); 19] = [
         (&["init", "--no-input", "--dir", &fresh], 0),
         (&["cert", "inspect", &leaf], 0),
         (&["cert", "inspect", &leaf, "--qr"], 0),
@@ -32,6 +33,10 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
         (&["hsm", "probe", "--module", MODULE], 0),
         (&["audit", "show"], 0),
         (&["audit", "show", DEVICE], 0),
+        (&["cert", "status", serial], 0),
+        (&["revoke", LOCAL, "--reason", "superseded", "--dry-run"], 0),
+        (&["hold", serial, "--dry-run"], 0),
+        (&["release", serial], 0),
         (&["doctor"], 0),
         (&["completion", "bash"], 0),
         (&["man", &man], 0),
@@ -292,6 +297,12 @@ fn hostile_text_stays_text() {
         "certificates": [certificate], "created_at": 0, "last_seen_at": 1,
     });
     let entry = json!({ "at": 0, "action": h, "actor": h, "subject": h, "reason": h, "detail": h });
+    let step = json!({
+        "state": "revoked", "reason": "superseded", "at": 0, "since": 0, "actor": h, "comment": h });
+    let status = json!({
+        "serial": h, "device": null, "profile": h, "state": h, "not_before": 0, "not_after": 1,
+        "revocation": null, "history": [step], "others": [h] });
+    let serial = "0".repeat(32);
     let problem = json!({ "type": "x", "title": h, "status": 200, "code": "not_found", "retry": "never", "detail": h });
     let answers = [
         (device.clone(), vec!["device", "show", "a"]),
@@ -303,6 +314,8 @@ fn hostile_text_stays_text() {
         (json!({ "items": [device], "next": h }), vec!["device", "find"]),
         (json!({ "items": [entry] }), vec!["audit", "show"]),
         (json!({ "name": h, "root_sha256": h, "chain": [] }), vec!["doctor"]),
+        (status.clone(), vec!["cert", "status", &serial]),
+        (status, vec!["revoke", &serial, "--reason", "superseded", "--dry-run"]),
         (problem, vec!["device", "find"]),
     ];
     for (i, (answer, arguments)) in answers.into_iter().enumerate() {

@@ -6,7 +6,9 @@ use attest::UnixTime;
 use issuance::{Intent, Order, RecordError, Recorder as _};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use schema::{AllowDevice, CertificateState, DeviceFilter, NewDeviceError, Store};
+use schema::{AllowDevice, CertificateState, DeviceFilter, NewDeviceError, RevokeError, Store};
+use wire::revocation::RevocationReason::{self, CertificateHold, KeyCompromise, Superseded};
+use wire::revocation::RevocationState::{self, OnHold, Released, Revoked};
 
 use crate::kit::*;
 
@@ -41,6 +43,12 @@ enum Event {
     Recover {
         older_than: i64,
     },
+    /// A step of a revocation; no reason: a release.
+    Step {
+        serial: u8,
+        reason: Option<RevocationReason>,
+        at: i64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
         key,
         life,
     });
+    let reason = prop_oneof![Just(Superseded), Just(KeyCompromise), 2 => Just(CertificateHold)];
     let device = prop_oneof![9 => (0..4_u8, 0..4_u8).prop_map(Some), 1 => Just(None)];
     prop_oneof![
         3 => (0..4_u8, proptest::option::of(0..4_u8), proptest::option::weighted(0.8, 0..60_i64))
@@ -70,6 +79,8 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (0..12_u8, proptest::collection::vec(0..12_u8, 0..3))
             .prop_map(|(challenge, serials)| Event::Issue { challenge, serials }),
         1 => (0..60_i64).prop_map(|older_than| Event::Recover { older_than }),
+        4 => (0..12_u8, proptest::option::weighted(0.8, reason), 0..60_i64)
+            .prop_map(|(serial, reason, at)| Event::Step { serial, reason, at }),
     ]
 }
 
@@ -147,6 +158,24 @@ fn play(store: &Store, event: &Event) -> String {
             let list: Vec<String> = orphans.iter().map(|o| hex::encode(&o.serial)).collect();
             format!("orphans {}", list.join(" "))
         }
+        Event::Step { serial: n, reason, at } => {
+            let Some(row) = store.certificate(serial(&format!("s{n}")).octets()).unwrap() else {
+                return "no certificate".to_owned();
+            };
+            let about = audit(*at, "step", "-");
+            let taken = match reason {
+                Some(reason) => store.revoke(row.id, *reason, "", &about),
+                None => store.release(row.id, "", &about),
+            };
+            match taken {
+                Ok(step) => format!(
+                    "stands {:?} {} since {} at {}",
+                    step.state, step.reason, step.since, step.at
+                ),
+                Err(RevokeError::Store(e)) => panic!("{e}"),
+                Err(e) => e.to_string(),
+            }
+        }
     }
 }
 
@@ -177,11 +206,12 @@ fn records(store: &Store) -> Vec<String> {
             all.push(format!("c{n} at {} for {:?}", row.created_at, row.device));
             for c in row.certificates {
                 all.push(format!(
-                    "{} {} {:?} {}",
+                    "{} {} {:?} {} {:?}",
                     hex::encode(&c.serial),
                     c.profile,
                     c.state,
-                    c.not_after
+                    c.not_after,
+                    c.revocation.map(|r| (r.state, r.reason, r.since, r.at))
                 ));
             }
         }
@@ -218,6 +248,14 @@ struct Certificate {
     created_at: i64,
     /// Stands for its device.
     stands: bool,
+    /// State, reason, since, at.
+    step: Option<(RevocationState, RevocationReason, i64, i64)>,
+}
+
+impl Certificate {
+    fn is(&self, states: &[RevocationState]) -> bool {
+        self.step.is_some_and(|step| states.contains(&step.0))
+    }
 }
 
 impl Model {
@@ -260,7 +298,32 @@ impl Model {
                 }
                 format!("orphans {}", list.join(" "))
             }
+            Event::Step { serial, reason, at } => self.step(*serial, *reason, *at),
         }
+    }
+
+    fn step(&mut self, serial: u8, reason: Option<RevocationReason>, at: i64) -> String {
+        let Some(c) = self.certificates.iter_mut().find(|c| c.serial == serial) else {
+            return "no certificate".to_owned();
+        };
+        let next = match (reason, c.step) {
+            (None, Some((OnHold, why, ..))) => (Released, why, at, at),
+            (None, Some(stands @ (Released, ..))) => stands,
+            (None, _) => return RevokeError::NotOnHold.to_string(),
+            (Some(CertificateHold), Some(stands @ (OnHold, ..))) => stands,
+            (Some(reason), Some(stands @ (Revoked, before, ..))) if reason == before => stands,
+            (Some(KeyCompromise), Some((Revoked | OnHold, _, since, _))) => (Revoked, KeyCompromise, since, at),
+            (Some(_), Some((Revoked, before, ..))) => return RevokeError::Final(before).to_string(),
+            (Some(reason), Some((OnHold, _, since, _))) => (Revoked, reason, since, at),
+            (Some(CertificateHold), _) => (OnHold, CertificateHold, at, at),
+            (Some(reason), _) => (Revoked, reason, at, at),
+        };
+        c.step = Some(next);
+        if next.1 == KeyCompromise {
+            self.blocked.push(c.key);
+        }
+        let (state, reason, since, at) = next;
+        format!("stands {state:?} {reason} since {since} at {at}")
     }
 
     fn allow(&mut self, name: u8, ek: Option<u8>, window: Option<i64>) -> String {
@@ -336,7 +399,8 @@ impl Model {
                 let against = self
                     .certificates
                     .iter()
-                    .any(|c| c.stands && c.device == Some(name) && c.profile == wish.profile && c.not_after >= at);
+                    .filter(|c| c.stands && c.device == Some(name) && c.profile == wish.profile)
+                    .any(|c| c.not_after >= at && !c.is(&[Revoked]));
                 if twice || against {
                     return exists(name);
                 }
@@ -374,6 +438,7 @@ impl Model {
                 not_after: at + wish.life,
                 created_at: at,
                 stands: name.is_some(),
+                step: None,
             });
         }
         Ok(())
@@ -392,6 +457,10 @@ impl Model {
         for c in self.certificates.iter_mut().filter(|c| serials.contains(&c.serial)) {
             c.state = CertificateState::Issued;
         }
+        let mut issued = self.certificates.iter().filter(|c| serials.contains(&c.serial));
+        if issued.any(|c| c.is(&[Revoked, OnHold])) {
+            return Err(RecordError::Revoked);
+        }
         Ok(())
     }
 
@@ -409,6 +478,7 @@ impl Model {
             for profile in 0..2 {
                 let live = self.certificates.iter().find(|c| {
                     let stands = c.stands && c.device == Some(device.name) && c.profile == profile;
+                    let stands = stands && !c.is(&[Revoked, OnHold]);
                     stands && c.state == CertificateState::Issued && c.not_after >= 30
                 });
                 all.push(format!("p{profile} {:?}", live.map(hex_of)));
@@ -420,7 +490,14 @@ impl Model {
                 device.map(|d| format!("x{d}"))
             ));
             for c in self.certificates.iter().filter(|c| c.challenge == *challenge) {
-                all.push(format!("{} p{} {:?} {}", hex_of(c), c.profile, c.state, c.not_after));
+                all.push(format!(
+                    "{} p{} {:?} {} {:?}",
+                    hex_of(c),
+                    c.profile,
+                    c.state,
+                    c.not_after,
+                    c.step
+                ));
             }
         }
         all
@@ -467,6 +544,13 @@ fn both_engines_do_what_the_model_says() {
         "the key is",
         "the serial exists",
         "the intent is",
+        "the certificate was",
+        "stands Revoked superseded",
+        "stands Revoked keyCompromise",
+        "stands OnHold certificateHold",
+        "stands Released certificateHold",
+        "it is revoked",
+        "it is not",
     ] {
         assert!(met.get(word).is_some_and(|n| *n >= 3), "{word}: {met:?}");
     }
