@@ -360,7 +360,13 @@ struct Verdict {
 impl Verdict {
     fn add(&mut self, stop: Stop) {
         match stop {
-            Stop::Fault(detail) => self.details.push(format!("EK certificate: {detail}")),
+            Stop::Fault(detail) => {
+                let detail = format!("EK certificate: {detail}");
+                // Several CAs of one name, or renewals of one, often fail alike.
+                if !self.details.contains(&detail) {
+                    self.details.push(detail);
+                }
+            }
             Stop::Refused(name) => self.refused = self.refused.take().or(Some(name)),
             // Positions are in the order of standing: known before unknown.
             Stop::Aside(position) => self.aside = Some(self.aside.map_or(position, |other| other.min(position))),

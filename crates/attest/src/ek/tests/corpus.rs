@@ -2,11 +2,10 @@
 
 use super::*;
 use crate::x509::PublicKey;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Files of one folder of the corpus; `None`, said in one line, when it is not beside the checkout.
-fn files(folder: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+pub(super) fn files(folder: &str) -> Option<BTreeMap<String, Vec<u8>>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared/data/ek")
         .join(folder);
@@ -48,7 +47,7 @@ const ROOTS: [(&str, AnchorKind, &str); 8] = [
 ];
 
 /// The roots of vendors whose leaves are there, and all intermediates.
-fn corpus_anchors() -> Option<Anchors> {
+pub(super) fn corpus_anchors() -> Option<Anchors> {
     let sources = files("roots")?
         .into_iter()
         .filter_map(|(name, certificate)| {

@@ -4,10 +4,12 @@ mod corpus;
 mod key;
 mod profile;
 mod swtpm;
+mod table;
 
 use super::*;
 use crate::trust::AnchorSource;
 use crate::vendor::{EkFields, Key, Kind, Spec, VendorCa};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// 2026-11-22.
