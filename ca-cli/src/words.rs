@@ -26,8 +26,12 @@ pub(crate) fn date(seconds: i64, now: i64) -> String {
     if seconds == policies::Validity::NEVER.0 {
         return "never".into();
     }
-    let day =
-        Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.strftime("%Y-%m-%d").to_string());
+    // The last day that X.509 knows is the first that `Timestamp` does not.
+    let day = match Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d").to_string(),
+        Err(_) if (253_402_214_400..253_402_300_800).contains(&seconds) => "9999-12-31".to_owned(),
+        Err(_) => seconds.to_string(),
+    };
     let (distance, future) = (seconds.abs_diff(now), seconds >= now);
     let amount = match distance {
         0..120 => format!("{distance} s"),
@@ -101,6 +105,7 @@ mod tests {
         assert_eq!(date(1_000_000 + 89 * 86_400, 1_000_000), "1970-04-11 (in 89 days)");
         assert_eq!(date(1_000_000, 1_000_090), "1970-01-12 (90 s ago)");
         assert_eq!(date(253_402_300_799, 0), "never");
+        assert_eq!(date(253_402_214_400, 0), "9999-12-31 (in 8029 years)");
     }
 
     #[test]

@@ -78,7 +78,7 @@ Examples:
 Examples:
   ca-cli trust tpm refuse b413c715 --why 'key lost, advisory 2026-7'
   ca-cli trust tpm refuse issuing.der --why 'made for tests'
-  ca-cli trust tpm refuse --key-sha256 HASH --name lost-key --why 'advisory 2026-7'")]
+  ca-cli trust tpm refuse --key-sha256 HASH --name lost-key --why 'advisory'")]
     Refuse(Box<Refuse>),
     /// Say of an EK certificate which path, anchor and maker it has here, and every reason against it.
     #[command(after_help = "\

@@ -6,6 +6,7 @@ use super::refused::Refused;
 use super::{Anchor, Anchors, Standing};
 use crate::x509::{Certificate, Leniencies, SignatureAlgorithm};
 use crate::{Reason, Refusal, UnixTime};
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// Certificates in a path, leaf and anchor included.
@@ -59,7 +60,16 @@ enum Stop {
     /// All is in order, but it leads through a refused CA of this name.
     Refused(Arc<str>),
     /// All is in order, but it ends in a CA that is not trusted.
-    Aside(usize),
+    Aside(Aside),
+}
+
+/// The end of a path that is not trusted; of two the lesser is told of. What a person called known comes before what nobody
+/// decided about, and the top of a chain before the links in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Aside {
+    standing: Standing,
+    length: Reverse<usize>,
+    position: usize,
 }
 
 impl From<&'static str> for Stop {
@@ -206,7 +216,14 @@ impl Proven {
         self.check_signature(leaf, budget)?;
         match (sound, &self.refused, self.end) {
             (_, Some(name), _) => Err(Stop::Refused(name.clone())),
-            (_, None, End::Aside(position)) => Err(Stop::Aside(position)),
+            (_, None, End::Aside(position)) => Err(Stop::Aside(Aside {
+                standing: anchors
+                    .aside
+                    .get(position)
+                    .map_or(Standing::Unknown, |(_, standing)| *standing),
+                length: Reverse(self.path.len()),
+                position,
+            })),
             (Some(anchor), None, End::Anchor(_)) => Ok(Found {
                 anchor,
                 path: self.path.clone(),
@@ -354,7 +371,7 @@ fn continue_with(
 struct Verdict {
     details: Vec<String>,
     refused: Option<Arc<str>>,
-    aside: Option<usize>,
+    aside: Option<Aside>,
 }
 
 impl Verdict {
@@ -368,8 +385,7 @@ impl Verdict {
                 }
             }
             Stop::Refused(name) => self.refused = self.refused.take().or(Some(name)),
-            // Positions are in the order of standing: known before unknown.
-            Stop::Aside(position) => self.aside = Some(self.aside.map_or(position, |other| other.min(position))),
+            Stop::Aside(aside) => self.aside = Some(self.aside.map_or(aside, |other| other.min(aside))),
         }
     }
 
@@ -381,7 +397,7 @@ impl Verdict {
                 format!("the path leads through `{name}`, which is refused"),
             );
         }
-        if let Some((name, standing)) = self.aside.and_then(|position| anchors.aside.get(position)) {
+        if let Some((name, standing)) = self.aside.and_then(|aside| anchors.aside.get(aside.position)) {
             let detail = match standing {
                 Standing::Known => format!("the path ends at `{name}`, which is known but not trusted"),
                 Standing::Unknown | Standing::Refused => {

@@ -192,6 +192,31 @@ fn an_intermediate_whose_root_is_missing_ends_the_path_where_it_stands() {
 }
 
 #[test]
+fn the_root_is_named_and_not_the_links_below_it_unless_one_is_known() {
+    let leaf = ek(&VENDOR.issuing, |_| {});
+    let with = |root, issuing| {
+        let others = vec![
+            ca("issuing", &VENDOR.issuing.certificate, issuing),
+            ca("root", &VENDOR.root.certificate, root),
+        ];
+        store(false, others, vec![])
+    };
+    use Standing::{Known, Unknown};
+    for (root, issuing, named) in [
+        (Unknown, Unknown, "root"),
+        (Known, Unknown, "root"),
+        (Known, Known, "root"),
+        (Unknown, Known, "issuing"),
+    ] {
+        for offered in [vec![], vec![VENDOR.issuing.certificate.clone()]] {
+            let refusal = verify(&with(root, issuing), &leaf, &offered, NOW).unwrap_err();
+            let start = format!("the path ends at `{named}`, which is ");
+            assert!(refusal.detail.starts_with(&start), "{refusal}");
+        }
+    }
+}
+
+#[test]
 fn a_link_that_nobody_decided_about_is_believed_for_its_anchor() {
     for standing in [Standing::Known, Standing::Unknown] {
         let anchors = store(true, vec![ca("link", &VENDOR.issuing.certificate, standing)], vec![]);
