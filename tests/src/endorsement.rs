@@ -1,8 +1,7 @@
 //! Endorsement keys in software: every template, and `TPM2_ActivateCredential` without a TPM.
 
 use openssl::bn::{BigNum, BigNumContext};
-use openssl::derive::Deriver;
-use openssl::ec::{EcGroup, EcKey, EcPoint};
+use openssl::ec::EcPoint;
 use openssl::encrypt::Decrypter;
 use openssl::nid::Nid;
 use openssl::pkey::{HasPublic, PKey, Private};
@@ -202,18 +201,20 @@ impl SoftEk {
         let x = secret.get(2..2 + size).ok_or(NotOpened::Malformed)?;
         let y = counted(secret.get(2 + size..).ok_or(NotOpened::Malformed)?)?;
         let agree = || -> Result<(Vec<u8>, Vec<u8>), openssl::error::ErrorStack> {
+            // Without the EVP layer, which costs the load of a benchmark more than the multiplication.
             let own = self.key.ec_key()?;
-            let curve = own.group().curve_name().unwrap_or(Nid::UNDEF);
-            let group = EcGroup::from_curve_name(curve)?;
+            let group = own.group();
             let (x, y) = (BigNum::from_slice(x)?, BigNum::from_slice(y)?);
             let mut context = BigNumContext::new()?;
-            let mut point = EcPoint::new(&group)?;
-            point.set_affine_coordinates_gfp(&group, &x, &y, &mut context)?;
-            let peer = PKey::from_ec_key(EcKey::from_public_key(&group, &point)?)?;
-            let mut deriver = Deriver::new(&self.key)?;
-            deriver.set_peer(&peer)?;
+            let mut point = EcPoint::new(group)?;
+            // Refuses a point that is not on the curve.
+            point.set_affine_coordinates_gfp(group, &x, &y, &mut context)?;
+            let mut shared = EcPoint::new(group)?;
+            shared.mul2(group, &point, own.private_key(), &mut context)?;
+            let (mut z, mut z_y) = (BigNum::new()?, BigNum::new()?);
+            shared.affine_coordinates(group, &mut z, &mut z_y, &mut context)?;
             let width = i32::try_from(group.degree()).map_or(32, |bits| (bits + 7) / 8);
-            Ok((deriver.derive_to_vec()?, x.to_vec_padded(width)?))
+            Ok((z.to_vec_padded(width)?, x.to_vec_padded(width)?))
         };
         let (z, ephemeral_x) = agree().map_err(|_| NotOpened::Secret)?;
         let (_, own_x, _) = coordinates(&self.key);

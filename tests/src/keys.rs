@@ -5,6 +5,7 @@
 use attest::KeyAlgorithm;
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroup, EcKey};
+use openssl::ecdsa::EcdsaSig;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{HasPublic, PKey, Private};
@@ -302,12 +303,17 @@ impl SoftKey {
             }
             Secret::OpenSsl(key) => {
                 let pss = matches!(self.shape.scheme, Scheme::Rsapss(_));
-                let mut signer = Signer::new(MessageDigest::sha256(), key).expect("a signer");
-                if pss {
-                    signer.set_rsa_padding(Padding::PKCS1_PSS).expect("RSA");
-                    signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH).expect("PSS");
-                }
-                let signature = signer.sign_oneshot_to_vec(data).expect("a signature");
+                let signature = if let Ok(ec) = key.ec_key() {
+                    let signature = EcdsaSig::sign(&openssl::sha::sha256(data), &ec);
+                    signature.and_then(|s| s.to_der()).expect("a signature")
+                } else {
+                    let mut signer = Signer::new(MessageDigest::sha256(), key).expect("a signer");
+                    if pss {
+                        signer.set_rsa_padding(Padding::PKCS1_PSS).expect("RSA");
+                        signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH).expect("PSS");
+                    }
+                    signer.sign_oneshot_to_vec(data).expect("a signature")
+                };
                 let algorithm = if key.ec_key().is_ok() {
                     sequence(&[&oid("1.2.840.10045.4.3.2")])
                 } else if pss {
