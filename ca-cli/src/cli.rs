@@ -100,7 +100,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli revoke 5a0102030405060708090a0b0c0d0e0f --reason superseded
-  ca-cli revoke GW-7F3K-00412 --reason keyCompromise --comment 'found in the lake'
+  ca-cli revoke GW-7F3K-00412 --reason keyCompromise --comment 'lost at sea'
   ca-cli device find --batch 2026-47-B --limit 1000 -o json > list.json
   ca-cli revoke --from list.json --reason keyCompromise --dry-run
   ca-cli revoke --from list.json --reason keyCompromise --yes-count 498

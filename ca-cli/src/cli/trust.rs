@@ -50,9 +50,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli trust tpm import vendor-roots/
-  ca-cli trust tpm import roots.pem --source 'https://vendor.example/roots.pem'
+  ca-cli trust tpm import roots.pem --source 'vendor.example, roots.pem'
   ca-cli trust tpm import root.pem --store /etc/holdfast/trust/store.toml
-An archive is unpacked first: unzip, or cabextract -d vendor-roots TrustedTpm.cab")]
+An archive is unpacked first, by unzip or cabextract.")]
     Import {
         /// Folder or file; what it is, is seen from its bytes.
         from: PathBuf,
