@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::kit::{Folder, Said, cli_alone};
 
-fn swtpm(name: &str) -> String {
+pub(crate) fn swtpm(name: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/attest/tests/data/swtpm");
     folder.join(name).display().to_string()
 }

@@ -82,7 +82,7 @@ pub(super) fn run(ek: &Path, chain: &[PathBuf], at: Option<i64>, store: &Path) -
         }
         text.push_str(&verdict);
         if let Some(next) = next {
-            text.push_str(&format!("\nnext: {next}"));
+            text.push_str(&format!("\n{}", field("next:", 6, next)));
         }
         text
     });
