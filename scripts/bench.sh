@@ -10,7 +10,27 @@ echo '== signatures: raw C_Sign and our session pool'
 cargo bench --locked -q -p hsm --bench pool
 echo
 echo '== durable commits'
-cargo bench --locked -q -p schema --bench commits
+cluster=$(mktemp -d /tmp/holdfast-bench-XXXXXX)
+bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+as_postgres=()
+if [ "$(id -u)" = 0 ]; then
+    chown postgres "$cluster"
+    as_postgres=(runuser -u postgres --)
+fi
+stop() {
+    (cd / && "${as_postgres[@]}" "$bin/pg_ctl" -D "$cluster/data" -m immediate -w stop) >/dev/null 2>&1 || true
+    rm -rf "$cluster"
+}
+trap stop EXIT
+(
+    cd /
+    "${as_postgres[@]}" "$bin/initdb" -D "$cluster/data" -A trust -U bench -E UTF8 --no-locale
+    "${as_postgres[@]}" "$bin/pg_ctl" -D "$cluster/data" -w -l "$cluster/log" \
+        -o "-c listen_addresses='' -c unix_socket_directories='$cluster'" start
+) >/dev/null
+STORE_BENCH_POSTGRES="postgres:///postgres?host=$cluster&user=bench" cargo bench --locked -q -p schema --bench commits
+stop
+trap - EXIT
 echo
 echo '== CRLs'
 cargo bench --locked -q -p issuance --bench crl

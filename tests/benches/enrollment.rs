@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value_t = 300)]
     rsa_devices: usize,
     /// Challenges begun and never finished.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     challenges: usize,
     /// Also on PostgreSQL.
     #[arg(long)]
@@ -95,7 +95,7 @@ fn main() {
     run("SQLite, ECC EK (L-2)", &sqlite, Template::L2, arguments.devices);
     run("SQLite, RSA EK (L-1)", &sqlite, Template::L1, arguments.rsa_devices);
     if arguments.postgres {
-        for clients in [8, 64] {
+        for clients in [1, 8, 64] {
             let cluster = postgres::shared().expect("PostgreSQL");
             let database = cluster.database().expect("a database");
             let wanted = Wanted {
@@ -106,7 +106,11 @@ fn main() {
                 "PostgreSQL, ECC EK (L-2)",
                 &wanted,
                 Template::L2,
-                arguments.devices,
+                if clients == 1 {
+                    arguments.devices / 6
+                } else {
+                    arguments.devices
+                },
                 clients,
                 floor,
             );
