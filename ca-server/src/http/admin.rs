@@ -1,12 +1,6 @@
 //! What people on this host see, over the administration socket.
 
-use std::any::Any;
-use std::collections::HashMap;
-
-use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use issuance::AuditRecord;
 use schema::{
     AuditFilter, CertificateRow, CertificateState, DeviceFilter, DeviceRow, NewDeviceError, Store, StoreError,
@@ -19,50 +13,16 @@ use wire::admin::{
 use wire::problem::{Problem, ProblemCode};
 use wire::revocation::RevocationState;
 
+use super::answers::{not_offered, nothing_here, only_get, settle};
 use super::body::Whole;
 use super::extract;
 use super::front::Front;
-use super::problem::{response, trouble};
-use super::public::{issuers, not_offered, nothing_here, only_get, settle};
+use super::peer::actor;
+use super::problem::trouble;
+use super::public::issuers;
+use super::query::{limit, number, query};
 use crate::flow::{Trouble, revoke};
 use crate::house::House;
-
-const DEFAULT_PAGE: u32 = 100;
-const LARGEST_PAGE: u32 = 1000;
-
-/// Who is at the other end of the socket, as the kernel says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer {
-    uid: u32,
-}
-
-/// Ask the kernel once for each connection.
-pub(super) fn on_connect(connection: &dyn Any, extensions: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<tokio::net::UnixStream>()
-        && let Ok(credentials) = stream.peer_cred()
-    {
-        extensions.insert(Peer { uid: credentials.uid() });
-    }
-}
-
-/// Root and the server's own user, nobody else.
-///
-/// # Errors
-/// What the handler returns; ours never do.
-pub(super) async fn only_this_host<B: MessageBody>(
-    front: web::Data<Front>,
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let own = rustix::process::geteuid().as_raw();
-    match request.conn_data::<Peer>() {
-        Some(peer) if peer.uid == 0 || peer.uid == own => Ok(next.call(request).await?.map_into_left_body()),
-        _ => {
-            let answer = response(&front.manners.base_url, Problem::new(ProblemCode::Forbidden));
-            Ok(request.into_response(answer).map_into_right_body())
-        }
-    }
-}
 
 /// Every route of the administration socket.
 pub fn routes(service: &mut web::ServiceConfig) {
@@ -101,13 +61,6 @@ async fn allow(front: web::Data<Front>, request: HttpRequest, body: web::ReqData
         Ok(HttpResponse::Created().json(device))
     };
     settle(&front, outcome.await)
-}
-
-/// Who asks, for the record.
-pub(super) fn actor(request: &HttpRequest) -> String {
-    request
-        .conn_data::<Peer>()
-        .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
 }
 
 fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device, Problem> {
@@ -366,44 +319,4 @@ fn sha256_of(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
     (lower && hex::decode_to_slice(text, &mut digest).is_ok()).then_some(digest)
-}
-
-/// The query, each known key at most once and nothing else.
-pub(super) fn query(request: &HttpRequest, known: &[&str]) -> Result<HashMap<String, String>, Problem> {
-    let malformed = |what: &str| Problem::new(ProblemCode::Malformed).with_detail(what);
-    let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
-        .map_err(|_| malformed("the query cannot be parsed"))?
-        .into_inner();
-    let mut query = HashMap::new();
-    for (key, value) in pairs {
-        if !known.contains(&key.as_str()) {
-            return Err(malformed(&format!("query keys here: {}", known.join(", "))));
-        }
-        if query.insert(key, value).is_some() {
-            return Err(malformed("a query key is given twice"));
-        }
-    }
-    Ok(query)
-}
-
-/// A number in the query.
-pub(super) fn number(query: &mut HashMap<String, String>, key: &str) -> Result<Option<i64>, Problem> {
-    let Some(text) = query.remove(key) else {
-        return Ok(None);
-    };
-    let number = text
-        .parse()
-        .map_err(|_| Problem::new(ProblemCode::Malformed).with_detail(format!("{key}: a number")))?;
-    Ok(Some(number))
-}
-
-/// How many a page has.
-pub(super) fn limit(query: &mut HashMap<String, String>) -> Result<u32, Problem> {
-    match number(query, "limit")? {
-        None => Ok(DEFAULT_PAGE),
-        Some(number) => u32::try_from(number)
-            .ok()
-            .filter(|limit| (1..=LARGEST_PAGE).contains(limit))
-            .ok_or_else(|| Problem::new(ProblemCode::Malformed).with_detail(format!("limit: 1 to {LARGEST_PAGE}"))),
-    }
 }

@@ -1,14 +1,17 @@
 //! The only place for actix-web.
 
 mod admin;
+mod answers;
 mod body;
 mod extract;
 mod front;
 mod gate;
 mod limits;
 mod monitor;
+mod peer;
 mod problem;
 mod public;
+mod query;
 mod revocation;
 mod serve;
 mod tls;

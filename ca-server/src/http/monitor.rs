@@ -3,8 +3,8 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::answers::{nothing_here, only_get};
 use super::front::Front;
-use super::public::{nothing_here, only_get};
 use crate::house::House;
 
 /// Every route of the metrics listener.

@@ -6,10 +6,11 @@ use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentRequest, Issuers};
 use wire::problem::{Problem, ProblemCode};
 
+use super::answers::{nothing_here, only_get, only_post, settle};
 use super::body::Whole;
 use super::extract;
 use super::front::Front;
-use super::problem::{self, response};
+use super::problem;
 use crate::flow::enroll::{self, Activation};
 
 const PEM_CHAIN: &str = "application/pem-certificate-chain";
@@ -60,34 +61,6 @@ pub fn routes(service: &mut web::ServiceConfig) {
                 .default_service(web::to(only_get)),
         )
         .default_service(web::to(nothing_here));
-}
-
-/// 404.
-pub(super) async fn nothing_here(front: web::Data<Front>) -> HttpResponse {
-    response(&front.manners.base_url, Problem::new(ProblemCode::NotFound))
-}
-
-/// 405 where only GET is offered.
-pub(super) async fn only_get(front: web::Data<Front>) -> HttpResponse {
-    not_offered(&front, "GET")
-}
-
-/// 405 where only POST is offered.
-pub(super) async fn only_post(front: web::Data<Front>) -> HttpResponse {
-    not_offered(&front, "POST")
-}
-
-pub(super) fn not_offered(front: &Front, allow: &'static str) -> HttpResponse {
-    let mut answer = response(&front.manners.base_url, Problem::new(ProblemCode::MethodNotAllowed));
-    answer
-        .headers_mut()
-        .insert(header::ALLOW, header::HeaderValue::from_static(allow));
-    answer
-}
-
-/// The problem becomes its answer.
-pub(super) fn settle(front: &Front, outcome: Result<HttpResponse, Problem>) -> HttpResponse {
-    outcome.unwrap_or_else(|problem| response(&front.manners.base_url, problem))
 }
 
 fn caller(request: &HttpRequest) -> String {

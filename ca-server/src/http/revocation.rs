@@ -4,12 +4,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use wire::problem::Problem;
 use wire::revocation::{CertificateStatus, Release, Revoke};
 
-use super::admin::{actor, limit, number, query};
+use super::answers::{not_offered, only_get, only_post, settle};
 use super::body::Whole;
 use super::extract;
 use super::front::Front;
+use super::peer::actor;
 use super::problem;
-use super::public::{not_offered, only_get, serial_octets, settle};
+use super::public::serial_octets;
+use super::query::{limit, number, query};
 use crate::flow::revoke::{self, RevokeError};
 use crate::house::House;
 
@@ -36,10 +38,6 @@ pub(super) fn routes(service: &mut web::ServiceConfig) {
 
 async fn get_or_post(front: web::Data<Front>) -> HttpResponse {
     not_offered(&front, "GET, POST")
-}
-
-async fn only_post(front: web::Data<Front>) -> HttpResponse {
-    not_offered(&front, "POST")
 }
 
 async fn revoke(

@@ -13,7 +13,7 @@ use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
 
 use super::front::{Front, Manners};
-use super::{admin, body, gate, monitor, public};
+use super::{admin, body, gate, monitor, peer, public};
 use crate::config;
 use crate::house::House;
 
@@ -114,7 +114,7 @@ impl Serving {
                 App::new()
                     .app_data(shared.clone())
                     .wrap(from_fn(body::whole))
-                    .wrap(from_fn(admin::only_this_host))
+                    .wrap(from_fn(peer::only_this_host))
                     .configure(admin::routes)
             })
             .disable_signals()
@@ -122,7 +122,7 @@ impl Serving {
             .workers(1)
             .client_request_timeout(limits.header_timeout)
             .client_disconnect_timeout(LAST_WORDS)
-            .on_connect(admin::on_connect)
+            .on_connect(peer::on_connect)
             .listen_uds(listener)?;
             servers.push(http.run());
         }

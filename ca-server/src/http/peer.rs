@@ -1,0 +1,53 @@
+//! Who is at the other end of the administration socket.
+
+use std::any::Any;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, web};
+use wire::problem::{Problem, ProblemCode};
+
+use super::front::Front;
+use super::problem::response;
+
+/// Who is at the other end of the socket, as the kernel says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    uid: u32,
+}
+
+/// Ask the kernel once for each connection.
+pub(super) fn on_connect(connection: &dyn Any, extensions: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<tokio::net::UnixStream>()
+        && let Ok(credentials) = stream.peer_cred()
+    {
+        extensions.insert(Peer { uid: credentials.uid() });
+    }
+}
+
+/// Root and the server's own user, nobody else.
+///
+/// # Errors
+/// What the handler returns; ours never do.
+pub(super) async fn only_this_host<B: MessageBody>(
+    front: web::Data<Front>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let own = rustix::process::geteuid().as_raw();
+    match request.conn_data::<Peer>() {
+        Some(peer) if peer.uid == 0 || peer.uid == own => Ok(next.call(request).await?.map_into_left_body()),
+        _ => {
+            let answer = response(&front.manners.base_url, Problem::new(ProblemCode::Forbidden));
+            Ok(request.into_response(answer).map_into_right_body())
+        }
+    }
+}
+
+/// Who asks, for the record.
+pub(super) fn actor(request: &HttpRequest) -> String {
+    request
+        .conn_data::<Peer>()
+        .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
+}
