@@ -5,4 +5,11 @@ cd "$(dirname "$0")/.."
 
 # End-to-end tests run the real binaries: build them all first, with the flags of the tests, so nothing is built twice.
 cargo build --workspace --all-targets --locked
-exec cargo test --workspace --locked --no-fail-fast -- "$@"
+told=$(mktemp)
+trap 'rm -f "$told"' EXIT
+status=0
+cargo test --workspace --locked --no-fail-fast -- "$@" 2>&1 | tee "$told" || status=$?
+# Every test program closes with a summary of its own: the sum of them comes last.
+awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+    END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$told"
+exit "$status"
