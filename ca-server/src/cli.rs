@@ -127,6 +127,9 @@ fn announce(addresses: &Addresses) {
     if let Some(metrics) = addresses.metrics {
         line.push_str(&format!(" metrics={metrics}"));
     }
+    if let Some(status) = addresses.status {
+        line.push_str(&format!(" status={status}"));
+    }
     if let Some(admin) = &addresses.admin {
         line.push_str(&format!(" admin={}", admin.display()));
     }

@@ -248,6 +248,31 @@ fn other_mistakes_are_shown_at_their_place() {
             "certificate = \"chain.pem\"\ncrl_url = \"https://x/\"",
             ":15:11: this URL is plain http",
         ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\ncrl_url = \"http://x/{shard}\"",
+            ":15:11: {shard} in crl_url, but no crl_shards",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\ncrl_url = \"http://x/a.crl\"\ncrl_shards = 128",
+            ":15:11: with crl_shards, crl_url has {shard} once",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\ncrl_url = \"http://x/{shard}/{shard}\"\ncrl_shards = 128",
+            ":15:11: with crl_shards, crl_url has {shard} once",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\ncrl_url = \"http://x/{shard}\"\ncrl_shards = 0",
+            ":16:14: this must be at least 1",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\ncrl_shards = 1",
+            ":15:14: crl_shards without crl_url",
+        ),
         ("files = [\"trust\"]", "files = []", ":16:9: no anchor"),
         (
             "files = [\"trust\"]",

@@ -71,6 +71,7 @@ impl Running {
             rehearsal: true,
             public: "127.0.0.1:0".parse().unwrap(),
             metrics: Some("127.0.0.1:0".parse().unwrap()),
+            status: Some("127.0.0.1:0".parse().unwrap()),
             admin: Some(ca.path("admin.sock")),
             base_url: None,
             shutdown_grace: Duration::from_secs(10),

@@ -1,5 +1,6 @@
 //! What the named files hold: certificates, keys, anchors, policies.
 
+use std::num::NonZeroU16;
 use std::ops::Range;
 use std::path::Path;
 
@@ -85,7 +86,7 @@ pub(super) fn issuer(
     let urls = IssuerUrls {
         ca_issuers: raw.ca_issuers_url.as_ref().map(|u| u.get_ref().clone()),
         crl: raw.crl_url.as_ref().map(|u| u.get_ref().clone()),
-        crl_shards: None,
+        crl_shards: shards(source, raw)?,
     };
     let der = chain
         .iter()
@@ -102,6 +103,28 @@ pub(super) fn issuer(
             .refusal());
     }
     Issuer::from_chain(&der, algorithm, urls).map_err(|e| source.error(&span, format!("{}: {e}", path.display())))
+}
+
+/// URL and number of shards say the same.
+fn shards(source: &Source, raw: &raw::RawIssuer) -> Result<Option<NonZeroU16>, ConfigError> {
+    const PLACE: &str = "{shard}";
+    let places = raw
+        .crl_url
+        .as_ref()
+        .map_or(0, |url| url.get_ref().matches(PLACE).count());
+    match (&raw.crl_url, &raw.crl_shards) {
+        (Some(url), None) if places > 0 => Err(source
+            .error(&url.span(), format!("{PLACE} in crl_url, but no crl_shards"))
+            .help("say crl_shards = 128, or take it out of the URL")),
+        (None, Some(count)) => Err(source.error(&count.span(), "crl_shards without crl_url")),
+        (Some(url), Some(_)) if places != 1 => Err(source
+            .error(&url.span(), format!("with crl_shards, crl_url has {PLACE} once"))
+            .help("for example \"http://pki.example.net/crl/{shard}.crl\"")),
+        (_, None) => Ok(None),
+        (_, Some(count)) => NonZeroU16::new(*count.get_ref())
+            .map(Some)
+            .ok_or_else(|| source.error(&count.span(), "this must be at least 1")),
+    }
 }
 
 pub(super) fn anchors(

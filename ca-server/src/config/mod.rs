@@ -64,6 +64,8 @@ pub struct Server {
     pub public: SocketAddr,
     /// Prometheus.
     pub metrics: Option<SocketAddr>,
+    /// Relying parties: CRLs and CA certificates.
+    pub status: Option<SocketAddr>,
     /// People.
     pub admin: Option<PathBuf>,
     /// How devices reach the server; without a slash at its end.
@@ -252,6 +254,7 @@ fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Se
         rehearsal: raw.mode == raw::RawMode::Rehearsal,
         public: raw.public,
         metrics: raw.metrics,
+        status: raw.status,
         admin: raw.admin.map(|path| base.resolve(&path)),
         base_url: raw.base_url.map(Spanned::into_inner),
         shutdown_grace: span(raw.shutdown_grace, 20),

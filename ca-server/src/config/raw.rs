@@ -41,6 +41,7 @@ pub(super) struct RawServer {
     pub mode: RawMode,
     pub public: SocketAddr,
     pub metrics: Option<SocketAddr>,
+    pub status: Option<SocketAddr>,
     pub admin: Option<PathBuf>,
     pub base_url: Option<Spanned<String>>,
     pub shutdown_grace: Option<Span>,
@@ -84,6 +85,7 @@ pub(super) struct RawIssuer {
     pub algorithm: Option<Spanned<String>>,
     pub ca_issuers_url: Option<Spanned<String>>,
     pub crl_url: Option<Spanned<String>>,
+    pub crl_shards: Option<Spanned<u16>>,
 }
 
 #[derive(Debug, Deserialize)]

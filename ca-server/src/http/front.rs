@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::problem::{Problem, ProblemCode};
 
 use super::limits::Rates;
+use super::status::Documents;
 use crate::config::Limits;
 use crate::house::House;
 
@@ -18,6 +19,9 @@ pub struct Front {
     /// Manners.
     pub manners: Manners,
     pub(super) rates: Rates,
+    /// Those of the status listener: whoever floods it takes nothing from devices.
+    pub(super) status_rates: Rates,
+    pub(super) documents: Documents,
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     aside: Arc<Semaphore>,
@@ -44,6 +48,8 @@ impl Front {
         let limits = &manners.limits;
         Self {
             rates: Rates::new(limits.rate_per_source, limits.rate_total),
+            status_rates: Rates::new(limits.rate_per_source, limits.rate_total),
+            documents: Documents::of(&house.issuer),
             places: Arc::new(Semaphore::new(limits.concurrency)),
             waiting: Arc::new(Semaphore::new(limits.concurrency.saturating_add(limits.queue))),
             aside: Arc::new(Semaphore::new(PLACES_ASIDE)),

@@ -14,6 +14,7 @@ mod public;
 mod query;
 mod revocation;
 mod serve;
+mod status;
 mod tls;
 
 pub use admin::routes as admin_routes;
@@ -23,4 +24,5 @@ pub use gate::gate;
 pub use monitor::routes as monitor_routes;
 pub use public::routes as public_routes;
 pub use serve::{Addresses, Serving};
+pub use status::{gate as status_gate, routes as status_routes};
 pub use tls::acceptor;

@@ -13,7 +13,7 @@ use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
 
 use super::front::{Front, Manners};
-use super::{admin, body, gate, monitor, peer, public};
+use super::{admin, body, gate, monitor, peer, public, status};
 use crate::config;
 use crate::house::House;
 
@@ -28,6 +28,8 @@ pub struct Addresses {
     pub public: SocketAddr,
     /// Supervisors.
     pub metrics: Option<SocketAddr>,
+    /// Relying parties.
+    pub status: Option<SocketAddr>,
     /// People.
     pub admin: Option<PathBuf>,
 }
@@ -83,6 +85,7 @@ impl Serving {
         let mut addresses = Addresses {
             public: listener.local_addr()?,
             metrics: None,
+            status: None,
             admin: None,
         };
         let mut servers = vec![http.listen_openssl(listener, tls)?.run()];
@@ -103,6 +106,29 @@ impl Serving {
             .max_connections(64)
             .client_request_timeout(limits.header_timeout)
             .client_disconnect_timeout(LAST_WORDS)
+            .listen(listener)?;
+            servers.push(http.run());
+        }
+        if let Some(address) = &server.status {
+            let listener = TcpListener::bind(address).map_err(|e| at(address, &e))?;
+            addresses.status = Some(listener.local_addr()?);
+            let shared = front.clone();
+            let http = HttpServer::new(move || {
+                App::new()
+                    .app_data(shared.clone())
+                    .wrap(from_fn(body::whole))
+                    .wrap(from_fn(status::gate))
+                    .configure(status::routes)
+            })
+            .disable_signals()
+            .shutdown_timeout(grace)
+            .workers(workers)
+            .max_connections(connections)
+            .worker_max_blocking_threads(limits.concurrency)
+            .keep_alive(limits.keep_alive)
+            .client_request_timeout(limits.header_timeout)
+            .client_disconnect_timeout(LAST_WORDS)
+            .tcp_nodelay(true)
             .listen(listener)?;
             servers.push(http.run());
         }

@@ -1,0 +1,99 @@
+//! Documents under the paths of the URLs inside certificates: complete, cacheable, with a strong ETag.
+
+use std::collections::HashMap;
+
+use actix_web::http::{Method, header};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use issuance::Issuer;
+
+use super::{Counted, path_of};
+use crate::http::answers::{not_offered, nothing_here};
+use crate::http::front::Front;
+
+/// How long a CA certificate may be kept, seconds. It never changes under its URL; a day heals a wrong one.
+const CERTIFICATE_AGE: u64 = 86_400;
+
+/// What does not change while the server runs, by path.
+pub(in crate::http) struct Documents(HashMap<String, Document>);
+
+/// Something to be fetched. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Document {
+    pub(super) counted: Counted,
+    pub(super) media_type: &'static str,
+    pub(super) bytes: Bytes,
+    /// Of exactly these bytes.
+    pub(super) tag: String,
+}
+
+impl Document {
+    pub(super) fn new(counted: Counted, media_type: &'static str, bytes: Vec<u8>) -> Self {
+        let digest = openssl::sha::sha256(&bytes);
+        Self {
+            counted,
+            media_type,
+            tag: hex::encode(digest.get(..16).unwrap_or_default()),
+            bytes: bytes.into(),
+        }
+    }
+
+    /// The answer, or "not modified". `max_age`: seconds for which it need not be asked for again.
+    pub(super) fn answer(&self, request: &HttpRequest, max_age: u64) -> HttpResponse {
+        let tag = header::EntityTag::new_strong(self.tag.clone());
+        let known = has(request, &tag);
+        let mut answer = if known {
+            HttpResponse::NotModified()
+        } else {
+            HttpResponse::Ok()
+        };
+        answer.insert_header(header::ETag(tag));
+        answer.insert_header((
+            header::CACHE_CONTROL,
+            format!("public, max-age={max_age}, no-transform"),
+        ));
+        let mut answer = if known {
+            answer.finish()
+        } else {
+            answer.insert_header((header::CONTENT_TYPE, self.media_type));
+            answer.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+            answer.body(self.bytes.clone())
+        };
+        answer.extensions_mut().insert(self.counted);
+        answer
+    }
+}
+
+/// Whether the client says that it has this one (RFC 9110 §13.1.2).
+fn has(request: &HttpRequest, tag: &header::EntityTag) -> bool {
+    use header::Header as _;
+    match header::IfNoneMatch::parse(request) {
+        Ok(header::IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
+        Ok(header::IfNoneMatch::Items(items)) => items.iter().any(|item| item.weak_eq(tag)),
+        Err(_) => false,
+    }
+}
+
+impl Documents {
+    /// The certificate of the issuing CA under its URL.
+    pub(in crate::http) fn of(issuer: &Issuer) -> Self {
+        let mut all = HashMap::new();
+        if let (Some(url), Some(certificate)) = (&issuer.urls().ca_issuers, issuer.chain().first()) {
+            let document = Document::new(Counted("ca-certificate"), "application/pkix-cert", certificate.clone());
+            all.insert(path_of(url).to_owned(), document);
+        }
+        Self(all)
+    }
+}
+
+/// GET and HEAD of whatever lies under the path.
+pub(super) async fn fetch(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let Some(document) = front.documents.0.get(path) else {
+        return nothing_here(front).await;
+    };
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return not_offered(&front, "GET, HEAD");
+    }
+    document.answer(&request, CERTIFICATE_AGE)
+}
