@@ -8,8 +8,8 @@ use const_oid::ObjectIdentifier;
 
 use crate::Profile;
 
-/// Permission to issue exactly one certificate. Neither `Clone` nor `Copy`; made only by [`crate::decide`] and
-/// [`crate::CeremonyPlan::approve`].
+/// Permission to issue exactly one certificate. Neither `Clone` nor `Copy`; made only by [`crate::decide`],
+/// [`crate::CeremonyPlan::approve`] and, for the CA's own OCSP responder, [`crate::delegate`].
 #[derive(Debug)]
 pub struct Grant {
     pub(crate) profile: Arc<Profile>,
@@ -33,6 +33,8 @@ pub enum GrantKind {
     Issuing,
     /// End entity; which key of the conversation it certifies.
     EndEntity(KeyRole),
+    /// The OCSP responder of the issuing CA.
+    Responder,
 }
 
 /// Which of the keys of one enrollment is certified.

@@ -2,6 +2,7 @@
 
 mod ceremony;
 mod decide;
+mod delegate;
 mod encode;
 mod grant;
 mod key;
@@ -12,6 +13,7 @@ pub mod trust;
 
 pub use ceremony::{CaPlan, CeremonyError, CeremonyPlan, Quorum, REHEARSAL_PREFIX, ServerTlsPlan};
 pub use decide::{Denial, DenialCode, InventoryEntry, Mode, Permit, PolicyError, PolicySet, decide};
+pub use delegate::{DelegateError, RESPONDER_NAME, delegate};
 pub use grant::{Decision, Grant, GrantKind, KeyRole, Rdn, RdnKind, SanEntry, Subject, Validity};
 pub use key::ProfileKey;
 pub use profile::{Profile, ProfileError, ProfileKind, Profiles};

@@ -28,6 +28,8 @@ pub enum ProfileKind {
     Service,
     /// `ca-server`'s own TLS certificate.
     ServerTls,
+    /// An OCSP responder's, from the CA it answers for (RFC 6960 §4.2.2.2).
+    Ocsp,
 }
 
 impl ProfileKind {
@@ -42,6 +44,7 @@ impl ProfileKind {
             Self::DeviceLdevid => "device-ldevid",
             Self::Service => "service",
             Self::ServerTls => "server-tls",
+            Self::Ocsp => "ocsp",
         }
     }
 
@@ -174,7 +177,7 @@ impl Profile {
 }
 
 /// What is shipped, file by file.
-const BUILTIN: [(&str, &str); 7] = [
+const BUILTIN: [(&str, &str); 8] = [
     ("root.toml", include_str!("../profiles/root.toml")),
     ("issuing.toml", include_str!("../profiles/issuing.toml")),
     ("device-iak.toml", include_str!("../profiles/device-iak.toml")),
@@ -182,6 +185,7 @@ const BUILTIN: [(&str, &str); 7] = [
     ("device-ldevid.toml", include_str!("../profiles/device-ldevid.toml")),
     ("service.toml", include_str!("../profiles/service.toml")),
     ("server-tls.toml", include_str!("../profiles/server-tls.toml")),
+    ("ocsp.toml", include_str!("../profiles/ocsp.toml")),
 ];
 
 impl Profiles {
@@ -218,7 +222,7 @@ impl Profiles {
         Ok(Self { by_name })
     }
 
-    /// Put `organization` into the subject of all device profiles that name none.
+    /// Put `organization` into the subject of all device and responder profiles that name none.
     ///
     /// # Errors
     /// [`NameError`].

@@ -10,11 +10,12 @@ fn builtin_profiles_are_what_the_reference_says() {
     let profiles = Profiles::builtin().unwrap();
     let names: Vec<_> = profiles.iter().map(|profile| profile.name()).collect();
     let day = 86_400;
-    let expected: [(&str, ProfileKind, Option<i64>, &[&str]); 7] = [
+    let expected: [(&str, ProfileKind, Option<i64>, &[&str]); 8] = [
         ("device-iak", ProfileKind::DeviceIak, None, &[]),
         ("device-idevid", ProfileKind::DeviceIdevid, None, &[]),
         ("device-ldevid", ProfileKind::DeviceLdevid, Some(365 * day), &[CLIENT]),
         ("issuing", ProfileKind::Issuing, Some(3650 * day), &[]),
+        ("ocsp", ProfileKind::Ocsp, Some(7 * day), &["1.3.6.1.5.5.7.3.9"]),
         ("root", ProfileKind::Root, Some(7300 * day), &[]),
         ("server-tls", ProfileKind::ServerTls, Some(365 * day), &[SERVER]),
         ("service", ProfileKind::Service, Some(7 * day), &[SERVER, CLIENT]),
@@ -40,17 +41,22 @@ fn builtin_profiles_are_what_the_reference_says() {
 
 #[test]
 fn kinds_fix_what_a_certificate_can_be() {
-    use ProfileKind::{DeviceIak, DeviceIdevid, DeviceLdevid, Issuing, Root, ServerTls, Service};
+    use ProfileKind::{DeviceIak, DeviceIdevid, DeviceLdevid, Issuing, Ocsp, Root, ServerTls, Service};
     for kind in [Root, Issuing] {
         assert!(kind.is_ca() && !kind.for_identity_key() && !kind.for_attestation_key());
     }
-    for kind in [DeviceIak, DeviceIdevid, DeviceLdevid, Service, ServerTls] {
+    for kind in [DeviceIak, DeviceIdevid, DeviceLdevid, Service, ServerTls, Ocsp] {
         assert!(!kind.is_ca());
         assert_eq!(kind.path_length(), None);
         assert!(!(kind.for_identity_key() && kind.for_attestation_key()));
     }
     assert_eq!((Root.path_length(), Issuing.path_length()), (None, Some(0)));
-    assert!(!ServerTls.for_identity_key());
+    for kind in [ServerTls, Ocsp] {
+        assert!(
+            !kind.for_identity_key() && !kind.for_attestation_key(),
+            "never a device's"
+        );
+    }
 }
 
 const LDEVID: &str =

@@ -76,7 +76,7 @@ pub(super) fn issuer(
         None => algorithm_of(first)
             .ok_or_else(|| source.error(&span, format!("{}: not a key a CA may have here", path.display())))?,
     };
-    for url in [&raw.ca_issuers_url, &raw.crl_url].into_iter().flatten() {
+    for url in [&raw.ca_issuers_url, &raw.ocsp_url, &raw.crl_url].into_iter().flatten() {
         let text = url.get_ref();
         let plain = text.starts_with("http://") && text.len() > 7 && text.bytes().all(|b| b.is_ascii_graphic());
         if !plain {
@@ -85,6 +85,7 @@ pub(super) fn issuer(
     }
     let urls = IssuerUrls {
         ca_issuers: raw.ca_issuers_url.as_ref().map(|u| u.get_ref().clone()),
+        ocsp: raw.ocsp_url.as_ref().map(|u| u.get_ref().clone()),
         crl: raw.crl_url.as_ref().map(|u| u.get_ref().clone()),
         crl_shards: shards(source, raw)?,
     };

@@ -84,6 +84,7 @@ pub(super) struct RawIssuer {
     pub key_id: Option<Spanned<String>>,
     pub algorithm: Option<Spanned<String>>,
     pub ca_issuers_url: Option<Spanned<String>>,
+    pub ocsp_url: Option<Spanned<String>>,
     pub crl_url: Option<Spanned<String>>,
     pub crl_shards: Option<Spanned<u16>>,
 }

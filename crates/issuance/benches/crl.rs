@@ -181,6 +181,7 @@ fn main() {
     };
     let urls = IssuerUrls {
         ca_issuers: None,
+        ocsp: None,
         crl: Some("http://pki.example.com/{shard}.crl".into()),
         crl_shards: Some(SHARDS),
     };

@@ -84,6 +84,22 @@ pub(crate) fn time(at: UnixTime) -> Option<Vec<u8>> {
     })
 }
 
+/// GeneralizedTime in any year; seconds, `Z`, no fraction (RFC 6960 §4.2.2.1). `None` outside 1970..=9999.
+pub(crate) fn generalized_time(at: UnixTime) -> Option<Vec<u8>> {
+    let seconds = u64::try_from(at.0).ok()?;
+    let t = DateTime::from_unix_duration(std::time::Duration::from_secs(seconds)).ok()?;
+    let text = format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}Z",
+        t.year(),
+        t.month(),
+        t.day(),
+        t.hour(),
+        t.minutes(),
+        t.seconds()
+    );
+    Some(tlv(GENERALIZED_TIME, &[text.as_bytes()]))
+}
+
 /// X.680 §41.4.
 pub(crate) fn is_printable(text: &str) -> bool {
     text.bytes()
@@ -112,6 +128,23 @@ mod tests {
         assert_eq!(time(UnixTime(-1)), None);
         assert_eq!(time(UnixTime(253_402_300_800)), None);
         assert_eq!(time(UnixTime(i64::MIN)), None);
+    }
+
+    #[test]
+    fn generalized_time_in_every_year() {
+        for (at, want) in [
+            (0, Some(&b"\x18\x0f19700101000000Z"[..])),
+            (1_709_164_799, Some(b"\x18\x0f20240228235959Z")),
+            (1_709_164_800, Some(b"\x18\x0f20240229000000Z")),
+            (2_147_483_648, Some(b"\x18\x0f20380119031408Z")),
+            (2_524_608_000, Some(b"\x18\x0f20500101000000Z")),
+            (253_402_300_799, Some(b"\x18\x0f99991231235959Z")),
+            (253_402_300_800, None),
+            (-1, None),
+            (i64::MIN, None),
+        ] {
+            assert_eq!(generalized_time(UnixTime(at)).as_deref(), want, "{at}");
+        }
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use attest::rot::{
 };
 use attest::{Entropy, EntropyError, UnixTime};
 use const_oid::ObjectIdentifier;
-use const_oid::db::rfc5280::{ANY_POLICY, ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
+use const_oid::db::rfc5280::{ANY_POLICY, ID_KP_CLIENT_AUTH, ID_KP_OCSP_SIGNING, ID_KP_SERVER_AUTH};
 use der::asn1::OctetString;
 use policies::{Decision, KeyRole, ProfileKey, ProfileKind, Rdn, RdnKind, SanEntry, Subject, Validity};
 
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) const NOW: i64 = 1_795_348_800;
 pub(crate) const DAY: i64 = 86_400;
 pub(crate) const YEAR: i64 = 365 * DAY;
-pub(crate) const KINDS: [ProfileKind; 7] = [
+pub(crate) const KINDS: [ProfileKind; 8] = [
     ProfileKind::Root,
     ProfileKind::Issuing,
     ProfileKind::DeviceIak,
@@ -32,6 +32,7 @@ pub(crate) const KINDS: [ProfileKind; 7] = [
     ProfileKind::DeviceLdevid,
     ProfileKind::Service,
     ProfileKind::ServerTls,
+    ProfileKind::Ocsp,
 ];
 
 pub(crate) struct Counting(pub(crate) u8);
@@ -229,8 +230,19 @@ pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
             none,
             None,
         ),
+        ProfileKind::Ocsp => (
+            "ocsp",
+            Some(7 * DAY),
+            vec![ID_KP_OCSP_SIGNING],
+            KeyRole::Identity,
+            name("OCSP responder"),
+            vec![],
+            lasting(NOW, 7 * DAY),
+            none,
+            None,
+        ),
     };
-    let keys = if kind.is_ca() {
+    let keys = if kind.is_ca() || kind == ProfileKind::Ocsp {
         vec![
             ProfileKey::P256,
             ProfileKey::P384,
@@ -273,6 +285,7 @@ pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
 pub(crate) fn urls() -> IssuerUrls {
     IssuerUrls {
         ca_issuers: Some("http://pki.example.com/issuing.crt".into()),
+        ocsp: Some("http://ocsp.example.com/issuing".into()),
         crl: Some("http://pki.example.com/issuing.crl".into()),
         crl_shards: None,
     }

@@ -48,6 +48,8 @@ pub(crate) struct IssuerFacts {
 pub struct IssuerUrls {
     /// caIssuers URL (plain http, one DER certificate).
     pub ca_issuers: Option<String>,
+    /// URL of the OCSP responder (plain http).
+    pub ocsp: Option<String>,
     /// CRL distribution point (plain http). With shards it holds `{shard}` once, where the number goes.
     pub crl: Option<String>,
     /// Among how many CRLs new certificates are spread; absent means one CRL for all.
@@ -73,7 +75,7 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError`].
     pub fn from_chain(chain: &[Vec<u8>], algorithm: SignatureAlgorithm, urls: IssuerUrls) -> Result<Self, IssuerError> {
-        if let Some(url) = &urls.ca_issuers {
+        for url in [&urls.ca_issuers, &urls.ocsp].into_iter().flatten() {
             plain_http(url).map_err(IssuerError)?;
         }
         urls.check_crl().map_err(IssuerError)?;

@@ -63,6 +63,16 @@ impl SignatureAlgorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text)
     }
 
+    /// The algorithm with this `AlgorithmIdentifier` (DER) for the key of this SubjectPublicKeyInfo (DER).
+    #[must_use]
+    pub(crate) fn for_key(identifier: &[u8], spki: &[u8]) -> Option<Self> {
+        let fitting = Self::ALL
+            .into_iter()
+            .filter(|algorithm| algorithm.identifier() == identifier);
+        let mut fitting = fitting.filter(|algorithm| Verifier::new(*algorithm, spki).is_ok());
+        fitting.next()
+    }
+
     /// `AlgorithmIdentifier`, DER: the same bytes inside and outside the signed part (RFC 5280 §4.1.1.2).
     #[must_use]
     pub fn identifier(self) -> &'static [u8] {

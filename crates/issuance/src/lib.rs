@@ -2,7 +2,7 @@
 //!
 //! Each arrow consumes its left side. What is linted is what is recorded is what is signed, byte for byte.
 //!
-//! CRLs have a corridor of their own: [`crl`].
+//! CRLs have a corridor of their own: [`crl`]. So have OCSP answers: [`ocsp`].
 //!
 //! Pure: time, randomness, key and storage are arguments.
 
@@ -14,6 +14,7 @@ mod fixture;
 mod issuer;
 mod key;
 pub mod lint;
+pub mod ocsp;
 mod record;
 mod serial;
 mod tbs;

@@ -3,6 +3,7 @@
 use attest::rot::{ID_REHEARSAL, ID_ROT_BINDING, RotBinding};
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280;
+use const_oid::db::rfc6960::ID_PKIX_OCSP_NOCHECK;
 use der::Encode;
 use openssl::sha::sha256;
 use policies::{Decision, Grant, KeyRole, Profile, ProfileKind, SanEntry, Subject, Validity};
@@ -13,7 +14,7 @@ use crate::encode::{
 use crate::issuer::IssuerFacts;
 use crate::lint::Promise;
 use crate::view::{Malformed, Reader, only};
-use crate::{DraftError, Serial};
+use crate::{DraftError, IssuerUrls, Serial};
 
 /// What a grant says, in a form the tests of this crate can make.
 #[derive(Debug, Clone)]
@@ -134,8 +135,7 @@ impl TbsSpec {
                 &tlv(SEQUENCE, &[&policies]),
             ));
         }
-        // A root has no issuer to fetch and no CRL above it.
-        if self.promise.kind != ProfileKind::Root {
+        if points_to_issuer(self.promise.kind) {
             if let Some(url) = issuer.urls.crl_url(serial.octets()) {
                 out.extend(extension(
                     &rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS,
@@ -143,13 +143,12 @@ impl TbsSpec {
                     &distribution_point(&url),
                 ));
             }
-            if let Some(url) = &issuer.urls.ca_issuers {
-                out.extend(extension(
-                    &rfc5280::ID_PE_AUTHORITY_INFO_ACCESS,
-                    false,
-                    &ca_issuers(url),
-                ));
+            if let Some(access) = information_access(&issuer.urls) {
+                out.extend(extension(&rfc5280::ID_PE_AUTHORITY_INFO_ACCESS, false, &access));
             }
+        }
+        if self.promise.kind == ProfileKind::Ocsp {
+            out.extend(extension(&ID_PKIX_OCSP_NOCHECK, false, &tlv(NULL, &[])));
         }
         if let Some(rot) = &self.rot {
             let rot = rot
@@ -180,7 +179,8 @@ pub(crate) fn key_usage(kind: ProfileKind) -> &'static [u8] {
         | ProfileKind::DeviceIdevid
         | ProfileKind::DeviceLdevid
         | ProfileKind::Service
-        | ProfileKind::ServerTls => b"\x03\x02\x07\x80",
+        | ProfileKind::ServerTls
+        | ProfileKind::Ocsp => b"\x03\x02\x07\x80",
     }
 }
 
@@ -193,7 +193,8 @@ pub(crate) fn basic_constraints(kind: ProfileKind) -> Option<&'static [u8]> {
         | ProfileKind::DeviceIdevid
         | ProfileKind::DeviceLdevid
         | ProfileKind::Service
-        | ProfileKind::ServerTls => None,
+        | ProfileKind::ServerTls
+        | ProfileKind::Ocsp => None,
     }
 }
 
@@ -227,8 +228,20 @@ pub(crate) fn issuing_distribution_point(url: &str) -> Vec<u8> {
     tlv(SEQUENCE, &[&name])
 }
 
-/// RFC 5280 §4.2.2.1: one caIssuers URI.
-pub(crate) fn ca_issuers(url: &str) -> Vec<u8> {
-    let uri = tlv(context(6), &[url.as_bytes()]);
-    tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&oid(&rfc5280::ID_AD_CA_ISSUERS), &uri])])
+/// Whether it says where its issuer, the issuer's CRL and the issuer's responder are found. A root has no issuer; nobody
+/// asks about a responder (id-pkix-ocsp-nocheck), and its certificate travels in every answer.
+pub(crate) fn points_to_issuer(kind: ProfileKind) -> bool {
+    !matches!(kind, ProfileKind::Root | ProfileKind::Ocsp)
+}
+
+/// RFC 5280 §4.2.2.1: one ocsp URI, one caIssuers URI; `None` when neither is configured.
+pub(crate) fn information_access(urls: &IssuerUrls) -> Option<Vec<u8>> {
+    let one = |method, url: &Option<String>| {
+        let url = url.as_deref()?;
+        Some(tlv(SEQUENCE, &[&oid(method), &tlv(context(6), &[url.as_bytes()])]))
+    };
+    let ocsp = one(&rfc5280::ID_AD_OCSP, &urls.ocsp);
+    let ca_issuers = one(&rfc5280::ID_AD_CA_ISSUERS, &urls.ca_issuers);
+    let all = [ocsp, ca_issuers].into_iter().flatten().collect::<Vec<_>>().concat();
+    (!all.is_empty()).then(|| tlv(SEQUENCE, &[&all]))
 }

@@ -38,7 +38,7 @@ enum CommonName {
     Device,
 }
 
-/// Extended key usages a profile may name. There is no word for anyExtendedKeyUsage or OCSPSigning.
+/// Extended key usages a profile may name. There is no word for anyExtendedKeyUsage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 enum Usage {
     #[serde(rename = "serverAuth")]
@@ -47,6 +47,8 @@ enum Usage {
     ClientAuth,
     #[serde(rename = "tcg-kp-AIKCertificate")]
     AikCertificate,
+    #[serde(rename = "OCSPSigning")]
+    OcspSigning,
 }
 
 impl Usage {
@@ -55,6 +57,7 @@ impl Usage {
             Self::ServerAuth => ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"),
             Self::ClientAuth => ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2"),
             Self::AikCertificate => ObjectIdentifier::new_unwrap("2.23.133.8.3"),
+            Self::OcspSigning => ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9"),
         }
     }
 }
@@ -85,7 +88,7 @@ const LEAF_KEYS: &[ProfileKey] = &[
 ];
 
 fn limits(kind: ProfileKind) -> Limits {
-    use Usage::{AikCertificate, ClientAuth, ServerAuth};
+    use Usage::{AikCertificate, ClientAuth, OcspSigning, ServerAuth};
     let (lifetime, required, allowed, keys): (_, &[Usage], &[Usage], _) = match kind {
         ProfileKind::Root => (Some(30 * YEAR), &[], &[], CA_KEYS),
         ProfileKind::Issuing => (Some(15 * YEAR), &[], &[], CA_KEYS),
@@ -94,6 +97,8 @@ fn limits(kind: ProfileKind) -> Limits {
         ProfileKind::DeviceLdevid => (Some(2 * YEAR), &[ClientAuth], &[ClientAuth, ServerAuth], LEAF_KEYS),
         ProfileKind::Service => (Some(31 * DAY), &[ServerAuth], &[ServerAuth, ClientAuth], LEAF_KEYS),
         ProfileKind::ServerTls => (Some(398 * DAY), &[ServerAuth], &[ServerAuth, ClientAuth], LEAF_KEYS),
+        // Nobody asks whether it is revoked, so it lives shortly. Its key is in the token, as a CA's.
+        ProfileKind::Ocsp => (Some(31 * DAY), &[OcspSigning], &[OcspSigning], CA_KEYS),
     };
     Limits {
         lifetime,
@@ -107,7 +112,7 @@ fn limits(kind: ProfileKind) -> Limits {
 pub(super) fn takes_organization(kind: ProfileKind) -> bool {
     matches!(
         kind,
-        ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid
+        ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Ocsp
     )
 }
 
@@ -190,8 +195,11 @@ impl Reader<'_> {
                 Some("the subject comes from the ceremony plan")
             }
             ProfileKind::Service => Some("a service certificate has an empty subject"),
-            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid => None,
+            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Ocsp => None,
         };
+        if let (ProfileKind::Ocsp, Some(common_name)) = (kind, common_name) {
+            return self.wrong(common_name, "the common name of a responder is fixed");
+        }
         if let Some(why) = no_subject {
             if let Some(organization) = &organization {
                 return self.wrong(organization, why);
@@ -242,6 +250,7 @@ impl Reader<'_> {
                         Usage::ServerAuth => "serverAuth",
                         Usage::ClientAuth => "clientAuth",
                         Usage::AikCertificate => "tcg-kp-AIKCertificate",
+                        Usage::OcspSigning => "OCSPSigning",
                     }
                 );
                 match usages {

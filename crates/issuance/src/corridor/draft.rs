@@ -9,7 +9,7 @@ use crate::issuer::IssuerFacts;
 use crate::lint::{self, Curves, Finding};
 use crate::tbs::{TbsSpec, key_id, name};
 use crate::verify::Verifier;
-use crate::{CaKey, Intent, Issuer, IssuerUrls, Serial};
+use crate::{CaKey, Intent, Issuer, IssuerUrls, Serial, probe};
 
 /// A certificate not yet judged.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub enum DraftError {
     /// The certified key is the issuer's own.
     #[error("the key to certify is the issuer's own")]
     IssuerKey,
-    /// A root grant needs [`Draft::self_signed`] and its own key, any other one [`Draft::new`]; and the kind of grant
-    /// must be the kind of its profile.
+    /// A root grant needs [`Draft::self_signed`] and its own key, a responder's [`Draft::responder`] and its own key, any
+    /// other one [`Draft::new`]; and the kind of grant must be the kind of its profile.
     #[error("a {0:?} grant is not drafted here")]
     WrongGrant(GrantKind),
     /// The key does not parse, or is not one for the algorithm, or not the granted one.
@@ -70,6 +70,22 @@ impl Draft {
             _ => return Err(DraftError::WrongGrant(kind)),
         };
         Self::below(TbsSpec::new(&grant, key_role), issuer, serial)
+    }
+
+    /// The certificate of the issuer's own OCSP responder, whose `key` is at hand: nobody else gets one.
+    ///
+    /// # Errors
+    /// [`DraftError`].
+    pub fn responder(grant: Grant, key: &dyn CaKey, issuer: &Issuer, serial: Serial) -> Result<Self, DraftError> {
+        let kind = grant.kind();
+        if kind != GrantKind::Responder || grant.profile().kind() != ProfileKind::Ocsp {
+            return Err(DraftError::WrongGrant(kind));
+        }
+        if grant.spki() != key.spki() {
+            return Err(DraftError::Key("the responder's key is not the granted one".into()));
+        }
+        probe(key).map_err(|e| DraftError::Key(e.to_string()))?;
+        Self::below(TbsSpec::new(&grant, KeyRole::Identity), issuer, serial)
     }
 
     /// The same from a spec; the tests of this crate have no [`Grant`] for a device.

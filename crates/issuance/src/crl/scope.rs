@@ -122,6 +122,7 @@ mod tests {
     fn urls(crl: &str, shards: u16) -> IssuerUrls {
         IssuerUrls {
             ca_issuers: None,
+            ocsp: None,
             crl: Some(crl.into()),
             crl_shards: NonZeroU16::new(shards),
         }

@@ -286,5 +286,10 @@ fn urls_are_plain_http() {
             ..IssuerUrls::default()
         };
         assert!(Issuer::from_chain(&chain, ALGORITHM, urls).is_err(), "{bad:?}");
+        let urls = IssuerUrls {
+            ocsp: Some(bad.into()),
+            ..IssuerUrls::default()
+        };
+        assert!(Issuer::from_chain(&chain, ALGORITHM, urls).is_err(), "{bad:?}");
     }
 }

@@ -28,7 +28,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
         ProfileKind::DeviceIak => TCG_VERIFIED_TPM_RESTRICTED,
         ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Service => TCG_VERIFIED_TPM_FIXED,
         ProfileKind::Issuing => return expect(found.is_empty() || found == [ANY_POLICY], &found),
-        ProfileKind::Root | ProfileKind::ServerTls => return expect(found.is_empty(), &found),
+        ProfileKind::Root | ProfileKind::ServerTls | ProfileKind::Ocsp => return expect(found.is_empty(), &found),
     };
     let good = matches!(found.as_slice(), [residency, proven, level]
         if *residency == TCG_VERIFIED_TPM_RESIDENCY && *proven == property && LEVELS.contains(level));
@@ -110,6 +110,7 @@ mod tests {
             (ProfileKind::DeviceIdevid, vec![]),
             (ProfileKind::Service, vec![]),
             (ProfileKind::ServerTls, vec![RESIDENCY, FIXED, level]),
+            (ProfileKind::Ocsp, vec![RESIDENCY, FIXED, level]),
             (ProfileKind::Issuing, vec![level]),
             (ProfileKind::Root, vec![ANY_POLICY]),
         ];

@@ -1,12 +1,12 @@
 //! cRLDistributionPoints is one plain-http URL, the configured one (of the certificate's shard), without reasons or another CRL issuer; absent when
-//! none is configured and on roots.
+//! none is configured, on roots and on OCSP responders.
 
 use const_oid::db::rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS;
-use policies::ProfileKind;
 
 use super::{Case, Lint};
 use crate::encode::{SEQUENCE, context, context_constructed};
 use crate::issuer::plain_http;
+use crate::tbs::points_to_issuer;
 use crate::view::{Malformed, only};
 
 pub(super) const LINT: Lint = Lint {
@@ -20,7 +20,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
         .issuer
         .urls
         .crl_url(case.tbs.serial)
-        .filter(|_| case.promise.kind != ProfileKind::Root);
+        .filter(|_| points_to_issuer(case.promise.kind));
     let extension = case.tbs.extension(&ID_CE_CRL_DISTRIBUTION_POINTS);
     match (configured, extension) {
         (None, None) => Ok(()),

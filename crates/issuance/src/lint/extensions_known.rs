@@ -7,6 +7,7 @@ use const_oid::db::rfc5280::{
     ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER,
     ID_PE_AUTHORITY_INFO_ACCESS,
 };
+use const_oid::db::rfc6960::ID_PKIX_OCSP_NOCHECK;
 
 use super::{Case, Lint};
 
@@ -16,7 +17,7 @@ pub(super) const LINT: Lint = Lint {
     judge,
 };
 
-pub(super) const KNOWN: [ObjectIdentifier; 11] = [
+pub(super) const KNOWN: [ObjectIdentifier; 12] = [
     ID_CE_AUTHORITY_KEY_IDENTIFIER,
     ID_CE_SUBJECT_KEY_IDENTIFIER,
     ID_CE_KEY_USAGE,
@@ -26,6 +27,7 @@ pub(super) const KNOWN: [ObjectIdentifier; 11] = [
     ID_CE_CERTIFICATE_POLICIES,
     ID_CE_CRL_DISTRIBUTION_POINTS,
     ID_PE_AUTHORITY_INFO_ACCESS,
+    ID_PKIX_OCSP_NOCHECK,
     ID_ROT_BINDING,
     ID_REHEARSAL,
 ];

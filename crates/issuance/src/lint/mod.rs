@@ -21,6 +21,7 @@ mod idevid_never_expires;
 mod issuer_name;
 mod key_usage;
 mod lifetime;
+mod ocsp_no_check;
 mod public_key;
 mod public_key_not_issuers;
 mod rehearsal_marker;
@@ -88,14 +89,18 @@ impl Promise {
             ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Service => {
                 true
             }
-            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::ServerTls => false,
+            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::ServerTls | ProfileKind::Ocsp => false,
         }
     }
     /// Whether the certificate names a device by its TPM.
     fn is_device(&self) -> bool {
         match self.kind {
             ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid => true,
-            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Service | ProfileKind::ServerTls => false,
+            ProfileKind::Root
+            | ProfileKind::Issuing
+            | ProfileKind::Service
+            | ProfileKind::ServerTls
+            | ProfileKind::Ocsp => false,
         }
     }
 }
@@ -136,6 +141,7 @@ const ALL: &[Lint] = &[
     key_usage::LINT,
     basic_constraints::LINT,
     extended_key_usage::LINT,
+    ocsp_no_check::LINT,
     san_forms::LINT,
     san_names::LINT,
     certificate_policies::LINT,
@@ -205,6 +211,7 @@ mod tests {
         let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| `")).collect();
         let expected: Vec<String> = catalogue()
             .chain(crate::crl::lint::catalogue())
+            .chain(crate::ocsp::lint::catalogue())
             .map(|(name, citation)| format!("| `{name}` | {citation} | "))
             .collect();
         assert_eq!(rows.len(), expected.len());

@@ -19,10 +19,18 @@ const DNS: u8 = 0x82;
 const URI: u8 = 0x86;
 const IP: u8 = 0x87;
 
+fn named_by_subject(kind: ProfileKind) -> bool {
+    kind.is_ca() || kind == ProfileKind::Ocsp
+}
+
 fn judge(case: &Case<'_>) -> Result<(), String> {
     let kind = case.promise.kind;
     let Some(extension) = case.tbs.extension(&ID_CE_SUBJECT_ALT_NAME) else {
-        return if kind.is_ca() { Ok(()) } else { Err("no name".into()) };
+        return if named_by_subject(kind) {
+            Ok(())
+        } else {
+            Err("no name".into())
+        };
     };
     let names = only(extension.value, SEQUENCE, "subjectAltName")
         .and_then(|list| Reader(list.value).all())
@@ -39,7 +47,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     }
     let of = |tag: u8| names.iter().filter(|n| n.tag == tag).count();
     let good = match kind {
-        ProfileKind::Root | ProfileKind::Issuing => false,
+        ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Ocsp => false,
         ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid => {
             matches!(names.as_slice(), [a, b] if is(a, TpmName::HardwareModule) && is(b, TpmName::Permanent))
         }
@@ -125,6 +133,7 @@ mod tests {
             (ProfileKind::ServerTls, vec![uri("spiffe://example.com/a")]),
             (ProfileKind::Root, vec![dns("a.example")]),
             (ProfileKind::Issuing, vec![dns("a.example")]),
+            (ProfileKind::Ocsp, vec![dns("a.example")]),
         ];
         for (kind, san) in bad {
             assert_eq!(refused(kind, &san), lint, "{kind:?} {san:?}");
@@ -141,7 +150,7 @@ mod tests {
             (0xa5, b""),
             (0x88, b"\x2a"),
         ] {
-            for kind in KINDS.into_iter().filter(|k| !k.is_ca()) {
+            for kind in KINDS.into_iter().filter(|k| !super::named_by_subject(*k)) {
                 let names = tlv(SEQUENCE, &[&tlv(tag, &[value])]);
                 let example = Example::new(kind).holding(ID_CE_SUBJECT_ALT_NAME, &names);
                 assert_eq!(example.refused_by(), ["san_forms"], "{tag:02x} {kind:?}");

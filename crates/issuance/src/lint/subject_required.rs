@@ -1,6 +1,7 @@
-//! A CA has a common name, a device a serialNumber.
+//! A CA and a responder have a common name, a device a serialNumber.
 
 use const_oid::db::rfc4519::{CN, SERIAL_NUMBER};
+use policies::ProfileKind;
 
 use super::{Case, Lint};
 
@@ -12,8 +13,8 @@ pub(super) const LINT: Lint = Lint {
 
 fn judge(case: &Case<'_>) -> Result<(), String> {
     let has = |oid| case.tbs.attributes.iter().any(|a| a.oid == oid);
-    if case.promise.kind.is_ca() && !has(CN) {
-        Err("a CA without a common name".into())
+    if (case.promise.kind.is_ca() || case.promise.kind == ProfileKind::Ocsp) && !has(CN) {
+        Err("no common name".into())
     } else if case.promise.is_device() && !has(SERIAL_NUMBER) {
         Err("a device without a serialNumber".into())
     } else {
