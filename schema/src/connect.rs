@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::sync::Arc;
 
 use crate::link::Link;
-use crate::{StoreError, StoreOptions, migrations, postgres, sqlite};
+use crate::{StoreError, StoreOptions, crl, migrations, postgres, sqlite};
 
 /// Where the records are.
 #[derive(Clone)]
@@ -49,6 +49,7 @@ impl Place {
             sqlite::quick_check(c)?;
         }
         migrations::run(&mut link)?;
+        crl::complete_entries(&mut link).map_err(|fault| StoreError::Unavailable(self.redact(&fault.text())))?;
         Ok(link)
     }
 

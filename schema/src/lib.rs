@@ -2,6 +2,7 @@
 
 mod change;
 mod connect;
+mod crl;
 mod fixed;
 mod inventory;
 mod issued;
@@ -19,6 +20,7 @@ mod store;
 mod tables;
 mod writer;
 
+pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, TakenNumber};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
     EnrollmentRow, EvidenceRow, NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError,

@@ -10,7 +10,7 @@ use crate::rows::{
     AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow,
     EvidenceRow, Page,
 };
-use crate::tables::{audit, certificate, challenge_attempt, device, enrollment, evidence, identity};
+use crate::tables::{audit, certificate, challenge_attempt, crl_point, device, enrollment, evidence, identity};
 
 /// A row of `device`.
 #[derive(Queryable, Selectable, Debug)]
@@ -163,7 +163,9 @@ pub(crate) fn latest_time(link: &mut Link) -> Result<Option<i64>, Fault> {
     let told: Option<i64> = on!(link, c => audit::table.select(diesel::dsl::max(audit::at)).first(c))?;
     let ordered: Option<i64> =
         on!(link, c => enrollment::table.select(diesel::dsl::max(enrollment::created_at)).first(c))?;
-    Ok(told.max(ordered))
+    let spoken: Option<i64> =
+        on!(link, c => crl_point::table.select(diesel::dsl::max(crl_point::this_update)).first(c))?;
+    Ok(told.max(ordered).max(spoken))
 }
 
 pub(crate) fn enrollment(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<EnrollmentRow>, Fault> {

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use wire::revocation::{RevocationReason, RevocationState};
 
 use crate::change::NewStep;
+use crate::crl;
 use crate::link::{Fault, Link, on};
 use crate::rows::{Page, Revocation, RevocationRow, RevokeError};
 use crate::tables::{blocked_key, certificate, device, revocation};
@@ -72,6 +73,9 @@ pub(crate) fn step(link: &mut Link, new: &NewStep) -> Result<Result<Revocation, 
         Next::Refused(why) => return Ok(Err(why)),
         Next::Step(state, reason, since) => (state, reason, since),
     };
+    if number == 1 {
+        crl::enter(link, new.certificate)?;
+    }
     if reason == RevocationReason::KeyCompromise {
         on!(link, c => diesel::insert_into(blocked_key::table)
             .values((

@@ -1,7 +1,7 @@
 //! The Store API: synchronous, one for both engines, durable on return.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::r2d2::{ManageConnection, Pool};
@@ -64,6 +64,9 @@ pub struct Store {
 struct Inner {
     writer: Writer,
     readers: Pool<Readers>,
+    /// The connection on which CRLs are made, beside the writer's: reading a million entries holds nobody else up. One
+    /// at a time in this process.
+    publisher: Mutex<Option<Link>>,
     place: Place,
     _claim: Option<File>,
 }
@@ -120,6 +123,7 @@ impl Store {
         let inner = Inner {
             writer,
             readers,
+            publisher: Mutex::new(None),
             place,
             _claim: claim,
         };
@@ -389,8 +393,36 @@ impl Store {
         self.read(|link| read::audit_entries(link, filter, limit))
     }
 
+    /// Do something on the connection of the publisher. After a fault the connection goes, and with it what was begun.
+    pub(crate) fn publisher<T>(&self, work: impl FnOnce(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
+        if let Some(why) = self.inner.writer.broken() {
+            return Err(StoreError::Unavailable(why.to_owned()));
+        }
+        let mut place = self.inner.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that died while it was idle is not news.
+        let idle = place
+            .take()
+            .and_then(|mut link| link.run("SELECT 1").is_ok().then_some(link));
+        let mut link = match idle {
+            Some(link) => link,
+            None => self.inner.place.write_link()?,
+        };
+        match work(&mut link) {
+            Ok(done) => {
+                *place = Some(link);
+                Ok(done)
+            }
+            Err(fault) => {
+                if let Fault::Disk(text) = &fault {
+                    self.inner.writer.give_up(text);
+                }
+                Err(StoreError::Unavailable(self.inner.place.redact(&fault.text())))
+            }
+        }
+    }
+
     /// Ask one question on a connection of the pool.
-    fn read<T>(&self, question: impl FnOnce(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
+    pub(crate) fn read<T>(&self, question: impl FnOnce(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
         let unavailable = |text: String| StoreError::Unavailable(self.inner.place.redact(&text));
         let mut link = self.inner.readers.get().map_err(|e| unavailable(e.to_string()))?;
         question(&mut link).map_err(|fault| unavailable(fault.text()))

@@ -123,6 +123,56 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    crl_entry (certificate_id) {
+        certificate_id -> BigInt,
+        issuer_key_id -> Binary,
+        crl_url -> Nullable<Text>,
+        serial -> Binary,
+        not_after -> BigInt,
+    }
+}
+
+diesel::table! {
+    crl_sequence (id) {
+        id -> BigInt,
+        issuer_key_id -> Binary,
+        number -> BigInt,
+    }
+}
+
+diesel::table! {
+    crl_point (id) {
+        id -> BigInt,
+        issuer_key_id -> Binary,
+        url -> Text,
+        complete -> BigInt,
+        crl_id -> Nullable<BigInt>,
+        number -> Nullable<BigInt>,
+        this_update -> Nullable<BigInt>,
+        next_update -> Nullable<BigInt>,
+        entries -> Nullable<BigInt>,
+        steps -> Nullable<BigInt>,
+        published_at -> Nullable<BigInt>,
+        der -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    crl (id) {
+        id -> BigInt,
+        issuer_key_id -> Binary,
+        number -> BigInt,
+        crl_point_id -> BigInt,
+        created_at -> BigInt,
+        this_update -> Nullable<BigInt>,
+        next_update -> Nullable<BigInt>,
+        entries -> Nullable<BigInt>,
+        steps -> Nullable<BigInt>,
+        tbs_sha256 -> Nullable<Binary>,
+    }
+}
+
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(evidence -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> enrollment (enrollment_id));
@@ -137,8 +187,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     certificate,
     identity,
     key_owner,
-    revocation
+    revocation,
+    crl_entry
 );
+diesel::allow_tables_to_appear_in_same_query!(crl, crl_point);
 
 /// A row to be written into `certificate`.
 #[derive(Insertable, Clone, Debug)]

@@ -70,6 +70,12 @@ impl Writer {
         self.broken_disk.get().map(String::as_str)
     }
 
+    /// The disk failed elsewhere: write nothing more.
+    pub(crate) fn give_up(&self, text: &str) {
+        tracing::error!(%text, "the disk failed under the database; nothing more is written until a restart");
+        let _first = self.broken_disk.set(format!("the disk failed: {text}"));
+    }
+
     /// Have a change written; durable on return.
     pub(crate) fn write(&self, change: Change) -> Result<Outcome, StoreError> {
         let (reply, answer) = sync_channel(1);

@@ -7,6 +7,7 @@
 
 pub mod der;
 pub mod endorsement;
+pub mod issuing;
 pub mod keys;
 pub mod postgres;
 pub mod rig;

@@ -8,6 +8,7 @@
 )]
 
 mod crash;
+mod crls;
 mod engine;
 mod inventory;
 mod kit;
