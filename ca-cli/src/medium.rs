@@ -168,6 +168,7 @@ mod tests {
             request_sha256: [8; 32],
             device: None,
             evidence: None,
+            renews: None,
             audit: AuditRecord {
                 at,
                 action: "rehearsal.root".into(),

@@ -7,9 +7,9 @@ mod rules;
 
 use std::sync::Arc;
 
-use attest::{EvidenceRecord, UnixTime, VerifiedBinding};
+use attest::{EvidenceRecord, RenewalProof, Renewed, UnixTime, VerifiedBinding};
 
-use crate::{Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles};
+use crate::{Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles, Renewal};
 use facts::Facts;
 pub use rules::{Mode, PolicyError, PolicySet};
 
@@ -43,6 +43,8 @@ pub struct Permit {
     pub ek: attest::EkFacts,
     /// Name of the device.
     pub device: String,
+    /// The certificate that is replaced, when it is a renewal: then there is one grant.
+    pub renews: Option<Renewed>,
 }
 
 /// Class of a denial: decides what the caller may be told.
@@ -105,7 +107,48 @@ pub fn decide(
         evidence: binding.evidence().clone(),
         ek: facts.ek,
         device,
+        renews: None,
     })
+}
+
+/// Decide over a renewal: every question of [`decide`] again, on what the profile, the inventory and the rules say now;
+/// and does the profile renew, on this key. Consumes the proof.
+///
+/// # Errors
+/// [`Denial`] for the first answer that is no.
+pub fn decide_renewal(
+    policy: &PolicySet,
+    profiles: &Profiles,
+    proof: RenewalProof,
+    entry: Option<InventoryEntry>,
+    now: UnixTime,
+) -> Result<Permit, Denial> {
+    let facts = Facts::of(proof.binding());
+    let (device, grants) = judge(policy, profiles, &facts, entry.as_ref(), now)?;
+    for grant in &grants {
+        may_renew(grant.profile(), proof.same_key())?;
+    }
+    Ok(Permit {
+        grants,
+        evidence: proof.binding().evidence().clone(),
+        ek: facts.ek,
+        device,
+        renews: Some(proof.renewed().clone()),
+    })
+}
+
+/// Whether the profile renews on this key.
+fn may_renew(profile: &Profile, same_key: bool) -> Result<(), Denial> {
+    let refuse = |what: &str| {
+        let detail = format!("`{}`: {what}", profile.name);
+        Err(Denial::new(DenialCode::Profile, detail))
+    };
+    match (profile.renewal, same_key) {
+        (Renewal::None, _) => refuse("certificates of this profile are not renewed"),
+        (Renewal::SameKey, false) => refuse("a renewal keeps its key here"),
+        (Renewal::Rekey, true) => refuse("a renewal is on a new key here"),
+        (Renewal::SameKey, true) | (Renewal::Rekey, false) | (Renewal::Either, _) => Ok(()),
+    }
 }
 
 /// One certificate of the conversation.

@@ -12,8 +12,8 @@ mod profile;
 pub mod trust;
 
 pub use ceremony::{CaPlan, CeremonyError, CeremonyPlan, Quorum, REHEARSAL_PREFIX, ServerTlsPlan};
-pub use decide::{Denial, DenialCode, InventoryEntry, Mode, Permit, PolicyError, PolicySet, decide};
+pub use decide::{Denial, DenialCode, InventoryEntry, Mode, Permit, PolicyError, PolicySet, decide, decide_renewal};
 pub use delegate::{DelegateError, RESPONDER_NAME, delegate};
 pub use grant::{Decision, Grant, GrantKind, KeyRole, Rdn, RdnKind, SanEntry, Subject, Validity};
 pub use key::ProfileKey;
-pub use profile::{Profile, ProfileError, ProfileKind, Profiles};
+pub use profile::{Profile, ProfileError, ProfileKind, Profiles, Renewal};

@@ -77,6 +77,33 @@ impl ProfileKind {
     }
 }
 
+/// How a device may renew a certificate: with the whole proof again, on which key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Renewal {
+    /// Not at all: a new enrollment, when it has ended.
+    None,
+    /// On the key it is for.
+    SameKey,
+    /// On a new key of the same TPM, always.
+    Rekey,
+    /// On either.
+    Either,
+}
+
+impl Renewal {
+    /// The word used in profiles.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::SameKey => "same-key",
+            Self::Rekey => "rekey",
+            Self::Either => "either",
+        }
+    }
+}
+
 /// A validated profile. Private fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -88,6 +115,7 @@ pub struct Profile {
     pub(crate) common_name: bool,
     pub(crate) extended_key_usage: Vec<const_oid::ObjectIdentifier>,
     pub(crate) key_algorithms: Vec<ProfileKey>,
+    pub(crate) renewal: Renewal,
     pub(crate) backdate: i64,
 }
 
@@ -143,6 +171,11 @@ impl Profile {
     #[must_use]
     pub fn backdate(&self) -> i64 {
         self.backdate
+    }
+    /// How its certificates are renewed.
+    #[must_use]
+    pub fn renewal(&self) -> Renewal {
+        self.renewal
     }
     /// Extended key usages, in order; empty means no extension.
     #[must_use]

@@ -80,6 +80,7 @@ fn order(number: u64) -> Order {
                 assurance: Assurance::HardwareVerified,
             },
         }),
+        renews: None,
         evidence: Some(EvidenceRecord {
             digest: spread(number, 5),
             bytes: vec![0x5a; EVIDENCE],

@@ -5,6 +5,7 @@ use wire::EnrollmentId;
 
 use crate::fixed::{Intent, Orphaned};
 use crate::link::{Fault, Link, insert, on};
+use crate::renewal;
 use crate::rows::Orphan;
 use crate::tables::{NewAudit, audit, blocked_key, certificate, challenge_attempt, device, enrollment, identity};
 
@@ -82,6 +83,12 @@ pub(crate) fn recover(link: &mut Link, older_than: i64, now: i64) -> Result<Vec<
             .execute(c))?;
         if count != part.len() {
             return Err(Fault::Raced("an intent was closed meanwhile".to_owned()));
+        }
+        // The certificate that was to be replaced stands again.
+        for (lost, old) in renewal::replaces(link, part)? {
+            on!(link, c => diesel::update(identity::table.filter(identity::certificate_id.eq(lost)))
+                .set(identity::certificate_id.eq(old))
+                .execute(c))?;
         }
         on!(link, c => diesel::delete(identity::table.filter(identity::certificate_id.eq_any(part))).execute(c))?;
         type Found = (Vec<u8>, Vec<u8>, Option<String>, String);

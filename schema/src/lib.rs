@@ -12,6 +12,7 @@ mod migrations;
 mod order;
 mod postgres;
 mod read;
+mod renewal;
 mod revocation;
 mod rows;
 mod seen;

@@ -13,11 +13,11 @@ use wire::revocation::RevocationState;
 use crate::change::{NewIntent, NewOrder, TpmFacts};
 use crate::fixed::{BindDevice, Intent, PutIdentity};
 use crate::link::{Fault, Link, insert, on};
-use crate::revocation;
 use crate::seen::{Holder, Known, Seen};
 use crate::tables::{
     NewAudit, NewCertificate, blocked_key, certificate, device, enrollment, evidence, identity, key_owner,
 };
+use crate::{renewal, revocation};
 
 /// Whether a UNIQUE index that refused is the one on (serial, issuer).
 pub(crate) fn is_serial(constraint: &str) -> bool {
@@ -105,6 +105,7 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
         .load(c))?;
     seen.owned_before = owners.iter().map(|(key, _)| key.clone()).collect();
     seen.owners.extend(owners);
+    seen.renewed = renewal::look(link, orders)?;
     let ids = seen.ids();
     if !ids.is_empty() {
         let held: Vec<(i64, String, i64, String, i64)> = on!(link, c => identity::table
@@ -121,9 +122,11 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
         let holders: Vec<i64> = held.iter().map(|row| row.2).collect();
         let steps = revocation::last(link, &holders)?;
         for (id, profile, holder, state, not_after) in held {
+            let revoked = steps.get(&holder).is_some_and(|s| s.state == RevocationState::Revoked);
             let holder = Holder {
+                certificate: Some(holder),
                 orphan: state == "orphan",
-                revoked: steps.get(&holder).is_some_and(|s| s.state == RevocationState::Revoked),
+                revoked,
                 not_after,
             };
             seen.identities.insert((id, profile), holder);
@@ -160,6 +163,7 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
     let mut proofs = Vec::new();
     let mut certificates = Vec::new();
     let mut audits: Vec<NewAudit> = Vec::new();
+    let mut renewed = Vec::new();
     for order in accepted {
         let id = *ids
             .get(order.challenge.as_slice())
@@ -171,6 +175,9 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
                 evidence::bytes.eq(e.bytes.as_slice()),
             ));
         }
+        if let Some(old) = order.renews.as_ref().and_then(|r| seen.renewed.get(r)) {
+            renewed.push((certificates.len(), old.id));
+        }
         for intent in &order.intents {
             certificates.push(new_certificate(order, intent, id, device_of(order)));
         }
@@ -178,6 +185,13 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
     }
     insert!(link, evidence::table, &proofs);
     let rows = insert_certificates(link, &certificates)?;
+    if !renewed.is_empty() {
+        let pairs: Vec<(i64, i64)> = renewed
+            .into_iter()
+            .filter_map(|(place, old)| rows.get(place).map(|new| (*new, old)))
+            .collect();
+        renewal::record(link, &pairs)?;
+    }
     let mut keys = BTreeMap::new();
     let mut identities = BTreeMap::new();
     for (row, new) in rows.iter().zip(&certificates) {

@@ -10,7 +10,9 @@ use crate::rows::{
     AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow,
     EvidenceRow, Page,
 };
-use crate::tables::{audit, certificate, challenge_attempt, crl_point, device, enrollment, evidence, identity};
+use crate::tables::{
+    audit, certificate, challenge_attempt, crl_point, device, enrollment, evidence, identity, renewal,
+};
 
 /// A row of `device`.
 #[derive(Queryable, Selectable, Debug)]
@@ -318,6 +320,20 @@ pub(crate) fn by_serial(link: &mut Link, serial: &[u8]) -> Result<Option<Certifi
         .order(certificate::id.desc())
         .limit(1))?;
     Ok(found.pop())
+}
+
+pub(crate) fn successor(link: &mut Link, id: i64) -> Result<Option<CertificateRow>, Fault> {
+    let mut found = certificates!(link, all => all
+        .filter(certificate::id.eq_any(renewal::table
+            .filter(renewal::replaces_id.eq(id))
+            .select(renewal::certificate_id)))
+        .filter(certificate::state.ne(Orphaned)))?;
+    Ok(found.pop())
+}
+
+pub(crate) fn lineage(link: &mut Link, id: i64) -> Result<Vec<CertificateRow>, Fault> {
+    let kin = crate::renewal::lineage(link, id)?;
+    certificates!(link, all => all.filter(certificate::id.eq_any(&kin)).order(certificate::id))
 }
 
 pub(crate) fn evidence(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<EvidenceRow>, Fault> {

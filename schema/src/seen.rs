@@ -25,9 +25,27 @@ pub(crate) struct Known {
     anchor: Option<String>,
 }
 
+/// A certificate that is to be replaced.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) id: i64,
+    pub(crate) device: Option<i64>,
+    pub(crate) profile: String,
+    /// Signed and recorded.
+    pub(crate) issued: bool,
+    /// Neither revoked nor on hold.
+    pub(crate) good: bool,
+    /// Its last second.
+    pub(crate) not_after: i64,
+    /// Another one has replaced it, or is about to.
+    pub(crate) replaced: bool,
+}
+
 /// The certificate that stands for a device under a profile.
 #[derive(Debug, Clone)]
 pub(crate) struct Holder {
+    /// Which; none: it is an intent of this very batch.
+    pub(crate) certificate: Option<i64>,
     /// Its signature got lost.
     pub(crate) orphan: bool,
     /// It is revoked, for good.
@@ -47,6 +65,8 @@ pub(crate) struct Seen {
     pub(crate) blocked: HashSet<Vec<u8>>,
     /// Keys certified before, and the device they belong to; none: the CA's own.
     pub(crate) owners: HashMap<Vec<u8>, Option<String>>,
+    /// Certificates to be replaced, by issuer and serial.
+    pub(crate) renewed: HashMap<(Vec<u8>, Vec<u8>), Standing>,
     /// Who stands for (device, profile).
     pub(crate) identities: HashMap<(i64, String), Holder>,
     /// Bindings and facts to write, by device.
@@ -83,6 +103,7 @@ impl Seen {
             Some(binding) => Some(self.may_bind(binding, order.at)?),
             None => None,
         };
+        let replaced = self.may_replace(order, id)?;
         let name = order.device.as_ref().map(|b| b.name.as_str());
         let mut profiles = HashSet::new();
         for intent in &order.intents {
@@ -104,13 +125,40 @@ impl Seen {
             if let (Some(id), Some(name)) = (id, name) {
                 let twice = !profiles.insert(intent.profile.as_str());
                 let holder = self.identities.get(&(id, intent.profile.clone()));
-                if twice || holder.is_some_and(|h| h.stands(order.at)) {
+                // A renewal says what it replaces: that one does not stand in its way.
+                let in_the_way = |h: &Holder| h.stands(order.at) && (replaced.is_none() || h.certificate != replaced);
+                if twice || holder.is_some_and(in_the_way) {
                     return Err(taken(name));
                 }
             }
         }
         self.add(order, id);
         Ok(())
+    }
+
+    /// The certificate that the order replaces, if it is a renewal: good, of this device, under the same profile.
+    fn may_replace(&self, order: &NewOrder, id: Option<i64>) -> Result<Option<i64>, RecordError> {
+        let Some(renews) = &order.renews else { return Ok(None) };
+        let refuse = |why: &str| Err(RecordError::NotRenewable(why.to_owned()));
+        let Some(standing) = self.renewed.get(renews) else {
+            return refuse("it is not on record");
+        };
+        let [intent] = order.intents.as_slice() else {
+            return refuse("one certificate replaces one");
+        };
+        if standing.replaced {
+            return Err(RecordError::Replaced);
+        }
+        if id.is_none() || standing.device != id || standing.profile != intent.profile {
+            return refuse("it is of another device or profile");
+        }
+        if !standing.issued || !standing.good {
+            return refuse("it is revoked or on hold");
+        }
+        if standing.not_after < order.at {
+            return refuse("it has ended");
+        }
+        Ok(Some(standing.id))
     }
 
     fn may_bind(&self, binding: &Binding, at: i64) -> Result<i64, RecordError> {
@@ -144,12 +192,16 @@ impl Seen {
             self.by_ek.insert(binding.ek.to_vec(), binding.name.clone());
             self.changed.insert(id, (binding.ek, binding.facts.clone()));
         }
+        if let Some(standing) = order.renews.as_ref().and_then(|r| self.renewed.get_mut(r)) {
+            standing.replaced = true;
+        }
         for intent in &order.intents {
             let key = intent.spki_sha256.to_vec();
             let owner = order.device.as_ref().map(|b| b.name.clone());
             self.owners.entry(key).or_insert(owner);
             if let Some(id) = id {
                 let holder = Holder {
+                    certificate: None,
                     orphan: false,
                     revoked: false,
                     not_after: intent.not_after,
@@ -188,8 +240,8 @@ impl Holder {
     /// Whether it keeps another certificate from taking its place at `at`: an orphan, a revoked or an expired one does
     /// not; one on hold does, or a hold would only be a reason to enroll again.
     ///
-    /// A live one does, also against its own key: who asked twice at once is answered once. A renewal will have to say
-    /// in its order what it replaces.
+    /// A live one does, also against its own key: who asked twice at once is answered once. A renewal says in its order
+    /// what it replaces.
     fn stands(&self, at: i64) -> bool {
         !self.orphan && !self.revoked && self.not_after >= at
     }

@@ -271,6 +271,22 @@ impl Store {
         self.read(|link| read::by_serial(link, serial))
     }
 
+    /// The certificate that has replaced this one (row id), or is about to; not one whose signature got lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn successor(&self, certificate: i64) -> Result<Option<CertificateRow>, StoreError> {
+        self.read(|link| read::successor(link, certificate))
+    }
+
+    /// All certificates of the same descent by renewal, this one (row id) among them, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lineage(&self, certificate: i64) -> Result<Vec<CertificateRow>, StoreError> {
+        self.read(|link| read::lineage(link, certificate))
+    }
+
     /// Evidence of an enrollment.
     ///
     /// # Errors

@@ -173,6 +173,13 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    renewal (certificate_id) {
+        certificate_id -> BigInt,
+        replaces_id -> BigInt,
+    }
+}
+
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(evidence -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> enrollment (enrollment_id));
@@ -188,7 +195,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     identity,
     key_owner,
     revocation,
-    crl_entry
+    crl_entry,
+    renewal
 );
 diesel::allow_tables_to_appear_in_same_query!(crl, crl_point);
 

@@ -492,6 +492,7 @@ mod floor {
             enrollment_id: id,
             request_sha256: [0; 32],
             device: None,
+            renews: None,
             evidence: Some(EvidenceRecord {
                 digest: openssl::sha::sha256(&id),
                 bytes: vec![0; 2000],

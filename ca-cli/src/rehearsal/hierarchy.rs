@@ -167,6 +167,7 @@ impl Ceremony<'_> {
             request_sha256: self.plan_sha256,
             device: None,
             evidence: None,
+            renews: None,
             audit: AuditRecord {
                 at: self.at,
                 action: format!("rehearsal.{step}"),

@@ -5,6 +5,7 @@ mod begin;
 mod failure;
 mod lookup;
 pub mod recover;
+pub mod renew;
 pub mod revoke;
 
 /// Enrollment: [`begin`](enroll::begin), [`activate`](enroll::activate) and looking back.

@@ -3,7 +3,22 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use serde::de::DeserializeOwned;
+use wire::EnrollmentId;
 use wire::problem::{Problem, ProblemCode};
+
+/// Where a request comes from, for the record.
+pub(super) fn caller(request: &HttpRequest) -> String {
+    request
+        .peer_addr()
+        .map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string())
+}
+
+/// The id in a path.
+pub(super) fn enrollment_id(text: &str) -> Result<EnrollmentId, Problem> {
+    text.parse().map_err(|wrong: wire::enrollment::NotAnEnrollmentId| {
+        Problem::new(ProblemCode::Malformed).with_detail(wrong.to_string())
+    })
+}
 
 /// The JSON body.
 pub(super) fn json<T: DeserializeOwned>(request: &HttpRequest, body: &web::Bytes) -> Result<T, Problem> {

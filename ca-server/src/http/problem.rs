@@ -7,6 +7,7 @@ use actix_web::http::{StatusCode, header};
 use wire::problem::{Problem, ProblemCode};
 
 use crate::flow::enroll::{ActivateError, BeginError, LookupError};
+use crate::flow::renew::RenewError;
 use crate::flow::revoke::RevokeError;
 use crate::flow::{Failure, Trouble};
 
@@ -46,12 +47,22 @@ pub(super) fn begin(failure: &Failure<BeginError>) -> Problem {
 
 /// Why an activation issued nothing.
 pub(super) fn activate(failure: &Failure<ActivateError>) -> Problem {
-    let code = match &failure.error {
-        ActivateError::Malformed(detail) => {
-            return Problem::new(ProblemCode::Malformed)
-                .with_detail(detail)
-                .with_incident(failure.incident.to_string());
-        }
+    issue(&failure.error).with_incident(failure.incident.to_string())
+}
+
+/// Why nothing was renewed.
+pub(super) fn renew(failure: &Failure<RenewError>) -> Problem {
+    let problem = match &failure.error {
+        RenewError::NoCertificate(detail) => Problem::new(ProblemCode::CertificateRequired).with_detail(*detail),
+        RenewError::Ended => Problem::new(ProblemCode::CertificateEnded),
+        RenewError::Issue(error) => issue(error),
+    };
+    problem.with_incident(failure.incident.to_string())
+}
+
+fn issue(error: &ActivateError) -> Problem {
+    Problem::new(match error {
+        ActivateError::Malformed(detail) => return Problem::new(ProblemCode::Malformed).with_detail(detail),
         ActivateError::Attestation { .. } => ProblemCode::AttestationRejected,
         ActivateError::Expired | ActivateError::Void => ProblemCode::ChallengeExpired,
         ActivateError::OneTryTooMany => ProblemCode::RateLimited,
@@ -61,14 +72,13 @@ pub(super) fn activate(failure: &Failure<ActivateError>) -> Problem {
         ActivateError::CsrRejected(_) => ProblemCode::CsrRejected,
         ActivateError::Profile(_) => ProblemCode::ProfileViolation,
         ActivateError::Policy(_) => ProblemCode::PolicyDenied,
+        ActivateError::Replaced => ProblemCode::CertificateReplaced,
+        ActivateError::NotRenewable(_) => ProblemCode::StateConflict,
         ActivateError::Revoked(detail) => {
-            return Problem::new(ProblemCode::CertificateRevoked)
-                .with_detail(detail)
-                .with_incident(failure.incident.to_string());
+            return Problem::new(ProblemCode::CertificateRevoked).with_detail(detail);
         }
-        ActivateError::Trouble(trouble) => return self::trouble(trouble).with_incident(failure.incident.to_string()),
-    };
-    Problem::new(code).with_incident(failure.incident.to_string())
+        ActivateError::Trouble(trouble) => return self::trouble(trouble),
+    })
 }
 
 /// Why nothing was found.

@@ -2,13 +2,12 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentRequest, Issuers};
 use wire::problem::{Problem, ProblemCode};
 
 use super::answers::{nothing_here, only_get, only_post, settle};
 use super::body::Whole;
-use super::extract;
+use super::extract::{self, caller, enrollment_id};
 use super::front::Front;
 use super::problem;
 use crate::flow::enroll::{self, Activation};
@@ -61,12 +60,6 @@ pub fn routes(service: &mut web::ServiceConfig) {
                 .default_service(web::to(only_get)),
         )
         .default_service(web::to(nothing_here));
-}
-
-fn caller(request: &HttpRequest) -> String {
-    request
-        .peer_addr()
-        .map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string())
 }
 
 async fn begin(front: web::Data<Front>, request: HttpRequest, body: web::ReqData<Whole>) -> HttpResponse {
@@ -181,12 +174,6 @@ async fn explain(front: web::Data<Front>, code: web::Path<String>) -> HttpRespon
                 code.explanation()
             )),
     }
-}
-
-fn enrollment_id(text: &str) -> Result<EnrollmentId, Problem> {
-    text.parse().map_err(|wrong: wire::enrollment::NotAnEnrollmentId| {
-        Problem::new(ProblemCode::Malformed).with_detail(wrong.to_string())
-    })
 }
 
 /// Lower-case hex only: one spelling for one serial.

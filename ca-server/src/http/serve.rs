@@ -13,7 +13,7 @@ use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
 
 use super::front::{Front, Manners};
-use super::{admin, body, gate, monitor, peer, public, status};
+use super::{admin, body, gate, monitor, peer, presented, public, renewal, status};
 use crate::config;
 use crate::house::House;
 
@@ -68,6 +68,7 @@ impl Serving {
                 .app_data(shared.clone())
                 .wrap(from_fn(body::whole))
                 .wrap(from_fn(gate))
+                .configure(renewal::routes)
                 .configure(public::routes)
         })
         .disable_signals()
@@ -80,6 +81,7 @@ impl Serving {
         .client_request_timeout(limits.header_timeout)
         .client_disconnect_timeout(LAST_WORDS)
         .tls_handshake_timeout(limits.handshake_timeout)
+        .on_connect(presented::on_connect)
         .tcp_nodelay(true);
         let listener = TcpListener::bind(server.public).map_err(|e| at(&server.public, &e))?;
         let mut addresses = Addresses {

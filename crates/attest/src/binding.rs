@@ -6,6 +6,8 @@ use crate::{EkFacts, KeyFacts};
 
 /// First bytes of [`EvidenceRecord::bytes`].
 const EVIDENCE_V1: &[u8] = b"holdfast-evidence-v1\0";
+/// The same of a renewal.
+const RENEWAL_V1: &[u8] = b"holdfast-renewal-v1\0";
 
 /// Everything that was checked, as bytes, so that it can be checked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,7 @@ pub struct EvidenceRecord {
     pub digest: [u8; 32],
     /// Deterministic encoding: "holdfast-evidence-v1" || 00, then each field as u32 big-endian length || bytes, in the
     /// order enrollment id, EK certificate, EK public, AK public, IK public, nonce, TPMS_ATTEST, TPMT_SIGNATURE, CSR.
+    /// Of a renewal: "holdfast-renewal-v1" || 00, the same fields, and the SHA-256 of the certificate it replaces.
     pub bytes: Vec<u8>,
 }
 
@@ -38,6 +41,8 @@ pub struct EvidenceFields<'a> {
     pub signature: &'a [u8],
     /// CSR, DER.
     pub csr: &'a [u8],
+    /// SHA-256 of the certificate that was renewed; none: it was an enrollment.
+    pub renewed: Option<&'a [u8]>,
 }
 
 /// A key, proven to live in a root of trust we recognise. Made only by [`crate::Pending::answer`].
@@ -93,11 +98,12 @@ pub struct VerifiedBinding {
 }
 
 impl EvidenceRecord {
-    pub(crate) fn assemble(fields: [&[u8]; 9]) -> Self {
-        let len = EVIDENCE_V1.len() + fields.iter().map(|field| 4 + field.len()).sum::<usize>();
+    pub(crate) fn assemble(fields: [&[u8]; 9], renewed: Option<&[u8; 32]>) -> Self {
+        let head = if renewed.is_some() { RENEWAL_V1 } else { EVIDENCE_V1 };
+        let len = head.len() + 36 + fields.iter().map(|field| 4 + field.len()).sum::<usize>();
         let mut bytes = Vec::with_capacity(len);
-        bytes.extend_from_slice(EVIDENCE_V1);
-        for field in fields {
+        bytes.extend_from_slice(head);
+        for field in fields.into_iter().chain(renewed.map(<[u8; 32]>::as_slice)) {
             put(&mut bytes, field);
         }
         Self {
@@ -111,7 +117,10 @@ impl<'a> EvidenceFields<'a> {
     /// Read the fields of `bytes` (as [`EvidenceRecord::bytes`]); `None` unless every byte belongs to them.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(EVIDENCE_V1)?;
+        let (renewal, mut rest) = match bytes.strip_prefix(RENEWAL_V1) {
+            Some(rest) => (true, rest),
+            None => (false, bytes.strip_prefix(EVIDENCE_V1)?),
+        };
         let fields = Self {
             id: get(&mut rest)?,
             ek_certificate: get(&mut rest)?,
@@ -122,6 +131,7 @@ impl<'a> EvidenceFields<'a> {
             attest: get(&mut rest)?,
             signature: get(&mut rest)?,
             csr: get(&mut rest)?,
+            renewed: if renewal { Some(get(&mut rest)?) } else { None },
         };
         rest.is_empty().then_some(fields)
     }

@@ -5,6 +5,8 @@
 //!    decode          verify      challenge            answer
 //! ```
 //!
+//! A renewal takes the same way: `(Challenge, RenewalPending) -> RenewalProof`.
+//!
 //! Pure: time, randomness and anchors are arguments; no clock, socket, file, environment or global.
 
 mod binding;
@@ -16,6 +18,7 @@ mod evidence;
 mod facts;
 mod pending;
 mod refusal;
+mod renewal;
 pub mod rot;
 mod ticket;
 pub mod tpm;
@@ -37,4 +40,5 @@ pub use evidence::{Challenge, ChallengeContext, ChallengeError, Endorsed, Eviden
 pub use facts::{AnchorKind, Assurance, EkFacts, KeyAlgorithm, KeyFacts, UnixTime};
 pub use pending::{Answer, Pending};
 pub use refusal::{Reason, Refusal};
+pub use renewal::{RenewalPending, RenewalProof, Renewed};
 pub use ticket::{SealKey, TicketError};

@@ -2,6 +2,7 @@
 
 use crate::binding::{EvidenceRecord, VerifiedBinding};
 use crate::evidence::{ChallengeContext, Endorsed, distinct};
+use crate::renewal::Renewed;
 use crate::tpm::{self, AttestationKey, IdentityKey, TpmtPublic};
 use crate::{EkFacts, KeyFacts, Reason, Refusal};
 use zeroize::Zeroizing;
@@ -99,6 +100,11 @@ impl Pending {
     /// # Errors
     /// ACT_SECRET, CERT_*, AK_ALG (a signature of another scheme than the AK's), KEY_*, CSR_* or MALFORMED.
     pub fn answer(self, answer: Answer) -> Result<VerifiedBinding, Refusal> {
+        self.prove(answer, None)
+    }
+
+    /// [`Self::answer`]; in a renewal the certification is over the certificate it replaces, too.
+    pub(crate) fn prove(self, answer: Answer, renewed: Option<&Renewed>) -> Result<VerifiedBinding, Refusal> {
         let secret = Zeroizing::new(answer.secret);
         // As hashes: of one length whatever was sent, and what an early exit told would be of no use.
         if !openssl::memcmp::eq(&openssl::sha::sha256(&secret), &self.secret_sha256) {
@@ -109,7 +115,11 @@ impl Pending {
         }
 
         let public = TpmtPublic::parse(&answer.key_public)?;
-        let extra_data = tpm::qualifying_data(&self.context.id, &self.nonce, &answer.csr);
+        let (id, nonce) = (&self.context.id, &self.nonce);
+        let extra_data = match renewed {
+            None => tpm::qualifying_data(id, nonce, &answer.csr),
+            Some(of) => tpm::renewal_qualifying_data(id, nonce, &answer.csr, &of.certificate_sha256),
+        };
         tpm::verify_certify(&self.ak, &answer.attest, &answer.signature, &extra_data, &public.name())?;
         let identity = IdentityKey::judge(&public)?.into_facts();
         if identity.spki == self.ak.facts().spki {
@@ -125,17 +135,20 @@ impl Pending {
             ));
         }
 
-        let evidence = EvidenceRecord::assemble([
-            &self.context.id,
-            &self.ek_certificate,
-            &self.ek_public,
-            &self.ak.facts().public,
-            &identity.public,
-            &self.nonce,
-            &answer.attest,
-            &answer.signature,
-            &answer.csr,
-        ]);
+        let evidence = EvidenceRecord::assemble(
+            [
+                &self.context.id,
+                &self.ek_certificate,
+                &self.ek_public,
+                &self.ak.facts().public,
+                &identity.public,
+                &self.nonce,
+                &answer.attest,
+                &answer.signature,
+                &answer.csr,
+            ],
+            renewed.map(|of| &of.certificate_sha256),
+        );
         Ok(VerifiedBinding {
             context: self.context,
             ek: self.ek,

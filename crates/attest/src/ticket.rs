@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! ticket  = version (01) || key id (4) || nonce (12) || AES-256-GCM(fields) || tag (16)
-//! AAD     = "holdfast-ticket-v1" || 00 || key id || enrollment id
+//! AAD     = "holdfast-ticket-v1" || 00 || key id || enrollment id; of a renewal "holdfast-renewal-ticket-v1"
 //! fields  = each as u32 big-endian length || bytes, in the order of `encode`
 //! ```
 
 use crate::binding::{get, put};
 use crate::ek::EkTemplate;
 use crate::evidence::ChallengeContext;
+use crate::renewal::{RenewalPending, Renewed};
 use crate::tpm::{AttestationKey, TpmtPublic};
 use crate::{Assurance, ChallengeError, EkFacts, Entropy, Pending, UnixTime};
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use zeroize::Zeroizing;
 
 const VERSION: u8 = 1;
-const CONTEXT: &[u8] = b"holdfast-ticket-v1\0";
+const ENROLLMENT: &[u8] = b"holdfast-ticket-v1\0";
+const RENEWAL: &[u8] = b"holdfast-renewal-ticket-v1\0";
 
 /// AES-256-GCM keys that seal a [`Pending`] into a ticket; the first seals, all open. Shared by all replicas.
 ///
@@ -56,8 +58,8 @@ impl Key {
         }
     }
 
-    fn aad(&self, enrollment: &[u8; 16]) -> Vec<u8> {
-        [CONTEXT, &self.id, enrollment].concat()
+    fn aad(&self, context: &[u8], enrollment: &[u8; 16]) -> Vec<u8> {
+        [context, &self.id, enrollment].concat()
     }
 }
 
@@ -90,21 +92,7 @@ impl Pending {
     /// # Errors
     /// [`ChallengeError`].
     pub fn seal(self, key: &SealKey, entropy: &mut dyn Entropy) -> Result<Vec<u8>, ChallengeError> {
-        let key = &key.current;
-        // Drawn a little longer than needed: a watched source judges draws of 16 bytes and more.
-        let mut drawn = [0; 16];
-        entropy.fill(&mut drawn)?;
-        let [nonce @ .., _, _, _, _] = drawn;
-        let mut tag = [0; 16];
-        let sealed = encrypt_aead(
-            Cipher::aes_256_gcm(),
-            &key.bytes[..],
-            Some(&nonce),
-            &key.aad(&self.context.id),
-            &encode(&self),
-            &mut tag,
-        )?;
-        Ok([&[VERSION], &key.id[..], &nonce[..], &sealed, &tag].concat())
+        seal(key, ENROLLMENT, &self.context.id, &encode(&self), entropy)
     }
 
     /// Open a ticket made by [`Pending::seal`] for enrollment `id`.
@@ -112,18 +100,96 @@ impl Pending {
     /// # Errors
     /// [`TicketError`].
     pub fn open(key: &SealKey, id: &[u8; 16], ticket: &[u8], now: UnixTime) -> Result<Self, TicketError> {
-        let pending = unseal(key, id, ticket)
+        let pending = unseal(key, ENROLLMENT, id, ticket)
             .and_then(|fields| decode(&fields))
-            .filter(|pending| pending.context.id == *id)
             .ok_or(TicketError::Forged)?;
-        if now > pending.context.expires_at {
+        pending.of(id, now)
+    }
+
+    fn of(self, id: &[u8; 16], now: UnixTime) -> Result<Self, TicketError> {
+        if self.context.id != *id {
+            return Err(TicketError::Forged);
+        }
+        if now > self.context.expires_at {
             return Err(TicketError::Expired);
         }
-        Ok(pending)
+        Ok(self)
     }
 }
 
-fn unseal(key: &SealKey, id: &[u8; 16], ticket: &[u8]) -> Option<Vec<u8>> {
+impl RenewalPending {
+    /// Seal into an opaque ticket, of another kind than an enrollment's.
+    ///
+    /// # Errors
+    /// [`ChallengeError`].
+    pub fn seal(self, key: &SealKey, entropy: &mut dyn Entropy) -> Result<Vec<u8>, ChallengeError> {
+        let mut fields = Vec::with_capacity(4096);
+        put(&mut fields, &self.renewed.certificate_sha256);
+        put(&mut fields, &self.renewed.serial);
+        put(&mut fields, &self.renewed.issuer_key_id);
+        put(&mut fields, &self.renewed.spki_sha256);
+        put(&mut fields, &encode(&self.pending));
+        seal(key, RENEWAL, &self.pending.context.id, &fields, entropy)
+    }
+
+    /// Open a ticket made by [`RenewalPending::seal`] for renewal `id` of the certificate with this SHA-256.
+    ///
+    /// # Errors
+    /// [`TicketError`]; a ticket for another certificate is [`TicketError::Forged`].
+    pub fn open(
+        key: &SealKey,
+        id: &[u8; 16],
+        certificate_sha256: &[u8; 32],
+        ticket: &[u8],
+        now: UnixTime,
+    ) -> Result<Self, TicketError> {
+        let opened = unseal(key, RENEWAL, id, ticket).and_then(|fields| {
+            let rest = &mut fields.as_slice();
+            let renewed = Renewed {
+                certificate_sha256: get_array(rest)?,
+                serial: get(rest)?.to_vec(),
+                issuer_key_id: get(rest)?.to_vec(),
+                spki_sha256: get_array(rest)?,
+            };
+            let pending = decode(get(rest)?)?;
+            rest.is_empty().then_some(Self { pending, renewed })
+        });
+        let Self { pending, renewed } = opened.ok_or(TicketError::Forged)?;
+        if renewed.certificate_sha256 != *certificate_sha256 {
+            return Err(TicketError::Forged);
+        }
+        Ok(Self {
+            pending: pending.of(id, now)?,
+            renewed,
+        })
+    }
+}
+
+fn seal(
+    key: &SealKey,
+    context: &[u8],
+    id: &[u8; 16],
+    fields: &[u8],
+    entropy: &mut dyn Entropy,
+) -> Result<Vec<u8>, ChallengeError> {
+    let key = &key.current;
+    // Drawn a little longer than needed: a watched source judges draws of 16 bytes and more.
+    let mut drawn = [0; 16];
+    entropy.fill(&mut drawn)?;
+    let [nonce @ .., _, _, _, _] = drawn;
+    let mut tag = [0; 16];
+    let sealed = encrypt_aead(
+        Cipher::aes_256_gcm(),
+        &key.bytes[..],
+        Some(&nonce),
+        &key.aad(context, id),
+        fields,
+        &mut tag,
+    )?;
+    Ok([&[VERSION], &key.id[..], &nonce[..], &sealed, &tag].concat())
+}
+
+fn unseal(key: &SealKey, context: &[u8], id: &[u8; 16], ticket: &[u8]) -> Option<Vec<u8>> {
     let (&[VERSION], rest) = ticket.split_first_chunk()? else {
         return None;
     };
@@ -136,7 +202,7 @@ fn unseal(key: &SealKey, id: &[u8; 16], ticket: &[u8]) -> Option<Vec<u8>> {
             Cipher::aes_256_gcm(),
             &key.bytes[..],
             Some(nonce),
-            &key.aad(id),
+            &key.aad(context, id),
             sealed,
             tag,
         )

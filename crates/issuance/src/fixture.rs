@@ -56,6 +56,7 @@ pub(crate) fn order() -> Order {
         request_sha256: [8; 32],
         device: None,
         evidence: None,
+        renews: None,
         audit: AuditRecord {
             at: UnixTime(NOW),
             action: "test".into(),

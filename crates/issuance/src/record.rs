@@ -16,6 +16,8 @@ pub struct Order {
     pub device: Option<DeviceBinding>,
     /// The evidence; absent in a ceremony.
     pub evidence: Option<EvidenceRecord>,
+    /// The certificate it replaces, when it is a renewal. One order, one intent then.
+    pub renews: Option<attest::Renewed>,
     /// The audit record, written in the same transaction.
     pub audit: AuditRecord,
     /// Clock of the server.
@@ -107,6 +109,12 @@ pub enum RecordError {
         /// Profile.
         profile: String,
     },
+    /// The certificate to be renewed was replaced by another one.
+    #[error("the certificate was replaced already")]
+    Replaced,
+    /// The certificate to be renewed does not stand for this device any more.
+    #[error("the certificate cannot be renewed: {0}")]
+    NotRenewable(String),
     /// The key is blocked (compromised, or a CA's own).
     #[error("the key is blocked")]
     KeyBlocked,

@@ -97,13 +97,15 @@ impl From<ProblemCode> for Exit {
             | ProblemCode::PolicyDenied
             | ProblemCode::KeyRejected
             | ProblemCode::CsrRejected
-            | ProblemCode::ProfileViolation => Self::No,
+            | ProblemCode::ProfileViolation
+            | ProblemCode::CertificateEnded => Self::No,
             ProblemCode::NotFound => Self::NotFound,
             ProblemCode::IdentityConflict
             | ProblemCode::StateConflict
             | ProblemCode::CertificateRevoked
+            | ProblemCode::CertificateReplaced
             | ProblemCode::RevocationConflict => Self::Conflict,
-            ProblemCode::Forbidden => Self::NotAllowed,
+            ProblemCode::Forbidden | ProblemCode::CertificateRequired => Self::NotAllowed,
             ProblemCode::RateLimited
             | ProblemCode::SignerUnavailable
             | ProblemCode::StorageUnavailable

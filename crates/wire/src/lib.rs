@@ -9,6 +9,7 @@ pub mod enrollment;
 mod exit;
 mod parse;
 pub mod problem;
+pub mod renewal;
 pub mod revocation;
 
 pub use bytes::Bytes;

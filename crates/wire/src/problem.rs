@@ -16,6 +16,12 @@ pub enum ProblemCode {
     StateConflict,
     /// What was issued is revoked or on hold, and is not handed out.
     CertificateRevoked,
+    /// No certificate of a device was shown in TLS.
+    CertificateRequired,
+    /// The certificate to be renewed has ended.
+    CertificateEnded,
+    /// The certificate to be renewed was replaced by a newer one.
+    CertificateReplaced,
     /// Where the certificate stands is final, or it is not on hold.
     RevocationConflict,
     /// The challenge is too old, or was tried too often.
@@ -54,12 +60,15 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, in the order of the catalogue.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed,
         Self::AttestationRejected,
         Self::IdentityConflict,
         Self::StateConflict,
         Self::CertificateRevoked,
+        Self::CertificateRequired,
+        Self::CertificateEnded,
+        Self::CertificateReplaced,
         Self::RevocationConflict,
         Self::ChallengeExpired,
         Self::PayloadTooLarge,
@@ -88,6 +97,9 @@ impl ProblemCode {
             Self::IdentityConflict => "identity_conflict",
             Self::StateConflict => "state_conflict",
             Self::CertificateRevoked => "certificate_revoked",
+            Self::CertificateRequired => "certificate_required",
+            Self::CertificateEnded => "certificate_ended",
+            Self::CertificateReplaced => "certificate_replaced",
             Self::RevocationConflict => "revocation_conflict",
             Self::ChallengeExpired => "challenge_expired",
             Self::PayloadTooLarge => "payload_too_large",
@@ -119,10 +131,18 @@ impl ProblemCode {
     pub fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
-            Self::AttestationRejected | Self::PolicyDenied | Self::Forbidden => 403,
+            Self::AttestationRejected
+            | Self::PolicyDenied
+            | Self::Forbidden
+            | Self::CertificateRequired
+            | Self::CertificateEnded => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::IdentityConflict | Self::StateConflict | Self::CertificateRevoked | Self::RevocationConflict => 409,
+            Self::IdentityConflict
+            | Self::StateConflict
+            | Self::CertificateRevoked
+            | Self::CertificateReplaced
+            | Self::RevocationConflict => 409,
             Self::ChallengeExpired => 410,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMedia => 415,
@@ -142,6 +162,9 @@ impl ProblemCode {
             Self::IdentityConflict => "The identity belongs to someone else, or another key is live",
             Self::StateConflict => "The challenge was used before",
             Self::CertificateRevoked => "The certificate is revoked or on hold",
+            Self::CertificateRequired => "A certificate of this CA must be shown in TLS",
+            Self::CertificateEnded => "The certificate has ended",
+            Self::CertificateReplaced => "The certificate was replaced by a newer one",
             Self::RevocationConflict => "The certificate does not stand where this begins",
             Self::ChallengeExpired => "The challenge is no longer valid",
             Self::PayloadTooLarge => "The body is too large",
@@ -177,6 +200,9 @@ impl ProblemCode {
             | Self::ChallengeExpired
             | Self::NotFound
             | Self::CertificateRevoked
+            | Self::CertificateRequired
+            | Self::CertificateEnded
+            | Self::CertificateReplaced
             | Self::Halted => Retry::AfterFix,
             Self::Malformed
             | Self::AttestationRejected
@@ -209,6 +235,15 @@ impl ProblemCode {
             }
             Self::CertificateRevoked => {
                 "What this device was issued was revoked, or is on hold, and is not handed out. After a revocation begin a new enrollment, on a new key if the old one was compromised; a hold must be released by an operator."
+            }
+            Self::CertificateRequired => {
+                "A renewal is asked for over TLS with the certificate that is to be renewed, in a full handshake (no resumption). None was shown, or one that this CA did not issue to a device."
+            }
+            Self::CertificateEnded => {
+                "What has ended cannot be renewed. Enroll again: the TPM proves the device anew, nobody has to do anything."
+            }
+            Self::CertificateReplaced => {
+                "A certificate is renewed once. A newer one stands for this device: use it; if it was lost, enroll again on the same key to get it back."
             }
             Self::RevocationConflict => {
                 "A revocation is final: only keyCompromise may take the place of another reason, and only what is on hold can be released."
@@ -368,6 +403,9 @@ mod tests {
              409 identity_conflict Never\n\
              409 state_conflict Never\n\
              409 certificate_revoked AfterFix\n\
+             403 certificate_required AfterFix\n\
+             403 certificate_ended AfterFix\n\
+             409 certificate_replaced AfterFix\n\
              409 revocation_conflict Never\n\
              410 challenge_expired AfterFix\n\
              413 payload_too_large Never\n\

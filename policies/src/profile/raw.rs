@@ -4,7 +4,7 @@ use const_oid::ObjectIdentifier;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Profile, ProfileKind};
+use super::{Profile, ProfileKind, Renewal};
 use crate::{ProfileKey, name, place};
 
 const DAY: i64 = 24 * 60 * 60;
@@ -26,6 +26,7 @@ struct RawProfile {
     #[serde(default)]
     extended_key_usage: Option<Spanned<Vec<Spanned<Usage>>>>,
     key_algorithms: Option<Spanned<Vec<Spanned<ProfileKey>>>>,
+    renewal: Option<Spanned<Renewal>>,
 }
 
 /// What a device's subject has as common name.
@@ -158,8 +159,20 @@ impl Reader<'_> {
             common_name,
             extended_key_usage: self.usages(kind, raw.extended_key_usage.as_ref(), &raw.kind, &limits)?,
             key_algorithms: self.keys(kind, raw.key_algorithms.as_ref(), &limits)?,
+            renewal: self.renewal(kind, raw.renewal.as_ref())?,
             backdate,
         })
+    }
+
+    /// What never expires is not renewed, and people renew what their ceremonies made.
+    fn renewal(&self, kind: ProfileKind, renewal: Option<&Spanned<Renewal>>) -> Result<Renewal, String> {
+        match (kind, renewal) {
+            (ProfileKind::DeviceLdevid | ProfileKind::Service, Some(given)) => Ok(*given.get_ref()),
+            (ProfileKind::DeviceLdevid | ProfileKind::Service, None) => Ok(Renewal::Either),
+            (_, None) => Ok(Renewal::None),
+            (_, Some(given)) if *given.get_ref() == Renewal::None => Ok(Renewal::None),
+            (_, Some(given)) => self.wrong(given, &format!("a `{}` certificate is not renewed", kind.as_str())),
+        }
     }
 
     fn lifetime(&self, kind: ProfileKind, text: &Spanned<String>, limits: &Limits) -> Result<Option<i64>, String> {

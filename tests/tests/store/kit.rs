@@ -138,6 +138,7 @@ pub(crate) fn order(challenge: &str, device: &str, tpm: &str) -> Order {
             name: device.to_owned(),
             ek: ek(tpm),
         }),
+        renews: None,
         evidence: Some(EvidenceRecord {
             digest: digest(&format!("evidence {challenge}")),
             bytes: format!("evidence {challenge}").into_bytes(),

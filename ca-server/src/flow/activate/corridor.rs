@@ -16,7 +16,7 @@ use crate::flow::{lookup, revoke};
 use crate::house::{House, Phase};
 
 /// How the corridor ended well.
-pub(super) enum Outcome {
+pub(in crate::flow) enum Outcome {
     /// Signed and recorded.
     Issued(Vec<Issued>),
     /// The same challenge was used between our look and our intent.
@@ -26,7 +26,7 @@ pub(super) enum Outcome {
 }
 
 /// Draft, lint, record, sign, record: each arrow consumes what it leaves behind.
-pub(super) fn corridor(
+pub(in crate::flow) fn corridor(
     house: &House,
     id: EnrollmentId,
     request_sha256: &[u8; 32],
@@ -61,6 +61,8 @@ pub(super) fn corridor(
                 "the key belongs to device `{device}` for ever"
             )));
         }
+        // Another identity stands where the renewed one stood.
+        Err(RecordError::IdentityExists { .. }) if order.renews.is_some() => return Err(ActivateError::Replaced),
         Err(RecordError::IdentityExists { device, profile }) => return raced(house, device, &profile, &keys, now),
         Err(error) => return Err(record_error(error)),
     };
@@ -134,20 +136,29 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
             ek: permit.ek.clone(),
         }),
         evidence: Some(permit.evidence.clone()),
+        renews: permit.renews.clone(),
         audit: AuditRecord {
             at: now,
-            action: "enrollment.granted".to_owned(),
+            action: if permit.renews.is_some() {
+                "renewal.granted"
+            } else {
+                "enrollment.granted"
+            }
+            .to_owned(),
             actor: format!("device:{}", permit.device),
             subject: id.to_string(),
             reason: rules.join(","),
-            detail: profiles.join(","),
+            detail: match &permit.renews {
+                None => profiles.join(","),
+                Some(old) => format!("{} replaces {}", profiles.join(","), hex::encode(&old.serial)),
+            },
         },
         at: now,
     }
 }
 
 /// An issued certificate as its client sees it.
-pub(super) fn shown(issued: &Issued) -> IssuedCertificate {
+pub(in crate::flow) fn shown(issued: &Issued) -> IssuedCertificate {
     IssuedCertificate {
         profile: issued.profile().to_owned(),
         key: lookup::role(issued.key_role()),
@@ -180,6 +191,8 @@ fn record_error(error: RecordError) -> ActivateError {
             detail: text,
         },
         RecordError::IdentityExists { device, .. } => Trouble::Unfinished(device).into(),
+        RecordError::Replaced => ActivateError::Replaced,
+        RecordError::NotRenewable(_) => ActivateError::NotRenewable(text),
         RecordError::KeyBlocked => ActivateError::KeyRejected(text),
         RecordError::SerialTaken => Trouble::SerialsTaken.into(),
         RecordError::Revoked => ActivateError::Revoked(text),

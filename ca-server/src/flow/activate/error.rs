@@ -37,6 +37,12 @@ pub enum ActivateError {
     /// What this device was issued is revoked or on hold, or was revoked before it was answered.
     #[error("{0}")]
     Revoked(String),
+    /// The certificate to be renewed was replaced meanwhile.
+    #[error("the certificate was replaced by a newer one")]
+    Replaced,
+    /// The certificate to be renewed does not stand for the device any more.
+    #[error("{0}")]
+    NotRenewable(String),
     /// Bound to another, or another key is live.
     #[error("{0}")]
     IdentityConflict(String),
@@ -101,6 +107,8 @@ impl Reasoned for ActivateError {
             | Self::Replayed
             | Self::Orphaned
             | Self::Revoked(_)
+            | Self::Replaced
+            | Self::NotRenewable(_)
             | Self::IdentityConflict(_)
             | Self::KeyRejected(_)
             | Self::CsrRejected(_)
@@ -118,6 +126,8 @@ impl Reasoned for ActivateError {
             Self::Replayed => "REPLAY",
             Self::Orphaned => "ORPHANED",
             Self::Revoked(_) => "REVOKED",
+            Self::Replaced => "REPLACED",
+            Self::NotRenewable(_) => "NOT_RENEWABLE",
             Self::IdentityConflict(_) => "IDENTITY_CONFLICT",
             Self::KeyRejected(_) => "KEY_REJECTED",
             Self::CsrRejected(_) => "CSR_REJECTED",

@@ -1,6 +1,6 @@
 //! `POST /v1/enrollments/{id}/activation`: the answer in, the certificates out.
 
-mod corridor;
+pub(super) mod corridor;
 mod error;
 
 use attest::{Answer, Pending, TicketError, UnixTime, VerifiedBinding};
@@ -18,7 +18,7 @@ pub use error::ActivateError;
 use corridor::{corridor, shown};
 
 /// Serials drawn before a collision is believed to be no accident; also looks at a device others enroll meanwhile.
-const DRAWS: usize = 3;
+pub(super) const DRAWS: usize = 3;
 
 /// How an activation went well.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ fn open(house: &House, id: EnrollmentId, request: &ActivationRequest, now: UnixT
 }
 
 /// SHA-256 of the request in our own spelling: the same members are the same request, however they were written.
-fn digest(request: &ActivationRequest) -> Result<[u8; 32], ActivateError> {
+pub(super) fn digest(request: &ActivationRequest) -> Result<[u8; 32], ActivateError> {
     let body = zeroize::Zeroizing::new(
         serde_json::to_vec(request).map_err(|e| ActivateError::Trouble(Trouble::Bug(e.to_string())))?,
     );
@@ -136,7 +136,7 @@ fn digest(request: &ActivationRequest) -> Result<[u8; 32], ActivateError> {
 }
 
 /// The challenge was used before: by this very request, or by another.
-fn again(house: &House, id: EnrollmentId, request_sha256: &[u8; 32]) -> Result<Activation, ActivateError> {
+pub(super) fn again(house: &House, id: EnrollmentId, request_sha256: &[u8; 32]) -> Result<Activation, ActivateError> {
     let row = house.store.enrollment(&id.0).map_err(Trouble::from)?;
     let row = row.ok_or_else(|| Trouble::Bug("a used challenge without enrollment".to_owned()))?;
     if row.request_sha256 != *request_sha256 {
@@ -195,7 +195,7 @@ fn issue(
 }
 
 /// This CA's own keys are certified for nobody; that EK, AK and identity key differ is part of the proof.
-fn refuse_own_keys(house: &House, binding: &VerifiedBinding) -> Result<(), ActivateError> {
+pub(super) fn refuse_own_keys(house: &House, binding: &VerifiedBinding) -> Result<(), ActivateError> {
     for (role, key) in [("attestation", binding.ak()), ("identity", binding.identity())] {
         if house.own_keys.contains(&sha256(&key.spki)) {
             return Err(ActivateError::KeyRejected(format!(
@@ -207,7 +207,11 @@ fn refuse_own_keys(house: &House, binding: &VerifiedBinding) -> Result<(), Activ
 }
 
 /// What the inventory says about this EK; before first contact, about the name it claims.
-fn inventory(house: &House, binding: &VerifiedBinding, now: UnixTime) -> Result<Option<InventoryEntry>, ActivateError> {
+pub(super) fn inventory(
+    house: &House,
+    binding: &VerifiedBinding,
+    now: UnixTime,
+) -> Result<Option<InventoryEntry>, ActivateError> {
     let ek = &binding.ek().spki_sha256;
     if let Some(row) = house.store.device_by_ek(ek).map_err(Trouble::from)? {
         return Ok(Some(entry(row, now)));

@@ -17,6 +17,22 @@ pub fn qualifying_data(enrollment_id: &[u8; 16], nonce: &[u8; 32], csr: &[u8]) -
     hash.finish()
 }
 
+/// Qualifying data of the `TPM2_Certify` in a renewal, over the certificate it replaces as well:
+/// SHA-256("holdfast-renew-v1" || 00 || renewal id || nonce || SHA-256(CSR DER) || SHA-256(certificate DER)).
+///
+/// Of another kind than [`qualifying_data`]: what was certified for an enrollment renews nothing, and the other way
+/// round. The device itself says which certificate it wants replaced.
+#[must_use]
+pub fn renewal_qualifying_data(id: &[u8; 16], nonce: &[u8; 32], csr: &[u8], certificate_sha256: &[u8; 32]) -> [u8; 32] {
+    let mut hash = openssl::sha::Sha256::new();
+    hash.update(b"holdfast-renew-v1\0");
+    hash.update(id);
+    hash.update(nonce);
+    hash.update(&openssl::sha::sha256(csr));
+    hash.update(certificate_sha256);
+    hash.finish()
+}
+
 /// Check that `ak` certified the object named `name`, and said `extra_data` with it.
 ///
 /// `attest` is a `TPMS_ATTEST` without the TPM2B size, `signature` a `TPMT_SIGNATURE`. Parsed first, believed last:
