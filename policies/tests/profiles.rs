@@ -273,7 +273,7 @@ fn the_whole_message_of_one_error() {
     assert_eq!(
         error.to_string(),
         "profile `site.toml`: line 3, column 1: unknown key `lifetme`, expected one of `name`, `kind`, `lifetime`, \
-         `backdate`, `organization`, `common_name`, `extended_key_usage`, `key_algorithms`; did you mean `lifetime`?\n  \
+         `backdate`, `organization`, `common_name`, `extended_key_usage`, `key_algorithms`, `renewal`; did you mean `lifetime`?\n  \
          |\n3 | lifetme = \"90d\"\n  | ^^^^^^^"
     );
 }
@@ -324,5 +324,44 @@ proptest::proptest! {
     fn any_text_is_answered_without_panic(text in "\\PC*|(name|kind|lifetime|=|\"|\\[|\\]|root|90d|\n|ä| ){0,30}") {
         let _ = Profile::parse("x", &text);
         let _ = policies::trust::parse("x", &text);
+    }
+}
+
+#[test]
+fn devices_renew_what_ends_and_nothing_else() {
+    use policies::Renewal;
+    let renewal = |kind: &str, lifetime: &str, rest: &str| {
+        let text = format!("name = \"p\"\nkind = \"{kind}\"\nlifetime = \"{lifetime}\"\n{rest}\n");
+        Profile::parse("p.toml", &text)
+            .map(|p| p.renewal())
+            .map_err(|e| e.message)
+    };
+    let ldevid = |rest: &str| {
+        let rest = format!("extended_key_usage = [\"clientAuth\"]\n{rest}");
+        renewal("device-ldevid", "90d", &rest)
+    };
+    assert_eq!(ldevid("").unwrap(), Renewal::Either);
+    for (word, value) in [
+        ("none", Renewal::None),
+        ("same-key", Renewal::SameKey),
+        ("rekey", Renewal::Rekey),
+        ("either", Renewal::Either),
+    ] {
+        assert_eq!(ldevid(&format!("renewal = \"{word}\"")).unwrap(), value);
+        assert_eq!(value.as_str(), word);
+    }
+    assert!(ldevid("renewal = \"always\"").is_err());
+    for (kind, lifetime) in [
+        ("device-idevid", "never"),
+        ("device-iak", "never"),
+        ("issuing", "10y"),
+        ("root", "20y"),
+    ] {
+        assert_eq!(renewal(kind, lifetime, "").unwrap(), Renewal::None);
+        let refused = renewal(kind, lifetime, "renewal = \"either\"").unwrap_err();
+        assert!(
+            refused.contains(&format!("a `{kind}` certificate is not renewed")),
+            "{refused}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! A "TPM" in software that can sign any nonsense: EK, AK and identity key in memory.
 
 use attest::KeyAlgorithm;
-use attest::tpm::qualifying_data;
+use attest::tpm::{qualifying_data, renewal_qualifying_data};
 use wire::Bytes;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentRequest, KeyCertify, RotEvidence};
 
@@ -153,6 +153,33 @@ impl SoftTpm {
             },
             csr: csr.into(),
         }
+    }
+
+    /// Answer the challenge of a renewal honestly: of this certificate (DER), on this key.
+    ///
+    /// # Errors
+    /// [`NotOpened`] when the credential is not for this EK and AK.
+    pub fn answer_renewal(
+        &self,
+        challenge: &EnrollmentChallenge,
+        certificate: &[u8],
+        key: &SoftKey,
+    ) -> Result<ActivationRequest, NotOpened> {
+        let name = self.ak.name();
+        let question = &challenge.challenge;
+        let secret = self
+            .ek
+            .activate(&name, &question.credential_blob.0, &question.secret.0)?;
+        let mut answer = self.answer_with(challenge, secret, key, csr(key, &sequence(&[]), &[]));
+        let nonce = <[u8; 32]>::try_from(question.nonce.0.as_slice()).unwrap_or_default();
+        let certificate = openssl::sha::sha256(certificate);
+        let extra = renewal_qualifying_data(&challenge.id.0, &nonce, &answer.csr.0, &certificate);
+        let attest = Attest::honest(key.name(), &extra).bytes();
+        answer.key_certify = KeyCertify {
+            signature: self.ak.sign(&attest).into(),
+            attest: attest.into(),
+        };
+        Ok(answer)
     }
 
     /// Qualifying data the server expects for this challenge and CSR.

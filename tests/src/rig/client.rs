@@ -7,11 +7,13 @@ use std::time::Duration;
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVersion};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentRequest, EnrollmentResult};
 use wire::problem::Problem;
+use wire::renewal::RenewalRequest;
 
+use crate::keys::SoftKey;
 use crate::soft_tpm::SoftTpm;
 
 /// An answer that is not a success.
@@ -72,10 +74,28 @@ impl Client {
     /// A client that trusts `root` (DER) and nothing else.
     #[must_use]
     pub fn new(root: &[u8], url: String) -> Self {
+        Self::with(root, url, None)
+    }
+
+    /// The same, and it shows this certificate (DER) in TLS, whose key it has.
+    ///
+    /// # Panics
+    /// When the key is not OpenSSL's.
+    #[must_use]
+    pub fn showing(&self, certificate: &[u8], key: &SoftKey) -> Self {
+        let key = key.openssl().expect("a key of OpenSSL's");
+        let key = key.private_key_to_pem_pkcs8().expect("a key");
+        let key = PrivateKey::from_pem(&key).expect("a key");
+        let shown = ClientCert::new_with_certs(&[Certificate::from_der(certificate).to_owned()], key);
+        Self::with(&self.root, self.url.clone(), Some(shown))
+    }
+
+    fn with(root: &[u8], url: String, shown: Option<ClientCert>) -> Self {
         let trusted = Certificate::from_der(root).to_owned();
         let tls = TlsConfig::builder()
             .provider(TlsProvider::NativeTls)
             .root_certs(RootCerts::Specific(Arc::new(vec![trusted])))
+            .client_cert(shown)
             .build();
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
@@ -141,6 +161,35 @@ impl Client {
     /// [`Refused`].
     pub fn activate(&self, id: EnrollmentId, request: &ActivationRequest) -> Result<EnrollmentResult, Refused> {
         self.post(&format!("/v1/enrollments/{id}/activation"), request)
+    }
+
+    /// `POST /v1/renewals`.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn begin_renewal(&self) -> Result<EnrollmentChallenge, Refused> {
+        self.post("/v1/renewals", &RenewalRequest::default())
+    }
+
+    /// `POST /v1/renewals/{id}/activation`.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn activate_renewal(&self, id: EnrollmentId, request: &ActivationRequest) -> Result<EnrollmentResult, Refused> {
+        self.post(&format!("/v1/renewals/{id}/activation"), request)
+    }
+
+    /// Both calls of a renewal, honestly: this certificate (DER), which the client shows, to be on this key.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    ///
+    /// # Panics
+    /// When the credential is not for this TPM.
+    pub fn renew(&self, tpm: &SoftTpm, certificate: &[u8], key: &SoftKey) -> Result<EnrollmentResult, Refused> {
+        let challenge = self.begin_renewal()?;
+        let answer = tpm.answer_renewal(&challenge, certificate, key);
+        self.activate_renewal(challenge.id, &answer.expect("the credential is for this TPM"))
     }
 
     /// Both calls, honestly.

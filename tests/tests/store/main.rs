@@ -18,5 +18,6 @@ mod outage;
 mod proxy;
 mod races;
 mod raw;
+mod renewals;
 mod revocations;
 mod tables;
