@@ -278,7 +278,7 @@ fn key(item: &Item<'_>, facts: &Facts) -> Result<(), Denial> {
             format!("`{}`: {detail}", item.profile.name),
         ))
     };
-    if openssl::sha::sha256(&item.key.spki) == facts.ek.spki_sha256 {
+    if attest::sha256(&item.key.spki) == facts.ek.spki_sha256 {
         return refuse("the key is the endorsement key".to_owned());
     }
     if item.role == KeyRole::Identity && item.key.spki == facts.ak.spki {

@@ -264,7 +264,7 @@ impl Profiles {
         for profile in &mut self.by_name {
             if raw::takes_organization(profile.kind) && profile.organization.is_none() {
                 let profile = Arc::make_mut(profile);
-                profile.sha256 = openssl::sha::sha256(&[&profile.sha256, organization.as_bytes()].concat());
+                profile.sha256 = attest::sha256(&[&profile.sha256, organization.as_bytes()].concat());
                 profile.organization = Some(organization.to_owned());
             }
         }

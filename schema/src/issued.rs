@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, BigInt, Binary};
 use issuance::RecordError;
 use wire::EnrollmentId;
 
+use crate::among::among;
 use crate::change::Signatures;
 use crate::fixed::CloseIntent;
 use crate::link::{Fault, Link, on};
@@ -92,7 +93,7 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
     type Loaded = (Vec<u8>, Vec<u8>, Vec<u8>, i64, String, String, i64, bool);
     let loaded: Vec<Loaded> = on!(link, c => certificate::table
         .inner_join(enrollment::table)
-        .filter(enrollment::challenge.eq_any(&challenges))
+        .filter(among(enrollment::challenge, challenges.iter().copied()))
         .select((
             enrollment::challenge,
             certificate::issuer_key_id,
@@ -110,7 +111,7 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
     if again {
         let ids: Vec<i64> = loaded.iter().map(|row| row.3).collect();
         let found: Vec<(i64, Option<Vec<u8>>)> = on!(link, c => certificate::table
-            .filter(certificate::id.eq_any(&ids))
+            .filter(among(certificate::id, ids.iter().copied()))
             .select((certificate::id, certificate::der))
             .load(c))?;
         ders.extend(found.into_iter().filter_map(|(id, der)| der.map(|der| (id, der))));

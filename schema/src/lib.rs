@@ -1,5 +1,6 @@
 //! What Holdfast stores, on SQLite and PostgreSQL. The only place for diesel.
 
+mod among;
 mod change;
 mod connect;
 mod crl;

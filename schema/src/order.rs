@@ -10,6 +10,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Text};
 use issuance::RecordError;
 use wire::revocation::RevocationState;
 
+use crate::among::among;
 use crate::change::{NewIntent, NewOrder, TpmFacts};
 use crate::fixed::{BindDevice, Intent, PutIdentity};
 use crate::link::{Fault, Link, insert, on};
@@ -63,11 +64,10 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
         macro_rules! wanted {
             () => {
                 device::table
-                    .filter(
-                        device::name
-                            .eq_any(&names)
-                            .or(device::ek_spki_sha256.eq_any(&eks)),
-                    )
+                    .filter(among(device::name, names.iter().copied()).or(among(
+                        device::ek_spki_sha256.assume_not_null(),
+                        eks.iter().copied(),
+                    )))
                     .order(device::id)
                     .select(Known::as_select())
             };
@@ -84,7 +84,7 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
     }
     let challenges: Vec<&[u8]> = orders.iter().map(|o| o.challenge.as_slice()).collect();
     let used: Vec<Vec<u8>> = on!(link, c => enrollment::table
-        .filter(enrollment::challenge.eq_any(&challenges))
+        .filter(among(enrollment::challenge, challenges.iter().copied()))
         .select(enrollment::challenge)
         .load(c))?;
     seen.used.extend(used);
@@ -94,13 +94,13 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
         .map(|i| i.spki_sha256.as_slice())
         .collect();
     let blocked: Vec<Vec<u8>> = on!(link, c => blocked_key::table
-        .filter(blocked_key::spki_sha256.eq_any(&keys))
+        .filter(among(blocked_key::spki_sha256, keys.iter().copied()))
         .select(blocked_key::spki_sha256)
         .load(c))?;
     seen.blocked.extend(blocked);
     let owners: Vec<(Vec<u8>, Option<String>)> = on!(link, c => key_owner::table
         .left_join(device::table)
-        .filter(key_owner::spki_sha256.eq_any(&keys))
+        .filter(among(key_owner::spki_sha256, keys.iter().copied()))
         .select((key_owner::spki_sha256, device::name.nullable()))
         .load(c))?;
     seen.owned_before = owners.iter().map(|(key, _)| key.clone()).collect();
@@ -110,7 +110,7 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
     if !ids.is_empty() {
         let held: Vec<(i64, String, i64, String, i64)> = on!(link, c => identity::table
             .inner_join(certificate::table)
-            .filter(identity::device_id.eq_any(&ids))
+            .filter(among(identity::device_id, ids.iter().copied()))
             .select((
                 identity::device_id,
                 identity::profile,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use wire::revocation::{RevocationReason, RevocationState};
 
+use crate::among::among;
 use crate::change::NewStep;
 use crate::crl;
 use crate::link::{Fault, Link, on};
@@ -144,7 +145,7 @@ pub(crate) fn last(link: &mut Link, certificates: &[i64]) -> Result<HashMap<i64,
     let mut found = HashMap::new();
     for part in certificates.chunks(1000) {
         let rows: Vec<Stored> = on!(link, c => revocation::table
-            .filter(revocation::certificate_id.eq_any(part))
+            .filter(among(revocation::certificate_id, part.iter().copied()))
             .order((revocation::certificate_id, revocation::step))
             .select(Stored::as_select())
             .load(c))?;

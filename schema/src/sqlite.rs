@@ -162,7 +162,9 @@ fn settle(c: &mut SqliteConnection, mode: Mode) -> Result<(), StoreError> {
     )
     .map_err(unavailable)?;
     if mode == Mode::Write {
-        c.batch_execute("PRAGMA cache_size = -16384;").map_err(unavailable)?;
+        // A checkpoint writes a page once, however often it changed since the last one.
+        c.batch_execute("PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4000;")
+            .map_err(unavailable)?;
     } else {
         c.batch_execute("PRAGMA query_only = ON;").map_err(unavailable)?;
     }

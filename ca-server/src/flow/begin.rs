@@ -119,6 +119,12 @@ fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChall
     let mut entropy = house.entropy.lease();
     let mut id = [0; 16];
     entropy.fill(&mut id).map_err(Trouble::from)?;
+    // Five octets of time before eleven of chance: what is stored under ids of one day lies side by side, so that an
+    // index of a hundred million of them is written at its end.
+    if let Some((time, _)) = id.split_first_chunk_mut::<5>() {
+        let [_, _, _, now @ ..] = moment.now.0.to_be_bytes();
+        *time = now;
+    }
     let ttl = i64::try_from(house.terms.challenge_ttl.as_secs()).unwrap_or(i64::MAX);
     let expires_at = UnixTime(moment.now.0.saturating_add(ttl));
     let context = ChallengeContext {

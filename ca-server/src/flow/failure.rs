@@ -194,5 +194,5 @@ pub(super) fn open_for_business(house: &House, moment: crate::house::Moment) -> 
 
 /// SHA-256.
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    openssl::sha::sha256(bytes)
+    attest::sha256(bytes)
 }

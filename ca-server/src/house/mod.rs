@@ -254,13 +254,13 @@ fn storage(error: StoreError) -> StartError {
 
 fn own_keys(issuer: &Issuer) -> Result<HashSet<[u8; 32]>, StartError> {
     use openssl::x509::X509;
-    let mut keys = HashSet::from([openssl::sha::sha256(issuer.spki())]);
+    let mut keys = HashSet::from([attest::sha256(issuer.spki())]);
     for certificate in issuer.chain() {
         let spki = X509::from_der(certificate)
             .and_then(|c| c.public_key())
             .and_then(|k| k.public_key_to_der())
             .map_err(|e| StartError::Refused(format!("CA certificate: {e}")))?;
-        keys.insert(openssl::sha::sha256(&spki));
+        keys.insert(attest::sha256(&spki));
     }
     Ok(keys)
 }

@@ -148,7 +148,7 @@ pub(super) async fn issuers(front: web::Data<Front>) -> HttpResponse {
     let root = chain.last().map(Vec::as_slice).unwrap_or_default();
     HttpResponse::Ok().json(Issuers {
         name: front.house.name.clone(),
-        root_sha256: hex::encode(openssl::sha::sha256(root)),
+        root_sha256: hex::encode(attest::sha256(root)),
         chain: chain.iter().map(|c| c.clone().into()).collect(),
     })
 }

@@ -107,7 +107,7 @@ impl EvidenceRecord {
             put(&mut bytes, field);
         }
         Self {
-            digest: openssl::sha::sha256(&bytes),
+            digest: crate::digest::sha256(&bytes),
             bytes,
         }
     }

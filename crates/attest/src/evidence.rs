@@ -144,14 +144,14 @@ impl Endorsed {
             encrypted_secret: credential.encrypted_secret,
             nonce,
         };
-        let secret_sha256 = openssl::sha::sha256(secret.as_ref());
+        let secret_sha256 = crate::digest::sha256(secret.as_ref());
         Ok((challenge, Pending::new(self, context, nonce, secret_sha256)))
     }
 }
 
 /// No key in two roles: the EK only ever decrypts.
 pub(crate) fn distinct(role: &'static str, key: &KeyFacts, ek: &EkFacts) -> Result<(), Refusal> {
-    if openssl::sha::sha256(&key.spki) == ek.spki_sha256 {
+    if crate::digest::sha256(&key.spki) == ek.spki_sha256 {
         return Err(Refusal::new(Reason::KeyReuse, format!("{role} has the key of the EK")));
     }
     Ok(())

@@ -12,6 +12,7 @@
 mod binding;
 pub mod csr;
 mod curve;
+mod digest;
 pub mod ek;
 mod entropy;
 mod evidence;
@@ -35,6 +36,7 @@ mod x509;
 mod vendor;
 
 pub use binding::{EvidenceFields, EvidenceRecord, VerifiedBinding};
+pub use digest::{sha256, sha384, sha512};
 pub use entropy::{Entropy, EntropyError, Watched};
 pub use evidence::{Challenge, ChallengeContext, ChallengeError, Endorsed, Evidence, EvidenceBytes};
 pub use facts::{AnchorKind, Assurance, EkFacts, KeyAlgorithm, KeyFacts, UnixTime};

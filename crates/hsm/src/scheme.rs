@@ -9,7 +9,7 @@ use der::asn1::UintRef;
 use der::{Encode, Sequence};
 use issuance::SignatureAlgorithm;
 use openssl::nid::Nid;
-use openssl::sha;
+use sha2::{Digest as _, Sha256, Sha384};
 
 /// All schemes a CA key may use.
 pub(crate) const ALL: [SignatureAlgorithm; 6] = [
@@ -118,9 +118,9 @@ pub(crate) fn mechanism(algorithm: SignatureAlgorithm) -> (Mechanism<'static>, &
 pub(crate) fn input(algorithm: SignatureAlgorithm, message: &[u8]) -> Vec<u8> {
     use SignatureAlgorithm as A;
     match algorithm {
-        A::EcdsaP384Sha384 => sha::sha384(message).to_vec(),
-        A::EcdsaP256Sha256 | A::Rsa3072PssSha256 | A::Rsa4096PssSha256 => sha::sha256(message).to_vec(),
-        A::Rsa3072Pkcs1Sha256 | A::Rsa4096Pkcs1Sha256 => [&SHA256_DIGEST_INFO[..], &sha::sha256(message)].concat(),
+        A::EcdsaP384Sha384 => Sha384::digest(message).to_vec(),
+        A::EcdsaP256Sha256 | A::Rsa3072PssSha256 | A::Rsa4096PssSha256 => Sha256::digest(message).to_vec(),
+        A::Rsa3072Pkcs1Sha256 | A::Rsa4096Pkcs1Sha256 => [&SHA256_DIGEST_INFO[..], &Sha256::digest(message)].concat(),
     }
 }
 

@@ -129,7 +129,28 @@ const PROBE: &[u8] = b"holdfast signer probe v1: these bytes are not a certifica
 /// # Errors
 /// [`SignFailure`]; [`SignFailure::WrongKey`] when the key's SPKI does not parse or does not fit its algorithm.
 pub fn probe(key: &dyn CaKey) -> Result<(), SignFailure> {
-    let verifier = Verifier::new(key.algorithm(), key.spki()).map_err(|e| SignFailure::WrongKey(e.to_string()))?;
-    let signature = key.sign(ToSign(PROBE))?;
-    verifier.verify(PROBE, &signature).map_err(|_| SignFailure::Corrupt)
+    Probe::of(key)?.sign(key)
+}
+
+/// [`probe`] prepared, for many of them.
+pub struct Probe(Verifier);
+
+impl Probe {
+    /// Parse the key's SPKI.
+    ///
+    /// # Errors
+    /// [`SignFailure::WrongKey`] when it does not parse or does not fit its algorithm.
+    pub fn of(key: &dyn CaKey) -> Result<Self, SignFailure> {
+        let verifier = Verifier::new(key.algorithm(), key.spki());
+        verifier.map(Self).map_err(|e| SignFailure::WrongKey(e.to_string()))
+    }
+
+    /// Sign and verify.
+    ///
+    /// # Errors
+    /// [`SignFailure`].
+    pub fn sign(&self, key: &dyn CaKey) -> Result<(), SignFailure> {
+        let signature = key.sign(ToSign(PROBE))?;
+        self.0.verify(PROBE, &signature).map_err(|_| SignFailure::Corrupt)
+    }
 }

@@ -1,11 +1,11 @@
 //! `TBSCertificate`, written (RFC 5280 §4.1).
 
 use attest::rot::{ID_REHEARSAL, ID_ROT_BINDING, RotBinding};
+use attest::sha256;
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280;
 use const_oid::db::rfc6960::ID_PKIX_OCSP_NOCHECK;
 use der::Encode;
-use openssl::sha::sha256;
 use policies::{Decision, Grant, KeyRole, Profile, ProfileKind, SanEntry, Subject, Validity};
 
 use crate::encode::{

@@ -1,8 +1,10 @@
 //! Signatures checked in software, whatever made them.
 
+use attest::{sha256, sha384};
+use openssl::ec::EcKey;
+use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
-use openssl::hash::{MessageDigest, hash};
-use openssl::md::{Md, MdRef};
+use openssl::md::Md;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::pkey_ctx::PkeyCtx;
@@ -16,6 +18,8 @@ use crate::SignatureAlgorithm;
 pub(crate) struct Verifier {
     algorithm: SignatureAlgorithm,
     key: PKey<Public>,
+    /// The same key for ECDSA, which needs nothing of the EVP layer.
+    ec: Option<EcKey<Public>>,
 }
 
 /// A public key that does not go with the algorithm.
@@ -52,7 +56,8 @@ impl Verifier {
             }
         };
         if fits {
-            Ok(Self { algorithm, key })
+            let ec = key.ec_key().ok();
+            Ok(Self { algorithm, key, ec })
         } else {
             Err(VerifierError::Mismatch(algorithm))
         }
@@ -68,29 +73,30 @@ impl Verifier {
     }
 
     fn check(&self, bytes: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
-        let (md, digest): (&MdRef, _) = match self.algorithm {
-            SignatureAlgorithm::EcdsaP384Sha384 => (Md::sha384(), MessageDigest::sha384()),
-            _ => (Md::sha256(), MessageDigest::sha256()),
+        let pss = match self.algorithm {
+            SignatureAlgorithm::EcdsaP256Sha256 => return self.ecdsa(&sha256(bytes), signature),
+            SignatureAlgorithm::EcdsaP384Sha384 => return self.ecdsa(&sha384(bytes), signature),
+            SignatureAlgorithm::Rsa3072Pkcs1Sha256 | SignatureAlgorithm::Rsa4096Pkcs1Sha256 => false,
+            SignatureAlgorithm::Rsa3072PssSha256 | SignatureAlgorithm::Rsa4096PssSha256 => true,
         };
-        let digest = hash(digest, bytes)?;
         let mut context = PkeyCtx::new(&self.key)?;
         context.verify_init()?;
-        match self.algorithm {
-            SignatureAlgorithm::EcdsaP256Sha256 | SignatureAlgorithm::EcdsaP384Sha384 => {
-                context.set_signature_md(md)?;
-            }
-            SignatureAlgorithm::Rsa3072Pkcs1Sha256 | SignatureAlgorithm::Rsa4096Pkcs1Sha256 => {
-                context.set_rsa_padding(Padding::PKCS1)?;
-                context.set_signature_md(md)?;
-            }
-            SignatureAlgorithm::Rsa3072PssSha256 | SignatureAlgorithm::Rsa4096PssSha256 => {
-                context.set_rsa_padding(Padding::PKCS1_PSS)?;
-                context.set_signature_md(md)?;
-                context.set_rsa_mgf1_md(md)?;
-                context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
-            }
+        context.set_rsa_padding(if pss { Padding::PKCS1_PSS } else { Padding::PKCS1 })?;
+        context.set_signature_md(Md::sha256())?;
+        if pss {
+            context.set_rsa_mgf1_md(Md::sha256())?;
+            context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
         }
-        context.verify(&digest, signature)
+        context.verify(&sha256(bytes), signature)
+    }
+
+    /// One signature has one encoding: bytes behind it and padded numbers are refused (RFC 3279 §2.2.3, DER).
+    fn ecdsa(&self, digest: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
+        let Some(key) = &self.ec else {
+            return Ok(false);
+        };
+        let values = EcdsaSig::from_der(signature)?;
+        Ok(values.to_der()? == signature && values.verify(digest, key)?)
     }
 }
 
@@ -154,7 +160,7 @@ mod tests {
     fn pss_with_another_salt_length() {
         let pss = SoftKey::new(SignatureAlgorithm::Rsa3072PssSha256);
         let verifier = Verifier::new(pss.algorithm, &pss.spki).unwrap();
-        let mut signer = openssl::sign::Signer::new(MessageDigest::sha256(), &pss.key).unwrap();
+        let mut signer = openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &pss.key).unwrap();
         signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
         signer.set_rsa_pss_saltlen(RsaPssSaltlen::custom(20)).unwrap();
         let salt20 = signer.sign_oneshot_to_vec(b"x").unwrap();

@@ -197,7 +197,7 @@ impl Given {
         match self.key_is.as_str() {
             "own" => {}
             "the-ak" => facts.identity.spki = facts.ak.spki.clone(),
-            "the-ek" => facts.ek.spki_sha256 = openssl::sha::sha256(&facts.identity.spki),
+            "the-ek" => facts.ek.spki_sha256 = attest::sha256(&facts.identity.spki),
             other => panic!("whose key is `{other}`"),
         }
         facts

@@ -153,7 +153,7 @@ impl Reader<'_> {
         Ok(Profile {
             name: raw.name.into_inner(),
             kind,
-            sha256: openssl::sha::sha256(self.text.as_bytes()),
+            sha256: attest::sha256(self.text.as_bytes()),
             lifetime,
             organization,
             common_name,

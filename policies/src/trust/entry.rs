@@ -83,7 +83,7 @@ impl Ca {
     #[must_use]
     pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
         match self {
-            Self::Certificate(der) => Some(openssl::sha::sha256(der)),
+            Self::Certificate(der) => Some(attest::sha256(der)),
             Self::CertificateHash(sha256) => Some(*sha256),
             Self::KeyHash(_) => None,
         }
@@ -93,7 +93,7 @@ impl Ca {
     #[must_use]
     pub fn key_sha256(&self) -> Option<[u8; 32]> {
         match self {
-            Self::Certificate(der) => certificate_spki(der).ok().map(|spki| openssl::sha::sha256(&spki)),
+            Self::Certificate(der) => certificate_spki(der).ok().map(|spki| attest::sha256(&spki)),
             Self::CertificateHash(_) => None,
             Self::KeyHash(sha256) => Some(*sha256),
         }

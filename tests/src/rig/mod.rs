@@ -3,6 +3,7 @@
 mod certificates;
 mod client;
 mod clock;
+mod kept;
 mod records;
 mod server;
 mod spy;
@@ -18,6 +19,7 @@ use crate::vendor::VendorCa;
 pub use certificates::Certificate;
 pub use client::{Client, Raw, Refused};
 pub use clock::FakeClock;
+pub use kept::Kept;
 pub use records::{Rows, expected};
 pub use server::{Server, Surroundings};
 pub use spy::Spy;

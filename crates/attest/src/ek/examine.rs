@@ -95,10 +95,10 @@ pub fn examine(
         _ => None,
     };
     Ok(Examination {
-        certificate_sha256: openssl::sha::sha256(certificate),
+        certificate_sha256: crate::digest::sha256(certificate),
         spki_sha256: super::canonical_spki(frame.spki)
             .ok()
-            .map(|spki| openssl::sha::sha256(&spki)),
+            .map(|spki| crate::digest::sha256(&spki)),
         issuer: frame.issuer.to_vec(),
         validity: (frame.not_before, frame.not_after),
         profile: profile.map(|profile| profile.name.map(TpmIdentity::from)),

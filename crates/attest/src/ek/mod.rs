@@ -47,8 +47,8 @@ pub(crate) fn verify(
     let path = anchors.verify(&frame, offered, now)?;
     let name = vouched(&profile, &path)?;
     Ok(EkFacts {
-        certificate_sha256: openssl::sha::sha256(certificate),
-        spki_sha256: openssl::sha::sha256(&spki),
+        certificate_sha256: crate::digest::sha256(certificate),
+        spki_sha256: crate::digest::sha256(&spki),
         template,
         manufacturer: name.manufacturer,
         model: name.model,

@@ -1,6 +1,5 @@
 //! Algorithm and curve identifiers (TPM 2.0 Part 2, 6.3 and 6.4).
 
-use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 
 /// `TPM_ALG_ID`: any value; the rules decide which are taken.
@@ -163,21 +162,13 @@ impl HashAlgorithm {
         }
     }
 
-    pub(super) fn message_digest(self) -> MessageDigest {
-        match self {
-            Self::Sha256 => MessageDigest::sha256(),
-            Self::Sha384 => MessageDigest::sha384(),
-            Self::Sha512 => MessageDigest::sha512(),
-        }
-    }
-
     /// Digest of `data`.
     #[must_use]
     pub fn digest(self, data: &[u8]) -> Vec<u8> {
         match self {
-            Self::Sha256 => openssl::sha::sha256(data).to_vec(),
-            Self::Sha384 => openssl::sha::sha384(data).to_vec(),
-            Self::Sha512 => openssl::sha::sha512(data).to_vec(),
+            Self::Sha256 => crate::digest::sha256(data).to_vec(),
+            Self::Sha384 => crate::digest::sha384(data).to_vec(),
+            Self::Sha512 => crate::digest::sha512(data).to_vec(),
         }
     }
 }

@@ -13,7 +13,7 @@ pub fn qualifying_data(enrollment_id: &[u8; 16], nonce: &[u8; 32], csr: &[u8]) -
     hash.update(b"holdfast-certify-v1\0");
     hash.update(enrollment_id);
     hash.update(nonce);
-    hash.update(&openssl::sha::sha256(csr));
+    hash.update(&crate::digest::sha256(csr));
     hash.finish()
 }
 

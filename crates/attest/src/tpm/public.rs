@@ -256,9 +256,9 @@ impl TpmtPublic {
         let mut name = self.name_alg.0.to_be_bytes().to_vec();
         match self.name_alg {
             TpmAlgId::SHA1 => name.extend(openssl::sha::sha1(&self.raw)),
-            TpmAlgId::SHA256 => name.extend(openssl::sha::sha256(&self.raw)),
-            TpmAlgId::SHA384 => name.extend(openssl::sha::sha384(&self.raw)),
-            TpmAlgId::SHA512 => name.extend(openssl::sha::sha512(&self.raw)),
+            TpmAlgId::SHA256 => name.extend(crate::digest::sha256(&self.raw)),
+            TpmAlgId::SHA384 => name.extend(crate::digest::sha384(&self.raw)),
+            TpmAlgId::SHA512 => name.extend(crate::digest::sha512(&self.raw)),
             _ => name.clear(),
         }
         name

@@ -46,7 +46,7 @@ impl Issuer {
         }
         let key = kind.to_pkey().map_err(|_| "its key is refused by OpenSSL")?;
         Ok(Self {
-            spki_sha256: openssl::sha::sha256(&kind.to_spki()),
+            spki_sha256: crate::digest::sha256(&kind.to_spki()),
             subject: certificate.subject.to_vec(),
             self_issued: certificate.subject == certificate.issuer,
             kind,
@@ -54,7 +54,7 @@ impl Issuer {
             path_len,
             not_before: certificate.not_before,
             not_after: certificate.not_after,
-            sha256: openssl::sha::sha256(certificate.der),
+            sha256: crate::digest::sha256(certificate.der),
         })
     }
 }

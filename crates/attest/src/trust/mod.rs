@@ -107,7 +107,7 @@ impl Anchors {
         let mut others = sources.others;
         others.sort_by_key(|ca| ca.standing);
         let shipped = sources.intermediates.iter().enumerate().map(|(position, der)| {
-            let sha256 = openssl::sha::sha256(der);
+            let sha256 = crate::digest::sha256(der);
             (
                 format!("intermediate {position}, SHA-256 {}", hex::encode(sha256)),
                 der,
@@ -121,7 +121,7 @@ impl Anchors {
         let mut unused = Vec::new();
         // Those that the store speaks of first: of two that are the same, what was said about it stays.
         for (name, der, standing) in stored.chain(shipped) {
-            let sha256 = openssl::sha::sha256(der);
+            let sha256 = crate::digest::sha256(der);
             // An anchor among them, or one twice, adds nothing.
             if anchors.iter().any(|anchor| anchor.sha256 == sha256)
                 || links.iter().any(|other| other.candidate.issuer.sha256 == sha256)

@@ -21,10 +21,10 @@ impl Refused {
             let name: Arc<str> = ca.name.as_str().into();
             refused
                 .certificates
-                .insert(openssl::sha::sha256(&ca.certificate), name.clone());
+                .insert(crate::digest::sha256(&ca.certificate), name.clone());
             // A key that is not read here is none that could sign anything here.
             if let Ok(spki) = certificate_spki(&ca.certificate) {
-                refused.keys.insert(openssl::sha::sha256(&spki), name);
+                refused.keys.insert(crate::digest::sha256(&spki), name);
             }
         }
         for hash in hashes {

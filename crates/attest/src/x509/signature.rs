@@ -2,6 +2,7 @@
 
 use super::asn1::{self, BadDer, INTEGER, NULL, OID, Reader, SEQUENCE, constructed};
 use super::{Leniencies, Leniency, PublicKey, oid};
+use crate::digest::{sha256, sha384, sha512};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -30,6 +31,16 @@ pub(crate) enum SignatureAlgorithm {
 }
 
 impl Hash {
+    /// Of a message, without asking OpenSSL which provider has the algorithm.
+    fn of(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha1 => openssl::sha::sha1(message).to_vec(),
+            Self::Sha256 => sha256(message).to_vec(),
+            Self::Sha384 => sha384(message).to_vec(),
+            Self::Sha512 => sha512(message).to_vec(),
+        }
+    }
+
     fn digest(self) -> MessageDigest {
         match self {
             Self::Sha1 => MessageDigest::sha1(),
@@ -136,7 +147,7 @@ impl SignatureAlgorithm {
 
 /// ECDSA without the EVP layer, which would carry every fresh key to a provider: a third of the time of a check.
 fn verify_ecdsa(hash: Hash, key: &PKeyRef<Public>, message: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {
-    let digest = openssl::hash::hash(hash.digest(), message)?;
+    let digest = hash.of(message);
     let key = key.ec_key()?;
     // One signature has one encoding: bytes behind it and padded numbers are refused (RFC 3279 §2.2.3, DER).
     let Ok(values) = EcdsaSig::from_der(signature) else {

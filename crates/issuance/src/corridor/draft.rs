@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openssl::sha::sha256;
+use attest::sha256;
 use policies::{Grant, GrantKind, KeyRole, ProfileKind, Validity};
 
 use crate::issuer::IssuerFacts;

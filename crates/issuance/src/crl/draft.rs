@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use attest::UnixTime;
-use openssl::sha::sha256;
+use attest::sha256;
 
 use super::entry::{CrlEntry, Mark, Revoked};
 use super::lint;
