@@ -130,6 +130,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
             "previous",
             "ca_issuers",
             "crl",
+            "folder",
         ];
         match key {
             Some(key) if !optional_files.iter().any(|name| key.starts_with(name)) => {
@@ -154,6 +155,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
     assert_eq!(all.hsm.token.sessions, short.hsm.token.sessions);
     assert_eq!(all.server.shutdown_grace, short.server.shutdown_grace);
     assert_eq!(all.server.clock_tolerance, short.server.clock_tolerance);
+    assert_eq!(format!("{:?}", all.crl), format!("{:?}", short.crl));
 }
 
 #[test]
@@ -175,7 +177,7 @@ fn an_unknown_key_is_shown_with_a_suggestion() {
          19 | [audti]\n   \
          |  ^^^^^\n   \
          = did you mean `audit`?\n   \
-         = keys here: server, tls, database, hsm, issuer, trust, policy, enrollment, limits, audit, log"
+         = keys here: server, tls, database, hsm, issuer, trust, policy, enrollment, crl, limits, audit, log"
     );
     let strange = wrong(&ca, "[audit]", "[log]\nzzz = 1\n[audit]");
     assert!(strange.starts_with("server.toml:20:1: unknown key `zzz`"), "{strange}");
@@ -272,6 +274,21 @@ fn other_mistakes_are_shown_at_their_place() {
             "certificate = \"chain.pem\"",
             "certificate = \"chain.pem\"\ncrl_shards = 1",
             ":15:14: crl_shards without crl_url",
+        ),
+        (
+            "[hsm]\n",
+            "[crl]\nevery = \"13h\"\n[hsm]\n",
+            ":11:9: a CRL is valid for at least twice as long",
+        ),
+        (
+            "[hsm]\n",
+            "[crl]\nvalid = \"6h\"\n[hsm]\n",
+            ":11:9: a CRL is valid for at least twice as long",
+        ),
+        (
+            "[hsm]\n",
+            "[crl]\nevery = \"500ms\"\nvalid = \"1s\"\n[hsm]\n",
+            ":12:9: a CRL is valid for at least two seconds",
         ),
         ("files = [\"trust\"]", "files = []", ":16:9: no anchor"),
         (

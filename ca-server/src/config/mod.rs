@@ -20,6 +20,7 @@ use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
+use crate::house::CrlTerms;
 pub use settings::ConfigError;
 pub use values::{Rate, SecretSource, Span};
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub policy: PolicySet,
     /// `[enrollment]`.
     pub enrollment: Enrollment,
+    /// `[crl]`.
+    pub crl: CrlTerms,
     /// Key that seals challenges.
     pub seal: SealKey,
     /// `[limits]`.
@@ -226,11 +229,44 @@ impl Config {
             anchors,
             profiles,
             policy,
+            crl: crl(source, &base, raw.crl)?,
             enrollment,
             seal,
             limits,
         })
     }
+}
+
+fn crl(source: &Source, base: &files::Base, raw: raw::RawCrl) -> Result<CrlTerms, ConfigError> {
+    let every = raw
+        .every
+        .as_ref()
+        .map_or(Duration::from_secs(21_600), |s| s.get_ref().0);
+    let valid = raw
+        .valid
+        .as_ref()
+        .map_or(Duration::from_secs(86_400), |s| s.get_ref().0);
+    // Half of the time to nextUpdate is when the alarm sounds.
+    if let Some(given) = raw.every.as_ref().or(raw.valid.as_ref())
+        && every * 2 > valid
+    {
+        return Err(source.error(
+            &given.span(),
+            "a CRL is valid for at least twice as long as the time to the next one",
+        ));
+    }
+    if let Some(given) = &raw.valid
+        && valid < Duration::from_secs(2)
+    {
+        return Err(source.error(&given.span(), "a CRL is valid for at least two seconds"));
+    }
+    Ok(CrlTerms {
+        every,
+        valid,
+        after_revocation: span(raw.after_revocation, 60),
+        max_age: span(raw.max_age, 600),
+        folder: raw.folder.map(|folder| base.resolve(&folder)),
+    })
 }
 
 fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Server, ConfigError> {

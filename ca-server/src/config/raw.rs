@@ -21,6 +21,8 @@ pub(super) struct RawConfig {
     pub policy: RawPolicy,
     pub enrollment: RawEnrollment,
     #[serde(default)]
+    pub crl: RawCrl,
+    #[serde(default)]
     pub limits: RawLimits,
     pub audit: RawAudit,
     #[serde(default)]
@@ -113,6 +115,16 @@ pub(super) struct RawEnrollment {
     pub challenge_ttl: Option<Span>,
     pub max_attempts: Option<Spanned<u32>>,
     pub sign_deadline: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCrl {
+    pub every: Option<Spanned<Span>>,
+    pub valid: Option<Spanned<Span>>,
+    pub after_revocation: Option<Span>,
+    pub max_age: Option<Span>,
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -75,6 +75,16 @@ struct AnswerLabel {
     status: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlarmLabel {
+    reason: &'static str,
+}
+
 /// The numbers.
 pub struct Metrics {
     registry: Registry,
@@ -85,6 +95,11 @@ pub struct Metrics {
     phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
     phases_cpu: Family<PhaseLabel, Counter<f64, AtomicU64>>,
     orphans: Counter,
+    crls: Family<ResultLabel, Counter>,
+    crl_alarms: Family<AlarmLabel, Counter>,
+    crl_alarmed: Gauge,
+    crl_next_update: Gauge,
+    crl_entries: Gauge,
     panics: Counter,
     hsm_up: Gauge,
     halted: Gauge,
@@ -114,6 +129,20 @@ impl Metrics {
         let phases = Family::<PhaseLabel, Histogram, fn() -> Histogram>::new_with_constructor(buckets);
         let phases_cpu = Family::default();
         let orphans = Counter::default();
+        let crls = Family::default();
+        let crl_alarms = Family::default();
+        let crl_alarmed = Gauge::default();
+        let crl_next_update = Gauge::default();
+        let crl_entries = Gauge::default();
+        registry.register("crls", "Turns to publish a CRL, by how they ended", crls.clone());
+        registry.register("crl_alarms", "Alarms raised about CRLs", crl_alarms.clone());
+        registry.register("crl_alarmed", "CRLs with an alarm now", crl_alarmed.clone());
+        registry.register(
+            "crl_next_update_timestamp_seconds",
+            "When the first of the published CRLs ends; 0 without any",
+            crl_next_update.clone(),
+        );
+        registry.register("crl_entries", "Entries of all published CRLs", crl_entries.clone());
         let panics = Counter::default();
         let hsm_up = Gauge::default();
         let halted = Gauge::default();
@@ -150,6 +179,11 @@ impl Metrics {
             phases,
             phases_cpu,
             orphans,
+            crls,
+            crl_alarms,
+            crl_alarmed,
+            crl_next_update,
+            crl_entries,
             panics,
             hsm_up,
             halted,
@@ -199,6 +233,23 @@ impl Metrics {
     /// Intents became orphans.
     pub fn orphaned(&self, count: usize) {
         self.orphans.inc_by(count as u64);
+    }
+
+    /// A turn to publish a CRL ended; `result` is one of a fixed set.
+    pub fn crl(&self, result: &'static str) {
+        self.crls.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// An alarm about a CRL was raised.
+    pub fn crl_alarm(&self, reason: &'static str) {
+        self.crl_alarms.get_or_create(&AlarmLabel { reason }).inc();
+    }
+
+    /// How the published CRLs stand: alarms now, when the first of them ends, entries of all.
+    pub fn crls_stand(&self, alarms: usize, next_update: Option<i64>, entries: i64) {
+        self.crl_alarmed.set(i64::try_from(alarms).unwrap_or(i64::MAX));
+        self.crl_next_update.set(next_update.unwrap_or(0));
+        self.crl_entries.set(entries);
     }
 
     /// A panic was caught.

@@ -3,7 +3,9 @@
 mod at_work;
 mod audit;
 mod clock;
+mod crl;
 mod entropy;
+pub mod folder;
 mod health;
 mod metrics;
 
@@ -14,7 +16,7 @@ use std::time::Duration;
 use attest::trust::Anchors;
 use attest::{Entropy as _, SealKey};
 use hsm::HsmError;
-use issuance::{CaKey, Issuer, SignFailure};
+use issuance::{CaKey, CrlScope, Issuer, SignFailure};
 use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
 use wire::Exit;
@@ -24,6 +26,7 @@ use crate::config::{Config, Enrollment};
 pub use at_work::{AtWork, Held};
 pub use audit::AuditFile;
 pub use clock::{Clock, Moment, SystemClock, TimeSource};
+pub use crl::{Alarm, Alarms, Concern, CrlTerms, Shelf, Shelved, path_of, tag_of};
 pub use entropy::{Lease, OsEntropy, SharedEntropy, Watched};
 pub use health::{Halt, SignerHealth};
 pub use metrics::{Metrics, Phase};
@@ -48,6 +51,12 @@ pub struct House {
     pub seal: SealKey,
     /// Terms of an enrollment.
     pub terms: Enrollment,
+    /// Terms of CRLs.
+    pub crl: CrlTerms,
+    /// Published CRLs, to be served.
+    pub shelf: Shelf,
+    /// What is wrong with CRLs.
+    pub alarms: Alarms,
     /// Challenges whose answers are being looked at.
     pub at_work: AtWork,
     /// Time.
@@ -84,6 +93,8 @@ pub struct Parts {
     pub profiles: Profiles,
     /// Seals challenges.
     pub seal: SealKey,
+    /// Terms of CRLs.
+    pub crl: CrlTerms,
     /// Terms of an enrollment.
     pub terms: Enrollment,
     /// Refusals.
@@ -144,6 +155,9 @@ impl House {
             profiles: parts.profiles,
             seal: parts.seal,
             terms: parts.terms,
+            crl: parts.crl,
+            shelf: Shelf::default(),
+            alarms: Alarms::default(),
             at_work: AtWork::default(),
             clock: Clock::new(parts.time, latest, parts.clock_tolerance),
             entropy: SharedEntropy::new(parts.entropy),
@@ -175,11 +189,41 @@ impl House {
             .audit
             .check()
             .map_err(|e| StartError::Refused(format!("the audit file cannot be written: {e}")))?;
+        house.place_crls()?;
         house.probe_signer().map_err(|e| match e {
             SignFailure::Key(away) => StartError::NotNow(away.to_string()),
             wrong => StartError::Refused(wrong.to_string()),
         })?;
         Ok(house)
+    }
+
+    /// Places for the CRLs of the certificates to come; and no CRL may be out that the record does not know of: then the
+    /// record is older than what was said.
+    fn place_crls(&self) -> Result<(), StartError> {
+        let issuer = &self.issuer;
+        let url = |scope: CrlScope| match (&scope, &issuer.urls().crl) {
+            (CrlScope::Point(url), _) | (CrlScope::Complete, Some(url)) => (url.clone(), scope),
+            (CrlScope::Complete, None) => (String::new(), scope),
+        };
+        let places: Vec<(String, CrlScope)> = issuer.urls().crl_scopes().into_iter().map(url).collect();
+        self.store.add_crl_points(issuer.key_id(), &places).map_err(storage)?;
+        let Some(folder) = &self.crl.folder else {
+            return Ok(());
+        };
+        let last = self.store.last_crl_number(issuer.key_id()).map_err(storage)?;
+        for point in self.store.crl_points(issuer.key_id()).map_err(storage)? {
+            let out = folder::file_of(folder, &point.url).and_then(|file| folder::number_in(&file, issuer));
+            if let Some(out) = out
+                && last.is_none_or(|last| out > last)
+            {
+                return Err(StartError::Refused(format!(
+                    "CRL number {out} is published at {}; the record knows none after {}: it is older than what was said",
+                    point.url,
+                    last.map_or(0, issuance::CrlNumber::get)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Sign and verify a probe text, and remember how that went.
@@ -215,6 +259,7 @@ impl House {
             profiles: config.profiles,
             seal: config.seal,
             terms: config.enrollment,
+            crl: config.crl,
             audit: AuditFile::new(config.audit),
             time: Box::new(SystemClock),
             entropy: Box::new(Watched::new(OsEntropy)),

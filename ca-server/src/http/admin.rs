@@ -36,6 +36,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .service(get("/v1/devices/{name:[^/]*}", web::get().to(show)))
         .service(get("/v1/devices/{name:[^/]*}/tree", web::get().to(tree)))
         .configure(super::revocation::routes)
+        .configure(super::crl::routes)
         .service(get("/v1/audit", web::get().to(audit)))
         .service(get("/v1/orphans", web::get().to(orphans)))
         .service(get("/v1/issuers", web::get().to(issuers)))

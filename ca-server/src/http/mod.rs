@@ -3,6 +3,7 @@
 mod admin;
 mod answers;
 mod body;
+mod crl;
 mod extract;
 mod front;
 mod gate;

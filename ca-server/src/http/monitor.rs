@@ -40,11 +40,13 @@ async fn metrics(front: web::Data<Front>) -> HttpResponse {
         .body(text)
 }
 
-/// Whether requests should be sent here: 200 or 503. With `?verbose`, one line for each check.
+/// Whether requests should be sent here: 200 or 503. With `?verbose`, one line for each check and each alarm.
 pub(super) async fn readyz(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
     let stale = i64::try_from(front.manners.signer_stale.as_secs()).unwrap_or(i64::MAX);
-    let checks = front.work_aside(move |house| checks(house, stale)).await;
-    let Ok(checks) = checks else {
+    let checks = front
+        .work_aside(move |house| (checks(house, stale), house.alarms.all()))
+        .await;
+    let Ok((checks, alarms)) = checks else {
         return answer(false, "busy\n".to_owned());
     };
     let ready = checks.iter().all(|(_, state)| state.is_ok());
@@ -59,6 +61,12 @@ pub(super) async fn readyz(front: web::Data<Front>, request: HttpRequest) -> Htt
                 Ok(()) => text.push_str(&format!("[+] {name} ok\n")),
                 Err(why) => text.push_str(&format!("[-] {name} {why}\n")),
             }
+        }
+        // Whoever is told "not ready" sends devices elsewhere, where the same CRL is late.
+        for (url, alarm) in alarms {
+            let line = format!("[!] crl {} {url}: {}", alarm.reason, alarm.detail);
+            text.push_str(&line.replace(char::is_control, " "));
+            text.push('\n');
         }
     }
     text.push_str(if ready { "ready\n" } else { "not ready\n" });

@@ -1,4 +1,6 @@
-//! What runs beside the requests: one thread for the signer, one for recovery.
+//! What runs beside the requests: one thread for the signer, one for recovery, one for CRLs.
+
+pub mod crl;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -29,6 +31,7 @@ impl Jobs {
         };
         jobs.spawn("probe", house, move |house, stop| probe(house, stop, probe_interval))?;
         jobs.spawn("reconcile", house, reconcile)?;
+        jobs.spawn("crl", house, crl::run)?;
         Ok(jobs)
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use attest::trust::{AnchorSource, Anchors};
 use attest::{AnchorKind, Entropy, EntropyError, SealKey, UnixTime};
 use ca_server::config::{Enrollment, Limits, Rate};
-use ca_server::house::{AuditFile, House, OsEntropy, Parts, StartError, TimeSource, Watched};
+use ca_server::house::{AuditFile, CrlTerms, House, OsEntropy, Parts, StartError, TimeSource, Watched};
 use ca_server::http::Manners;
 use device_kit::keys::{Secret, Shape, SoftKey};
 use device_kit::vendor::VendorCa;
@@ -271,6 +271,7 @@ impl Ca {
                 max_attempts: 3,
                 sign_deadline: Duration::from_secs(30),
             },
+            crl: terms(),
             audit: AuditFile::new(self.path("audit.jsonl")),
             time: Box::new(self.hands.clone()),
             entropy: Box::new(Watched::new(OsEntropy)),
@@ -361,6 +362,17 @@ pub fn secret_file(path: &Path, content: &[u8]) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, content).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// CRLs of a day, every six hours, and at once after a revocation.
+pub fn terms() -> CrlTerms {
+    CrlTerms {
+        every: Duration::from_secs(21_600),
+        valid: Duration::from_secs(86_400),
+        after_revocation: Duration::from_secs(1),
+        max_age: Duration::from_secs(600),
+        folder: None,
+    }
 }
 
 /// Limits no test runs into by accident.

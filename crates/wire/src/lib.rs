@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod bytes;
+pub mod crl;
 pub mod enrollment;
 mod exit;
 mod parse;

@@ -1,13 +1,15 @@
 //! Documents under the paths of the URLs inside certificates: complete, cacheable, with a strong ETag.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix_web::http::{Method, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use issuance::Issuer;
 
-use super::{Counted, path_of};
+use super::Counted;
+use crate::house::{Shelved, path_of, tag_of};
 use crate::http::answers::{not_offered, nothing_here};
 use crate::http::front::Front;
 
@@ -29,11 +31,10 @@ pub(super) struct Document {
 
 impl Document {
     pub(super) fn new(counted: Counted, media_type: &'static str, bytes: Vec<u8>) -> Self {
-        let digest = openssl::sha::sha256(&bytes);
         Self {
             counted,
             media_type,
-            tag: hex::encode(digest.get(..16).unwrap_or_default()),
+            tag: tag_of(&bytes),
             bytes: bytes.into(),
         }
     }
@@ -86,14 +87,39 @@ impl Documents {
     }
 }
 
+/// A published CRL, without a copy of its bytes.
+fn of_crl(shelved: Arc<Shelved>) -> Document {
+    struct OfCrl(Arc<Shelved>);
+    impl AsRef<[u8]> for OfCrl {
+        fn as_ref(&self) -> &[u8] {
+            &self.0.der
+        }
+    }
+    Document {
+        counted: Counted("crl"),
+        media_type: "application/pkix-crl",
+        tag: shelved.tag.clone(),
+        bytes: Bytes::from_owner(OfCrl(shelved)),
+    }
+}
+
 /// GET and HEAD of whatever lies under the path.
 pub(super) async fn fetch(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let Some(document) = front.documents.0.get(path) else {
+    let found = match front.documents.0.get(path) {
+        Some(document) => Some((document.clone(), CERTIFICATE_AGE)),
+        None => front.house.shelf.get(path).map(|shelved| {
+            // A cache may keep it until its end; but what is revoked meanwhile should be heard of before.
+            let left = shelved.next_update.saturating_sub(front.house.clock.read().now.0);
+            let age = front.house.crl.max_age.as_secs().min(u64::try_from(left).unwrap_or(0));
+            (of_crl(shelved), age)
+        }),
+    };
+    let Some((document, max_age)) = found else {
         return nothing_here(front).await;
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return not_offered(&front, "GET, HEAD");
     }
-    document.answer(&request, CERTIFICATE_AGE)
+    document.answer(&request, max_age)
 }

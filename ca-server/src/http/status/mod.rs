@@ -26,31 +26,3 @@ pub fn routes(service: &mut web::ServiceConfig) {
 /// What an answer counts as in the metrics: set by the handler, because paths here are the operator's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted(pub(super) &'static str);
-
-/// Path and query of a URL, as a client that follows it asks for it.
-pub(super) fn path_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let rest = rest.split('#').next().unwrap_or_default();
-    match rest.find(['/', '?']) {
-        Some(at) => rest.get(at..).unwrap_or("/"),
-        None => "/",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::path_of;
-
-    #[test]
-    fn paths() {
-        for (url, path) in [
-            ("http://pki.example.net/crl/7.crl", "/crl/7.crl"),
-            ("http://pki.example.net:8080/a%20b?c=d#e", "/a%20b?c=d"),
-            ("http://pki.example.net", "/"),
-            ("http://pki.example.net/", "/"),
-            ("http://pki.example.net?x", "?x"),
-        ] {
-            assert_eq!(path_of(url), path, "{url}");
-        }
-    }
-}
