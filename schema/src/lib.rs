@@ -18,6 +18,7 @@ mod revocation;
 mod rows;
 mod seen;
 mod sqlite;
+mod status;
 mod store;
 mod tables;
 mod writer;
@@ -25,6 +26,7 @@ mod writer;
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, TakenNumber};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
-    EnrollmentRow, EvidenceRow, NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError,
+    EnrollmentRow, EvidenceRow, LastStep, NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError,
+    StatusRow,
 };
 pub use store::{Store, StoreError, StoreOptions};

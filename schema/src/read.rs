@@ -125,12 +125,8 @@ fn certificate_row((row, challenge, device): Joined) -> Result<CertificateRow, F
             other => return Err(Fault::Failed(format!("key role `{other}`"))),
         },
         spki_sha256: array(row.spki_sha256)?,
-        state: match row.state.as_str() {
-            "intent" => CertificateState::Intent,
-            "issued" => CertificateState::Issued,
-            "orphan" => CertificateState::Orphan,
-            other => return Err(Fault::Failed(format!("state `{other}`"))),
-        },
+        state: CertificateState::from_text(&row.state)
+            .ok_or_else(|| Fault::Failed(format!("state `{}`", row.state)))?,
         tbs: row.tbs,
         certificate: row.der,
         not_before: row.not_before,
@@ -334,6 +330,24 @@ pub(crate) fn successor(link: &mut Link, id: i64) -> Result<Option<CertificateRo
 pub(crate) fn lineage(link: &mut Link, id: i64) -> Result<Vec<CertificateRow>, Fault> {
     let kin = crate::renewal::lineage(link, id)?;
     certificates!(link, all => all.filter(certificate::id.eq_any(&kin)).order(certificate::id))
+}
+
+/// The newest that no device has, issued under this profile for this key.
+pub(crate) fn own(
+    link: &mut Link,
+    issuer_key_id: &[u8],
+    profile: &str,
+    spki_sha256: &[u8; 32],
+) -> Result<Option<CertificateRow>, Fault> {
+    let mut found = certificates!(link, all => all
+        .filter(certificate::device_id.is_null())
+        .filter(certificate::issuer_key_id.eq(issuer_key_id))
+        .filter(certificate::profile.eq(profile))
+        .filter(certificate::spki_sha256.eq(spki_sha256.as_slice()))
+        .filter(certificate::state.eq(Issued))
+        .order(certificate::id.desc())
+        .limit(1))?;
+    Ok(found.pop())
 }
 
 pub(crate) fn evidence(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<EvidenceRow>, Fault> {

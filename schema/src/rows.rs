@@ -89,6 +89,43 @@ pub enum CertificateState {
     Orphan,
 }
 
+impl CertificateState {
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "intent" => Some(Self::Intent),
+            "issued" => Some(Self::Issued),
+            "orphan" => Some(Self::Orphan),
+            _ => None,
+        }
+    }
+}
+
+/// What the record says of a certificate now. Two that are equal say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRow {
+    /// State.
+    pub state: CertificateState,
+    /// Last second of validity, unix seconds.
+    pub not_after: i64,
+    /// When its intent was recorded, unix seconds.
+    pub created_at: i64,
+    /// Its last step, if it has any.
+    pub last: Option<LastStep>,
+}
+
+/// The last step of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastStep {
+    /// From 1, one more with each step.
+    pub step: i64,
+    /// Where it stands.
+    pub state: RevocationState,
+    /// Why; a release keeps the reason of its hold.
+    pub reason: RevocationReason,
+    /// When it stopped being good, unix seconds.
+    pub since: i64,
+}
+
 /// A certificate, or the intent of one.
 #[derive(Clone, Debug)]
 pub struct CertificateRow {

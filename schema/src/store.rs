@@ -1,5 +1,6 @@
 //! The Store API: synchronous, one for both engines, durable on return.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EnrollmentRow, EvidenceRow,
-    NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError, change::Outcome, read, revocation,
+    NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, read, revocation,
+    status,
 };
 
 /// Why storage does not serve.
@@ -285,6 +287,33 @@ impl Store {
     /// [`StoreError`].
     pub fn lineage(&self, certificate: i64) -> Result<Vec<CertificateRow>, StoreError> {
         self.read(|link| read::lineage(link, certificate))
+    }
+
+    /// What is on record now of this issuer's certificates with these serials (DER content octets); what is not there is
+    /// left out. Each is read from one snapshot, taken after this call began: a step that was answered before is in it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn statuses(
+        &self,
+        issuer_key_id: &[u8],
+        serials: &[[u8; 16]],
+    ) -> Result<HashMap<[u8; 16], StatusRow>, StoreError> {
+        self.read(|link| status::of(link, issuer_key_id, serials))
+    }
+
+    /// The newest certificate of the CA itself under a profile, for the key with this digest (SHA-256 of its
+    /// SubjectPublicKeyInfo): issued, and no device's. Expired and revoked ones are found too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn own_certificate(
+        &self,
+        issuer_key_id: &[u8],
+        profile: &str,
+        spki_sha256: &[u8; 32],
+    ) -> Result<Option<CertificateRow>, StoreError> {
+        self.read(|link| read::own(link, issuer_key_id, profile, spki_sha256))
     }
 
     /// Evidence of an enrollment.

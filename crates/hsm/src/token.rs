@@ -100,6 +100,21 @@ impl Token {
         HsmKey::find(Arc::clone(&self.pool), id, spki, algorithm)
     }
 
+    /// The private key with this CKA_ID, whose public half is read from the token: for a key that no certificate names
+    /// yet. Proven as [`Token::ca_key`] proves it.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] or [`HsmError::Attribute`].
+    pub fn own_key(&self, id: &[u8], algorithm: SignatureAlgorithm) -> Result<HsmKey, HsmError> {
+        let spki = self.pool.checked(|| {
+            let lease = self.pool.lease()?;
+            let session = lease.enter()?;
+            let private = public::one(&session, ObjectClass::PRIVATE_KEY, id)?;
+            public::spki(&session, id, private, algorithm)
+        })?;
+        self.ca_key(id, &spki, algorithm)
+    }
+
     /// Every attribute of the private key with this CKA_ID, as it is and as [`Token::ca_key`] wants it; so that a person
     /// sees all that is wrong with a key that is refused.
     ///

@@ -20,4 +20,5 @@ mod races;
 mod raw;
 mod renewals;
 mod revocations;
+mod statuses;
 mod tables;

@@ -53,6 +53,25 @@ fn a_key_is_taken_only_if_it_is_the_certificates() {
 }
 
 #[test]
+fn a_key_that_no_certificate_names_is_taken_as_the_token_has_it() {
+    kit::stages(&[|home| {
+        let token = open(home.token("ca"));
+        for (id, algorithm) in [(1, P256), (2, A::EcdsaP384Sha384), (3, A::Rsa3072PssSha256)] {
+            let made = generate(&token, id, algorithm);
+            let key = token.own_key(&[id], algorithm).unwrap();
+            assert_eq!((key.algorithm(), key.spki()), (algorithm, &made.spki[..]));
+            issuance::probe(&key).unwrap();
+        }
+        let refused = |id: u8, algorithm| refusal(token.own_key(&[id], algorithm));
+        assert!(refused(9, P256).contains("no private key with CKA_ID 09"));
+        assert!(refused(2, P256).contains("is not one for ECDSA P-256"));
+        assert!(refused(3, A::Rsa4096PssSha256).contains("is not one for RSA-4096"));
+        raw_pair(&token, 1, "twin");
+        assert!(refused(1, P256).contains("2 private keys"), "{}", refused(1, P256));
+    }]);
+}
+
+#[test]
 fn an_rsa_key_of_another_size_is_refused() {
     kit::stages(&[|home| {
         let token = open(home.token("ca"));
