@@ -9,8 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use wire::Exit;
 
 use crate::config::Config;
+use crate::flow::ocsp::{DelegateFault, renew};
 use crate::flow::recover::{Which, recover};
-use crate::house::{House, StartError, open_key};
+use crate::house::{House, StartError, open_keys};
 use crate::http::{Addresses, Manners, Serving, acceptor};
 use crate::jobs::Jobs;
 use crate::process;
@@ -74,9 +75,13 @@ fn check(config: &Config) -> Result<(), StartError> {
         .check()
         .map_err(|e| StartError::Refused(format!("the audit file cannot be written: {e}")))?;
     say("audit file".to_owned());
-    let key = open_key(config)?;
+    let (key, responder) = open_keys(config)?;
     issuance::probe(key.as_ref()).map_err(|e| StartError::Refused(e.to_string()))?;
     say("the token's key is the issuing CA's, and signs".to_owned());
+    if let Some(key) = responder {
+        issuance::probe(key.as_ref()).map_err(|e| StartError::Refused(e.to_string()))?;
+        say("the OCSP responder's key signs".to_owned());
+    }
     Ok(())
 }
 
@@ -94,6 +99,14 @@ fn serve(config: Config) -> Result<(), StartError> {
     let house = Arc::new(House::open(config)?);
     let which = if embedded { Which::All } else { Which::Overdue };
     recover(&house, which).map_err(|e| StartError::NotNow(e.to_string()))?;
+    if let Some(ocsp) = &house.ocsp {
+        match renew(&house, ocsp) {
+            Ok(_) => {}
+            Err(DelegateFault::Refused(why)) => return Err(StartError::Refused(why)),
+            // The job tries again; until then it is `tryLater`.
+            Err(DelegateFault::Later(why)) => tracing::warn!(why, "the OCSP responder has no certificate yet"),
+        }
+    }
     let jobs = Jobs::start(&house, probe_interval).map_err(|e| other(&e))?;
 
     let system = actix_web::rt::System::new();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use attest::SealKey;
 use attest::trust::Anchors;
 use hsm::{PinSource, TokenConfig};
-use issuance::Issuer;
+use issuance::{Issuer, SignatureAlgorithm};
 use policies::{PolicySet, Profiles};
 use schema::StoreOptions;
 use serde::Deserialize;
@@ -20,7 +20,8 @@ use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use crate::house::CrlTerms;
+use crate::house::{CrlTerms, OcspTerms};
+
 pub use settings::ConfigError;
 pub use values::{Rate, SecretSource, Span};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub hsm: Hsm,
     /// `[issuer]`: the CA certificate with its chain.
     pub issuer: Issuer,
+    /// `[ocsp]`: the responder, where there is one.
+    pub ocsp: Option<Responding>,
     /// `[trust]`.
     pub anchors: Anchors,
     /// `[policy]` profiles.
@@ -112,6 +115,17 @@ pub struct Hsm {
     pub key_id: Vec<u8>,
     /// Time between probes.
     pub probe_interval: Duration,
+}
+
+/// The OCSP responder.
+#[derive(Clone, Debug)]
+pub struct Responding {
+    /// CKA_ID of its key, in the token of the issuing key.
+    pub key_id: Vec<u8>,
+    /// Algorithm of its key.
+    pub algorithm: SignatureAlgorithm,
+    /// Terms of its answers.
+    pub terms: OcspTerms,
 }
 
 /// Terms of an enrollment.
@@ -215,6 +229,7 @@ impl Config {
         let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal)?;
         let (profiles, policy) = materials::policy(source, &base, &raw.policy, server.rehearsal)?;
         let hsm = hsm(source, &base, &raw.hsm, raw.issuer.key_id.as_ref())?;
+        let ocsp = raw.ocsp.as_ref().map(|raw| responding(source, raw, &hsm, &profiles)).transpose()?;
         Ok(Self {
             audit: base.resolve(&raw.audit.file),
             log: Log {
@@ -226,6 +241,7 @@ impl Config {
             database,
             hsm,
             issuer,
+            ocsp,
             anchors,
             profiles,
             policy,
@@ -398,6 +414,48 @@ fn hsm(
         pin,
         key_id: id,
         probe_interval: span(raw.probe_interval, 30),
+    })
+}
+
+fn responding(
+    source: &Source,
+    raw: &raw::RawOcsp,
+    hsm: &Hsm,
+    profiles: &Profiles,
+) -> Result<Responding, ConfigError> {
+    let at = raw.key_id.span();
+    let key_id = hex::decode(raw.key_id.get_ref())
+        .ok()
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| source.error(&at, "key_id is the CKA_ID in hex, for example \"02\""))?;
+    if key_id == hsm.key_id {
+        return Err(source.error(&at, "this is the issuing key: the responder has one of its own"));
+    }
+    if profiles.only(policies::ProfileKind::Ocsp).is_none() {
+        return Err(source.error(&at, "a responder needs exactly one profile of kind `ocsp`"));
+    }
+    let algorithm = match &raw.algorithm {
+        None => SignatureAlgorithm::EcdsaP256Sha256,
+        Some(text) => SignatureAlgorithm::from_text(text.get_ref())
+            .ok_or_else(|| source.error(&text.span(), "no such algorithm"))?,
+    };
+    let validity = raw.validity.as_ref().map_or(Duration::from_secs(12 * 3600), |span| span.get_ref().0);
+    if let Some(span) = &raw.validity
+        && !(60..=7 * 86_400).contains(&validity.as_secs())
+    {
+        return Err(source.error(&span.span(), "an answer is good for one minute to seven days"));
+    }
+    Ok(Responding {
+        key_id,
+        algorithm,
+        terms: OcspTerms {
+            validity,
+            cache: raw.cache.unwrap_or(20_000),
+            fresh_rate: raw.fresh_rate.unwrap_or(Rate::Per(
+                core::num::NonZeroU32::MIN.saturating_add(99),
+                Duration::from_secs(1),
+            )),
+        },
     })
 }
 

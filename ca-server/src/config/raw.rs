@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub database: RawDatabase,
     pub hsm: RawHsm,
     pub issuer: RawIssuer,
+    pub ocsp: Option<RawOcsp>,
     pub trust: RawTrust,
     #[serde(default)]
     pub policy: RawPolicy,
@@ -89,6 +90,16 @@ pub(super) struct RawIssuer {
     pub ocsp_url: Option<Spanned<String>>,
     pub crl_url: Option<Spanned<String>>,
     pub crl_shards: Option<Spanned<u16>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOcsp {
+    pub key_id: Spanned<String>,
+    pub algorithm: Option<Spanned<String>>,
+    pub validity: Option<Spanned<Span>>,
+    pub cache: Option<usize>,
+    pub fresh_rate: Option<Rate>,
 }
 
 #[derive(Debug, Deserialize)]

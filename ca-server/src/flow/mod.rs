@@ -4,6 +4,7 @@ mod activate;
 mod begin;
 mod failure;
 mod lookup;
+pub mod ocsp;
 pub mod publish;
 pub mod recover;
 pub mod renew;

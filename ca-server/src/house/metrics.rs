@@ -85,6 +85,12 @@ struct AlarmLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OcspLabel {
+    answer: &'static str,
+    from: &'static str,
+}
+
 /// The numbers.
 pub struct Metrics {
     registry: Registry,
@@ -105,6 +111,9 @@ pub struct Metrics {
     halted: Gauge,
     in_flight: Gauge,
     issuer_not_after: Gauge,
+    ocsp: Family<OcspLabel, Counter>,
+    ocsp_unknown: Counter,
+    ocsp_responder_not_after: Gauge,
 }
 
 fn buckets() -> Histogram {
@@ -167,6 +176,20 @@ impl Metrics {
             "Last second of the issuing CA",
             issuer_not_after.clone(),
         );
+        let ocsp = Family::default();
+        let ocsp_unknown = Counter::default();
+        let ocsp_responder_not_after = Gauge::default();
+        registry.register("ocsp_answers", "OCSP answers by what they say and where from", ocsp.clone());
+        registry.register(
+            "ocsp_serials_not_on_record",
+            "Questions that name this CA and a serial that is not on record",
+            ocsp_unknown.clone(),
+        );
+        registry.register(
+            "ocsp_responder_not_after_timestamp_seconds",
+            "Last second of the OCSP responder's certificate",
+            ocsp_responder_not_after.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         registry.register("requests_in_flight", "Requests worked on", in_flight.clone());
@@ -189,12 +212,30 @@ impl Metrics {
             halted,
             in_flight,
             issuer_not_after,
+            ocsp,
+            ocsp_unknown,
+            ocsp_responder_not_after,
         }
     }
 
     /// Until when the issuing CA may sign.
     pub fn issuer_ends(&self, at: i64) {
         self.issuer_not_after.set(at);
+    }
+
+    /// An OCSP answer was given: what it says, and whether it was signed now, cached, or not signed at all.
+    pub fn ocsp_answered(&self, answer: &'static str, from: &'static str) {
+        self.ocsp.get_or_create(&OcspLabel { answer, from }).inc();
+    }
+
+    /// Somebody asked about a serial of this CA's form that is not on record.
+    pub fn ocsp_not_on_record(&self) {
+        self.ocsp_unknown.inc();
+    }
+
+    /// Until when the OCSP responder may sign.
+    pub fn responder_ends(&self, at: i64) {
+        self.ocsp_responder_not_after.set(at);
     }
 
     /// Time `work` as `phase`.

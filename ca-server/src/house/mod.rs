@@ -8,6 +8,8 @@ mod entropy;
 pub mod folder;
 mod health;
 mod metrics;
+mod responder;
+mod statuses;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub use crl::{Alarm, Alarms, Concern, CrlTerms, Shelf, Shelved, path_of, tag_of}
 pub use entropy::{Lease, OsEntropy, SharedEntropy, Watched};
 pub use health::{Halt, SignerHealth};
 pub use metrics::{Metrics, Phase};
+pub use responder::{Answer, Answers, Ocsp, OcspTerms};
+pub use statuses::{Hear, Statuses};
 
 /// The house: what every flow borrows.
 pub struct House {
@@ -71,8 +75,10 @@ pub struct House {
     pub signer: SignerHealth,
     /// Numbers.
     pub metrics: Metrics,
-    /// SHA-256 of the SubjectPublicKeyInfo of every CA of the chain: never certified for anyone.
+    /// SHA-256 of the SubjectPublicKeyInfo of every CA of the chain and of the OCSP responder: never certified for a device.
     pub own_keys: HashSet<[u8; 32]>,
+    /// Answers about revocation, when this server gives them.
+    pub ocsp: Option<Ocsp>,
 }
 
 /// What a [`House`] is built from.
@@ -105,6 +111,8 @@ pub struct Parts {
     pub entropy: Box<dyn attest::Entropy + Send>,
     /// How far the clock may stand behind the newest record.
     pub clock_tolerance: Duration,
+    /// Key and terms of the OCSP responder.
+    pub ocsp: Option<(Arc<dyn CaKey>, OcspTerms)>,
 }
 
 /// Why the server does not start.
@@ -143,7 +151,14 @@ impl House {
     /// # Errors
     /// [`StartError`].
     pub fn new(parts: Parts) -> Result<Self, StartError> {
-        let own_keys = own_keys(&parts.issuer)?;
+        let mut own_keys = own_keys(&parts.issuer)?;
+        let ocsp = match parts.ocsp {
+            None => None,
+            Some((key, terms)) => {
+                own_keys.insert(openssl::sha::sha256(key.spki()));
+                Some(ocsp(key, terms, &parts.issuer, &parts.store)?)
+            }
+        };
         let latest = parts.store.latest_time().map_err(storage)?;
         let house = Self {
             name: parts.name,
@@ -166,6 +181,7 @@ impl House {
             signer: SignerHealth::default(),
             metrics: Metrics::new(),
             own_keys,
+            ocsp,
         };
         house.metrics.issuer_ends(house.issuer.not_after().0);
         if house.clock.read().ran_back {
@@ -247,7 +263,7 @@ impl House {
     /// # Errors
     /// [`StartError`].
     pub fn open(config: Config) -> Result<Self, StartError> {
-        let key = open_key(&config)?;
+        let (key, responder) = open_keys(&config)?;
         let store = Store::open(&config.database.url, &config.database.options).map_err(storage)?;
         Self::new(Parts {
             name: config.server.name,
@@ -264,22 +280,51 @@ impl House {
             time: Box::new(SystemClock),
             entropy: Box::new(Watched::new(OsEntropy)),
             clock_tolerance: config.server.clock_tolerance,
+            ocsp: responder.zip(config.ocsp.map(|ocsp| ocsp.terms)),
         })
     }
 }
 
-/// Log in to the token and find the issuing key, proven to be the certificate's.
+/// The issuing key, and that of the responder where there is one.
+type Keys = (Arc<dyn CaKey>, Option<Arc<dyn CaKey>>);
+
+/// Log in to the token and find the issuing key, proven to be the certificate's, and the responder's, if `[ocsp]` names one.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn open_key(config: &Config) -> Result<Arc<dyn CaKey>, StartError> {
+pub fn open_keys(config: &Config) -> Result<Keys, StartError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
     let (token, pin) = (config.hsm.token.clone(), config.hsm.pin.clone());
     let token = hsm::Token::open_from(token, pin, credentials.as_deref()).map_err(signer)?;
     let key = token
         .ca_key(&config.hsm.key_id, config.issuer.spki(), config.issuer.algorithm())
         .map_err(signer)?;
-    Ok(Arc::new(key))
+    let responder = match &config.ocsp {
+        None => None,
+        Some(ocsp) => {
+            let key = token.own_key(&ocsp.key_id, ocsp.algorithm).map_err(|e| match signer(e) {
+                StartError::Refused(why) => StartError::Refused(format!("OCSP responder: {why}")),
+                other => other,
+            })?;
+            let key: Arc<dyn CaKey> = Arc::new(key);
+            Some(key)
+        }
+    };
+    Ok((Arc::new(key), responder))
+}
+
+/// A responder whose key is its own, and signs.
+fn ocsp(key: Arc<dyn CaKey>, terms: OcspTerms, issuer: &Issuer, store: &Store) -> Result<Ocsp, StartError> {
+    if key.spki() == issuer.spki() {
+        return Err(StartError::Refused(
+            "OCSP responder: its key is the issuing CA's; it needs one of its own".to_owned(),
+        ));
+    }
+    issuance::probe(key.as_ref()).map_err(|e| match e {
+        SignFailure::Key(away) => StartError::NotNow(away.to_string()),
+        wrong => StartError::Refused(format!("OCSP responder: {wrong}")),
+    })?;
+    Ocsp::new(key, terms, issuer, store).map_err(|e| StartError::Other(e.to_string()))
 }
 
 /// A token that is not there yet may come; a PIN or a key that is wrong stays wrong.

@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::problem::{Problem, ProblemCode};
 
 use super::limits::Rates;
-use super::status::Documents;
-use crate::config::Limits;
+use super::status::{Documents, Mount};
+use crate::config::{Limits, Rate};
 use crate::house::House;
 
 /// What stands before the house.
@@ -22,6 +22,10 @@ pub struct Front {
     /// Those of the status listener: whoever floods it takes nothing from devices.
     pub(super) status_rates: Rates,
     pub(super) documents: Documents,
+    /// Where OCSP requests arrive, when they are answered.
+    pub(super) ocsp: Option<Mount>,
+    /// Of OCSP answers that each cost a signature.
+    pub(super) fresh_rate: Rates,
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     aside: Arc<Semaphore>,
@@ -50,6 +54,8 @@ impl Front {
             rates: Rates::new(limits.rate_per_source, limits.rate_total),
             status_rates: Rates::new(limits.rate_per_source, limits.rate_total),
             documents: Documents::of(&house.issuer),
+            ocsp: Mount::of(&house),
+            fresh_rate: Rates::new(Rate::Off, house.ocsp.as_ref().map_or(Rate::Off, |ocsp| ocsp.terms.fresh_rate)),
             places: Arc::new(Semaphore::new(limits.concurrency)),
             waiting: Arc::new(Semaphore::new(limits.concurrency.saturating_add(limits.queue))),
             aside: Arc::new(Semaphore::new(PLACES_ASIDE)),

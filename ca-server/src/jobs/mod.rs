@@ -1,4 +1,4 @@
-//! What runs beside the requests: one thread for the signer, one for recovery, one for CRLs.
+//! What runs beside the requests: one thread for the signer, one for recovery, one for CRLs, one for the OCSP responder.
 
 pub mod crl;
 
@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::flow::ocsp::{DelegateFault, Standing, renew};
 use crate::flow::recover::{Which, recover};
 use crate::house::House;
 
@@ -32,6 +33,9 @@ impl Jobs {
         jobs.spawn("probe", house, move |house, stop| probe(house, stop, probe_interval))?;
         jobs.spawn("reconcile", house, reconcile)?;
         jobs.spawn("crl", house, crl::run)?;
+        if house.ocsp.is_some() {
+            jobs.spawn("responder", house, responder)?;
+        }
         Ok(jobs)
     }
 
@@ -88,6 +92,27 @@ fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
             .is_some_and(|at| now.saturating_sub(at) < seconds / 2);
         if away || !fresh {
             let _ = house.probe_signer();
+        }
+    }
+}
+
+/// How often it is looked whether the OCSP responder needs a new certificate, or lost the one it has.
+const RESPONDER: Duration = Duration::from_secs(30);
+
+/// A new certificate for the OCSP responder before the last one ends; often, while there is none.
+fn responder(house: &House, stop: &Receiver<()>) {
+    let Some(ocsp) = &house.ocsp else { return };
+    let mut waited = Duration::ZERO;
+    while wait(stop, SOON) {
+        waited += SOON;
+        if ocsp.responder().is_some() && waited < RESPONDER {
+            continue;
+        }
+        waited = Duration::ZERO;
+        match renew(house, ocsp) {
+            Ok(Standing::Goes | Standing::Taken | Standing::Made) => {}
+            Err(DelegateFault::Later(why)) => tracing::warn!(why, "the OCSP responder has no new certificate yet"),
+            Err(DelegateFault::Refused(why)) => tracing::error!(why, "the OCSP responder gets no new certificate"),
         }
     }
 }

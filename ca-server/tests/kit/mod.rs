@@ -276,6 +276,7 @@ impl Ca {
             time: Box::new(self.hands.clone()),
             entropy: Box::new(Watched::new(OsEntropy)),
             clock_tolerance: Duration::from_secs(300),
+            ocsp: None,
         }
     }
 

@@ -66,7 +66,7 @@ impl Document {
 }
 
 /// Whether the client says that it has this one (RFC 9110 §13.1.2).
-fn has(request: &HttpRequest, tag: &header::EntityTag) -> bool {
+pub(super) fn has(request: &HttpRequest, tag: &header::EntityTag) -> bool {
     use header::Header as _;
     match header::IfNoneMatch::parse(request) {
         Ok(header::IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),

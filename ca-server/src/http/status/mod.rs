@@ -6,11 +6,15 @@
 
 mod documents;
 mod gate;
+mod ocsp;
 
-use actix_web::web;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::front::Front;
 
 pub(super) use documents::Documents;
 pub use gate::gate;
+pub(super) use ocsp::Mount;
 
 /// Every route of the status listener.
 pub fn routes(service: &mut web::ServiceConfig) {
@@ -20,7 +24,18 @@ pub fn routes(service: &mut web::ServiceConfig) {
                 .route(web::get().to(super::monitor::livez))
                 .default_service(web::to(super::answers::only_get)),
         )
-        .default_service(web::to(documents::fetch));
+        .default_service(web::to(anything_else));
+}
+
+/// Paths are the operator's: those of the responder first, then those of documents.
+async fn anything_else(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
+    if let (Some(mount), Some(responder)) = (&front.ocsp, &front.house.ocsp)
+        && let Some(rest) = mount.meant(&request)
+    {
+        ocsp::respond(&front, responder, &request, rest).await
+    } else {
+        documents::fetch(front, request).await
+    }
 }
 
 /// What an answer counts as in the metrics: set by the handler, because paths here are the operator's.
