@@ -119,9 +119,9 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
     load(&ca, &adapted(shipped)).map_err(|(shown, _)| shown).unwrap();
     let mut everything = String::new();
     for line in adapted(shipped).lines() {
-        let key = line
-            .strip_prefix("# ")
-            .filter(|rest| rest.contains(" = ") && !rest.contains(':') || rest.starts_with("base_url"));
+        let key = line.strip_prefix("# ").filter(|rest| {
+            rest.contains(" = ") && !rest.contains(':') || rest.starts_with("base_url") || *rest == "[ocsp]"
+        });
         let optional_files = [
             "password",
             "intermediates",
@@ -129,6 +129,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
             "rules",
             "previous",
             "ca_issuers",
+            "ocsp_url",
             "crl",
             "folder",
         ];
@@ -149,6 +150,12 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
         format!("{:?}", all.database.options),
         format!("{:?}", short.database.options)
     );
+    let ocsp = all.ocsp.unwrap();
+    assert!(short.ocsp.is_none());
+    assert_eq!(ocsp.key_id, [2]);
+    let minimal = load(&ca, &changed("[trust]", "[ocsp]\nkey_id = \"02\"\n\n[trust]"));
+    let minimal = minimal.map_err(|(shown, _)| shown).unwrap().ocsp;
+    assert_eq!(format!("{ocsp:?}"), format!("{:?}", minimal.unwrap()));
     assert_eq!(all.hsm.probe_interval, short.hsm.probe_interval);
     assert_eq!(all.hsm.token.queue_deadline, short.hsm.token.queue_deadline);
     assert_eq!(all.hsm.token.login_backoff, short.hsm.token.login_backoff);
@@ -177,7 +184,7 @@ fn an_unknown_key_is_shown_with_a_suggestion() {
          19 | [audti]\n   \
          |  ^^^^^\n   \
          = did you mean `audit`?\n   \
-         = keys here: server, tls, database, hsm, issuer, trust, policy, enrollment, crl, limits, audit, log"
+         = keys here: server, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, limits, audit, log"
     );
     let strange = wrong(&ca, "[audit]", "[log]\nzzz = 1\n[audit]");
     assert!(strange.starts_with("server.toml:20:1: unknown key `zzz`"), "{strange}");
@@ -249,6 +256,36 @@ fn other_mistakes_are_shown_at_their_place() {
             "certificate = \"chain.pem\"",
             "certificate = \"chain.pem\"\ncrl_url = \"https://x/\"",
             ":15:11: this URL is plain http",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\nocsp_url = \"https://x/\"",
+            ":15:12: this URL is plain http",
+        ),
+        (
+            "[trust]",
+            "[ocsp]\nkey_id = \"01\"\n[trust]",
+            ":16:10: this is the issuing key: the responder has one of its own",
+        ),
+        (
+            "[trust]",
+            "[ocsp]\nkey_id = \"x\"\n[trust]",
+            ":16:10: key_id is the CKA_ID in hex",
+        ),
+        (
+            "[trust]",
+            "[ocsp]\nkey_id = \"02\"\nalgorithm = \"rsa\"\n[trust]",
+            ":17:13: no such algorithm",
+        ),
+        (
+            "[trust]",
+            "[ocsp]\nkey_id = \"02\"\nvalidity = \"59s\"\n[trust]",
+            ":17:12: an answer is good for one minute to seven days",
+        ),
+        (
+            "[trust]",
+            "[ocsp]\nkey_id = \"02\"\nvalidity = \"169h\"\n[trust]",
+            ":17:12: an answer is good for one minute to seven days",
         ),
         (
             "certificate = \"chain.pem\"",

@@ -3,7 +3,7 @@
 use super::Answers;
 
 /// `server.toml` for what was made. `docs/reference/config.md` explains every key.
-pub(super) fn configuration(answers: &Answers, key_id: &[u8]) -> String {
+pub(super) fn configuration(answers: &Answers, key_id: &[u8], responder_key_id: &[u8]) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let uri = format!("pkcs11:token=holdfast-issuing?module-path={}", answers.module.display());
     format!(
@@ -33,6 +33,10 @@ certificate = "ca/chain.pem"
 key_id = "{key_id}"
 algorithm = {algorithm}
 
+# The OCSP responder answers when [server] has a `status` address; its URL in certificates: [issuer] ocsp_url.
+[ocsp]
+key_id = "{responder}"
+
 [trust]
 # Trust files (*.toml) with the roots of TPM vendors: docs/TRUST.md.
 files = ["trust"]
@@ -52,6 +56,7 @@ format = "text"
         database = quoted(&answers.database),
         uri = quoted(&uri),
         key_id = hex::encode(key_id),
+        responder = hex::encode(responder_key_id),
         algorithm = quoted(&answers.issuing_algorithm),
     )
 }

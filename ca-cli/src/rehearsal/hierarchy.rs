@@ -27,15 +27,18 @@ pub(crate) struct Hierarchy {
     pub(crate) issuing: Vec<u8>,
     /// The server's certificate, DER.
     pub(crate) server: Vec<u8>,
-    /// Attributes of both keys as the tokens read them back: (token, CKA_ name, value).
+    /// Attributes of the keys as the tokens read them back: (token, CKA_ name, value).
     pub(crate) attributes: Vec<(&'static str, String, String)>,
 }
 
 /// CKA_ID of both CA keys; they live in two tokens.
 const KEY_ID: [u8; 1] = [1];
+/// CKA_ID of the OCSP responder's key, in the token of the issuing CA. Its certificate the server makes itself.
+const RESPONDER_KEY_ID: [u8; 1] = [2];
 
 /// A key in a token, and its token.
 struct TokenKey {
+    token: Token,
     key: HsmKey,
     spki: Vec<u8>,
     attributes: Vec<(String, String)>,
@@ -50,6 +53,12 @@ pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) ->
     say("two tokens: one for the root, one for the issuing CA");
     let root = token_key(answers, layout, "root", root_algorithm)?;
     let issuing = token_key(answers, layout, "issuing", issuing_algorithm)?;
+    let responder = KeySpec {
+        label: "ocsp-1".to_owned(),
+        id: RESPONDER_KEY_ID.to_vec(),
+        algorithm: SignatureAlgorithm::EcdsaP256Sha256,
+    };
+    let responder = issuing.token.generate(&responder).context("the OCSP responder's key")?;
     let server_key = p256()?;
 
     say("the plan, and its approval (a rehearsal: by nobody, and marked so)");
@@ -101,8 +110,15 @@ pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) ->
         &server_key.private_key_to_pem_pkcs8().context("server key")?,
     )?;
     layout.put("seal.key", format!("{}\n", random_hex(32)?).as_bytes())?;
-    layout.put("server.toml", configuration(answers, &KEY_ID).as_bytes())?;
-    let attributes = [("root", root.attributes), ("issuing", issuing.attributes)];
+    layout.put(
+        "server.toml",
+        configuration(answers, &KEY_ID, &RESPONDER_KEY_ID).as_bytes(),
+    )?;
+    let attributes = [
+        ("root", root.attributes),
+        ("issuing", issuing.attributes),
+        ("ocsp", responder.attributes),
+    ];
     Ok(Hierarchy {
         root: root_certificate,
         issuing: issuing_certificate,
@@ -228,6 +244,7 @@ fn token_key(
         .ca_key(&generated.id, &generated.spki, algorithm)
         .with_context(|| label.clone())?;
     Ok(TokenKey {
+        token,
         key,
         spki: generated.spki,
         attributes: generated.attributes,

@@ -229,7 +229,11 @@ impl Config {
         let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal)?;
         let (profiles, policy) = materials::policy(source, &base, &raw.policy, server.rehearsal)?;
         let hsm = hsm(source, &base, &raw.hsm, raw.issuer.key_id.as_ref())?;
-        let ocsp = raw.ocsp.as_ref().map(|raw| responding(source, raw, &hsm, &profiles)).transpose()?;
+        let ocsp = raw
+            .ocsp
+            .as_ref()
+            .map(|raw| responding(source, raw, &hsm, &profiles))
+            .transpose()?;
         Ok(Self {
             audit: base.resolve(&raw.audit.file),
             log: Log {
@@ -417,12 +421,7 @@ fn hsm(
     })
 }
 
-fn responding(
-    source: &Source,
-    raw: &raw::RawOcsp,
-    hsm: &Hsm,
-    profiles: &Profiles,
-) -> Result<Responding, ConfigError> {
+fn responding(source: &Source, raw: &raw::RawOcsp, hsm: &Hsm, profiles: &Profiles) -> Result<Responding, ConfigError> {
     let at = raw.key_id.span();
     let key_id = hex::decode(raw.key_id.get_ref())
         .ok()
@@ -439,7 +438,10 @@ fn responding(
         Some(text) => SignatureAlgorithm::from_text(text.get_ref())
             .ok_or_else(|| source.error(&text.span(), "no such algorithm"))?,
     };
-    let validity = raw.validity.as_ref().map_or(Duration::from_secs(12 * 3600), |span| span.get_ref().0);
+    let validity = raw
+        .validity
+        .as_ref()
+        .map_or(Duration::from_secs(12 * 3600), |span| span.get_ref().0);
     if let Some(span) = &raw.validity
         && !(60..=7 * 86_400).contains(&validity.as_secs())
     {

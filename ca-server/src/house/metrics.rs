@@ -179,7 +179,11 @@ impl Metrics {
         let ocsp = Family::default();
         let ocsp_unknown = Counter::default();
         let ocsp_responder_not_after = Gauge::default();
-        registry.register("ocsp_answers", "OCSP answers by what they say and where from", ocsp.clone());
+        registry.register(
+            "ocsp_answers",
+            "OCSP answers by what they say and where from",
+            ocsp.clone(),
+        );
         registry.register(
             "ocsp_serials_not_on_record",
             "Questions that name this CA and a serial that is not on record",

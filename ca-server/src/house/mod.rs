@@ -302,10 +302,12 @@ pub fn open_keys(config: &Config) -> Result<Keys, StartError> {
     let responder = match &config.ocsp {
         None => None,
         Some(ocsp) => {
-            let key = token.own_key(&ocsp.key_id, ocsp.algorithm).map_err(|e| match signer(e) {
-                StartError::Refused(why) => StartError::Refused(format!("OCSP responder: {why}")),
-                other => other,
-            })?;
+            let key = token
+                .own_key(&ocsp.key_id, ocsp.algorithm)
+                .map_err(|e| match signer(e) {
+                    StartError::Refused(why) => StartError::Refused(format!("OCSP responder: {why}")),
+                    other => other,
+                })?;
             let key: Arc<dyn CaKey> = Arc::new(key);
             Some(key)
         }

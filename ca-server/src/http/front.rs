@@ -55,7 +55,10 @@ impl Front {
             status_rates: Rates::new(limits.rate_per_source, limits.rate_total),
             documents: Documents::of(&house.issuer),
             ocsp: Mount::of(&house),
-            fresh_rate: Rates::new(Rate::Off, house.ocsp.as_ref().map_or(Rate::Off, |ocsp| ocsp.terms.fresh_rate)),
+            fresh_rate: Rates::new(
+                Rate::Off,
+                house.ocsp.as_ref().map_or(Rate::Off, |ocsp| ocsp.terms.fresh_rate),
+            ),
             places: Arc::new(Semaphore::new(limits.concurrency)),
             waiting: Arc::new(Semaphore::new(limits.concurrency.saturating_add(limits.queue))),
             aside: Arc::new(Semaphore::new(PLACES_ASIDE)),

@@ -59,7 +59,7 @@ pub struct MoodyKey {
 }
 
 impl MoodyKey {
-    fn generate() -> Self {
+    pub fn generate() -> Self {
         let key = p256();
         Self {
             spki: key.public_key_to_der().unwrap(),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use attest::UnixTime;
-use issuance::ocsp::{CertId, CertStatus, Nonce, OcspAnswer, OcspDraft, OcspRefusal, OcspRequest, OcspResponse, OcspSpec};
+use issuance::ocsp::{
+    CertId, CertStatus, Nonce, OcspAnswer, OcspDraft, OcspRefusal, OcspRequest, OcspResponse, OcspSpec,
+};
 use issuance::{KeyError, SignFailure};
 use schema::{CertificateState, StatusRow};
 use wire::revocation::{RevocationReason, RevocationState};
@@ -114,7 +116,9 @@ pub fn reply(
         }
         Err(OcspRefusal::TryLater) => {
             let earlier = plain.and_then(|id| ocsp.answers.find(&id));
-            earlier.filter(|answer| answer.holds(&first, now)).ok_or(OcspRefusal::TryLater)
+            earlier
+                .filter(|answer| answer.holds(&first, now))
+                .ok_or(OcspRefusal::TryLater)
         }
         Err(other) => Err(other),
     }
@@ -204,12 +208,21 @@ mod tests {
         assert_eq!(say(Issued, None), Ok(CertStatus::Good));
         assert_eq!(say(Issued, Some((Released, CertificateHold))), Ok(CertStatus::Good));
         assert_eq!(say(Intent, None), Err(OcspRefusal::TryLater));
-        assert_eq!(say(Intent, Some((Released, CertificateHold))), Err(OcspRefusal::TryLater));
+        assert_eq!(
+            say(Intent, Some((Released, CertificateHold))),
+            Err(OcspRefusal::TryLater)
+        );
         assert_eq!(say(Orphan, None), revoked(500, CertificateHold));
-        assert_eq!(say(Orphan, Some((Released, CertificateHold))), revoked(500, CertificateHold));
+        assert_eq!(
+            say(Orphan, Some((Released, CertificateHold))),
+            revoked(500, CertificateHold)
+        );
         for state in [Intent, Issued, Orphan] {
             assert_eq!(say(state, Some((Revoked, KeyCompromise))), revoked(700, KeyCompromise));
-            assert_eq!(say(state, Some((OnHold, CertificateHold))), revoked(700, CertificateHold));
+            assert_eq!(
+                say(state, Some((OnHold, CertificateHold))),
+                revoked(700, CertificateHold)
+            );
         }
     }
 

@@ -96,7 +96,11 @@ pub fn renew(house: &House, ocsp: &Ocsp) -> Result<Standing, DelegateFault> {
         }
     }
     let certificate = make(house, ocsp, now)?;
-    appoint(house, ocsp, Responder::new(&certificate, ocsp.key.algorithm(), &house.issuer)?);
+    appoint(
+        house,
+        ocsp,
+        Responder::new(&certificate, ocsp.key.algorithm(), &house.issuer)?,
+    );
     Ok(Standing::Made)
 }
 
@@ -162,7 +166,9 @@ fn record_error(error: RecordError) -> DelegateFault {
 /// One for each key and span of the sign deadline: of several servers that find at once that a new one is due, the record
 /// lets one make it. What that one began and did not finish is an orphan when the next span begins.
 fn order(house: &House, ocsp: &Ocsp, serial: Serial, now: UnixTime) -> Order {
-    let span = i64::try_from(house.terms.sign_deadline.as_secs()).unwrap_or(i64::MAX).max(1);
+    let span = i64::try_from(house.terms.sign_deadline.as_secs())
+        .unwrap_or(i64::MAX)
+        .max(1);
     let seed = [
         b"holdfast ocsp delegate v1",
         house.issuer.key_id(),
@@ -181,6 +187,7 @@ fn order(house: &House, ocsp: &Ocsp, serial: Serial, now: UnixTime) -> Order {
         request_sha256: sha256(serial.octets()),
         device: None,
         evidence: None,
+        renews: None,
         audit: AuditRecord {
             at: now,
             action: "ocsp.delegate".to_owned(),

@@ -19,7 +19,7 @@ use wire::problem::{Problem, ProblemCode};
 use super::Counted;
 use super::documents::has;
 use crate::flow::ocsp::{self, Asked};
-use crate::house::{Answer, House, Ocsp};
+use crate::house::{Answer, House, Ocsp, path_of};
 use crate::http::answers::not_offered;
 use crate::http::body::Whole;
 use crate::http::front::Front;
@@ -42,7 +42,7 @@ impl Mount {
     pub(in crate::http) fn of(house: &House) -> Option<Self> {
         house.ocsp.as_ref()?;
         let path = match &house.issuer.urls().ocsp {
-            Some(url) => super::path_of(url),
+            Some(url) => path_of(url),
             None => "/ocsp",
         };
         Some(Self(path.trim_end_matches('/').to_owned()))
@@ -67,7 +67,7 @@ impl Mount {
 pub(super) async fn respond(front: &web::Data<Front>, ocsp: &Ocsp, request: &HttpRequest, rest: &str) -> HttpResponse {
     let get = request.method() == Method::GET || request.method() == Method::HEAD;
     let body = if get && !rest.is_empty() {
-        from_path(rest)
+        from_path(rest).map(web::Bytes::from)
     } else if request.method() == Method::POST && rest.is_empty() {
         match posted(request) {
             Ok(body) => Some(body),
@@ -196,7 +196,9 @@ fn posted(request: &HttpRequest) -> Result<web::Bytes, Problem> {
     let (Some(value), None) = (given.next(), given.next()) else {
         return Err(refused());
     };
-    let exactly = value.to_str().is_ok_and(|text| text.trim().eq_ignore_ascii_case(REQUEST));
+    let exactly = value
+        .to_str()
+        .is_ok_and(|text| text.trim().eq_ignore_ascii_case(REQUEST));
     if !exactly || request.headers().contains_key(header::CONTENT_ENCODING) {
         return Err(refused());
     }
@@ -277,7 +279,13 @@ mod tests {
     #[test]
     fn requests_in_paths() {
         let octets = [0x30, 0x03, 0xfb, 0xff, 0xfe, 0x3e];
-        for text in ["MAP7//4+", "MAP7%2F%2F4%2B", "MAP7%2f%2f4%2b", "MAP7//4%2B", "%4DAP7//4+"] {
+        for text in [
+            "MAP7//4+",
+            "MAP7%2F%2F4%2B",
+            "MAP7%2f%2f4%2b",
+            "MAP7//4%2B",
+            "%4DAP7//4+",
+        ] {
             assert_eq!(from_path(text).unwrap(), octets, "{text}");
         }
         for text in ["MAM", "MAM=", "MAM%3D"] {
