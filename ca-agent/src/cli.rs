@@ -106,6 +106,20 @@ Examples:
   ca-agent enroll --server https://ca:8443 --root root.pem --profile service
   ca-agent enroll --server https://ca:8443 --root root.pem --manufacturer")]
     Enroll(Enroll),
+    /// Renew the certificate once two thirds of its life have passed: shown in TLS, and proven by the TPM again.
+    #[command(after_help = "\
+Examples:
+  ca-agent renew                        does nothing before it is due
+  ca-agent renew --force --rekey
+  ca-agent renew -o json")]
+    Renew(Renew),
+    /// Enroll and renew by itself, for as long as it runs; tells systemd where it stands.
+    #[command(after_help = "Examples:\n  ca-agent run\n  ca-agent run --hooks /etc/holdfast/renew.d")]
+    Run {
+        /// Folder of the programs that are run after a change [default: /etc/holdfast/renew.d].
+        #[arg(long, value_name = "DIR")]
+        hooks: Option<PathBuf>,
+    },
     /// Say where this device stands, from its own memory: no TPM, no server is asked.
     #[command(after_help = "\
 Examples:
@@ -140,7 +154,7 @@ Examples:
 }
 
 /// `ca-agent enroll`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Enroll {
     /// URL of the CA.
     #[arg(long, value_name = "URL", env = "CA_AGENT_SERVER")]
@@ -163,6 +177,9 @@ pub struct Enroll {
     /// Name the CA's inventory should have for this device.
     #[arg(long, value_name = "NAME", env = "CA_AGENT_DEVICE")]
     pub device: Option<String>,
+    /// Also while a certificate lives: the CA gives back the newest one of the same key.
+    #[arg(long)]
+    pub again: bool,
     /// Which endorsement, when the TPM has several [default: auto].
     #[arg(long, value_enum)]
     pub ek: Option<EkChoice>,
@@ -179,6 +196,26 @@ pub struct Enroll {
     /// With --manufacturer: where the attestation key goes, instead of 0x81020001.
     #[arg(long, value_name = "HANDLE")]
     pub ak_handle: Option<Handle>,
+    /// How long to go on trying while the CA cannot be reached: 90s, 10m, or seconds [default: 20].
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Wait>,
+}
+
+/// `ca-agent renew`.
+#[derive(Debug, Default, Args)]
+pub struct Renew {
+    /// Also before it is due.
+    #[arg(long)]
+    pub force: bool,
+    /// On a new key, made in the same TPM (of the kind --key-alg or [enroll] says).
+    #[arg(long)]
+    pub rekey: bool,
+    /// With --rekey: p-256 (default), p-384, rsa-2048, rsa-3072.
+    #[arg(long, value_name = "ALG", requires = "rekey")]
+    pub key_alg: Option<KeyAlg>,
+    /// Folder of the programs that are run after the change [default: /etc/holdfast/renew.d].
+    #[arg(long, value_name = "DIR")]
+    pub hooks: Option<PathBuf>,
     /// How long to go on trying while the CA cannot be reached: 90s, 10m, or seconds [default: 20].
     #[arg(long, value_name = "TIME")]
     pub wait: Option<Wait>,
@@ -243,6 +280,6 @@ mod tests {
                 "{path}: {examples}"
             );
         }
-        assert_eq!(commands().len(), 9);
+        assert_eq!(commands().len(), 11);
     }
 }

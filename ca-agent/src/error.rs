@@ -45,6 +45,9 @@ pub enum AgentError {
     /// The CA refused one answer after the other as too late.
     #[error("the CA cannot use the answers of this TPM: they come too late, or their outcome was lost")]
     Void,
+    /// The certificate ended before it was renewed.
+    #[error("the certificate has ended, and what has ended is not renewed")]
+    Ended,
     /// Output could not be written.
     #[error("writing the output failed: {0}")]
     Output(#[from] std::io::Error),
@@ -83,6 +86,8 @@ impl AgentError {
                 .fix("if this device shall have an identity of another CA too: use another --state-dir"),
             Self::Void => Report::new("E-CHALLENGE-VOID", Exit::TryAgain, self.to_string())
                 .fix("run the same command again; if it comes back, show the CA's log to its operator"),
+            Self::Ended => Report::new("E-ENDED", Exit::No, self.to_string())
+                .fix("ca-agent enroll: the same keys get a new certificate"),
             Self::Output(error) => Report::new("E-OUTPUT", Exit::Failed, error.to_string()),
             Self::No => Report::new("E-NO", Exit::No, "the answer is no"),
             Self::NotFound(what) => Report::new("E-NOT-FOUND", Exit::NotFound, what),

@@ -106,6 +106,40 @@ impl Enrolled {
     }
 }
 
+/// An activation of a renewal that may have been answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewalJournal {
+    /// SHA-256 of the certificate that is to be replaced, hex.
+    pub certificate_sha256: String,
+    /// Whether it is on the new key, [`State::next_key`].
+    pub rekey: bool,
+    /// Renewal.
+    pub id: EnrollmentId,
+    /// Body of the activation, byte for byte.
+    pub body: String,
+}
+
+/// What a renewal gave, before it is put in its place: written whole, so that it is put there whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renewed {
+    /// Certificate of the identity key, PEM.
+    pub identity: String,
+    /// The CA's, PEM.
+    pub chain: String,
+    /// Whether [`State::next_key`] becomes the identity key.
+    pub rekey: bool,
+}
+
+/// For which certificate the hooks ran last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooked {
+    /// SHA-256 of its DER, hex.
+    pub certificate_sha256: String,
+}
+
 /// How the last try to enroll failed, for whoever looks later. Gone once one succeeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +163,10 @@ struct Persistent {
 }
 
 const TROUBLE: &str = "last-error.json";
+const RENEWAL: &str = "renewal.json";
+const RENEWED: &str = "renewed.json";
+const HOOKED: &str = "hooked.json";
+const NEXT_KEY: &str = "next.tss2.pem";
 
 /// The directory.
 #[derive(Debug)]
@@ -303,19 +341,104 @@ impl State {
         }
     }
 
+    /// The renewal under way.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn renewal(&self) -> Result<Option<RenewalJournal>, StateError> {
+        self.read_json(RENEWAL)
+    }
+
+    /// Remember the activation of a renewal before it is sent, or forget it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_renewal(&self, journal: Option<&RenewalJournal>) -> Result<(), StateError> {
+        match journal {
+            Some(journal) => self.write_json(RENEWAL, journal),
+            None => self.remove(RENEWAL),
+        }
+    }
+
+    /// What a renewal gave and is not in its place yet.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn renewed(&self) -> Result<Option<Renewed>, StateError> {
+        self.read_json(RENEWED)
+    }
+
+    /// Remember it, before anything is put in its place, or forget it, after all is.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_renewed(&self, renewed: Option<&Renewed>) -> Result<(), StateError> {
+        match renewed {
+            Some(renewed) => self.write_json(RENEWED, renewed),
+            None => self.remove(RENEWED),
+        }
+    }
+
+    /// For which certificate the hooks ran last.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn hooked(&self) -> Result<Option<Hooked>, StateError> {
+        self.read_json(HOOKED)
+    }
+
+    /// Remember for which certificate the hooks ran.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_hooked(&self, hooked: &Hooked) -> Result<(), StateError> {
+        self.write_json(HOOKED, hooked)
+    }
+
+    /// The key that a renewal is to put in the place of the identity key.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn next_key(&self) -> Result<Option<Tss2Key>, StateError> {
+        self.loadable(NEXT_KEY)
+    }
+
+    /// Remember it before it is used for anything, or forget it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_next_key(&self, key: Option<&Tss2Key>) -> Result<(), StateError> {
+        match key {
+            Some(key) => self.set_loadable(NEXT_KEY, key),
+            None => self.remove(NEXT_KEY),
+        }
+    }
+
+    fn loadable(&self, file: &str) -> Result<Option<Tss2Key>, StateError> {
+        let Some(bytes) = self.read(file)? else { return Ok(None) };
+        let damaged = |detail: String| StateError::Damaged {
+            path: self.path(file),
+            detail,
+        };
+        let text = String::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
+        Tss2Key::from_pem(&text).map(Some).map_err(|e| damaged(e.to_string()))
+    }
+
+    fn set_loadable(&self, file: &str, key: &Tss2Key) -> Result<(), StateError> {
+        let text = key.to_pem().map_err(|e| StateError::Damaged {
+            path: self.path(file),
+            detail: e.to_string(),
+        })?;
+        self.write(file, text.as_bytes())
+    }
+
     /// A key made before.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn key(&self, role: Role) -> Result<Option<StoredKey>, StateError> {
         let (pem, json) = key_files(role);
-        if let Some(bytes) = self.read(pem)? {
-            let damaged = |detail: String| StateError::Damaged {
-                path: self.path(pem),
-                detail,
-            };
-            let text = String::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
-            let key = Tss2Key::from_pem(&text).map_err(|e| damaged(e.to_string()))?;
+        if let Some(key) = self.loadable(pem)? {
             return Ok(Some(StoredKey::Loadable(key)));
         }
         let Some(found) = self.read_json::<Persistent>(json)? else {
@@ -338,13 +461,7 @@ impl State {
     pub fn set_key(&self, role: Role, key: &StoredKey) -> Result<(), StateError> {
         let (pem, json) = key_files(role);
         match key {
-            StoredKey::Loadable(key) => {
-                let text = key.to_pem().map_err(|e| StateError::Damaged {
-                    path: self.path(pem),
-                    detail: e.to_string(),
-                })?;
-                self.write(pem, text.as_bytes())
-            }
+            StoredKey::Loadable(key) => self.set_loadable(pem, key),
             StoredKey::Persistent { handle, public } => self.write_json(
                 json,
                 &Persistent {

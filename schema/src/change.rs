@@ -77,7 +77,7 @@ pub(crate) struct NewOrder {
     pub(crate) device: Option<Binding>,
     pub(crate) evidence: Option<attest::EvidenceRecord>,
     /// Issuer and serial of the certificate that is replaced.
-    pub(crate) renews: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) renews: Option<Box<(Vec<u8>, Vec<u8>)>>,
     pub(crate) audit: NewAudit,
     pub(crate) at: i64,
     pub(crate) intents: Vec<NewIntent>,
@@ -163,7 +163,7 @@ impl NewOrder {
             renews: order
                 .renews
                 .as_ref()
-                .map(|r| (r.issuer_key_id.clone(), r.serial.clone())),
+                .map(|r| Box::new((r.issuer_key_id.clone(), r.serial.clone()))),
             audit: new_audit(&order.audit),
             at: order.at.0,
             intents: intents.iter().map(NewIntent::new).collect::<Result<_, _>>()?,

@@ -175,7 +175,7 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
                 evidence::bytes.eq(e.bytes.as_slice()),
             ));
         }
-        if let Some(old) = order.renews.as_ref().and_then(|r| seen.renewed.get(r)) {
+        if let Some(old) = order.renews.as_deref().and_then(|r| seen.renewed.get(r)) {
             renewed.push((certificates.len(), old.id));
         }
         for intent in &order.intents {

@@ -17,7 +17,7 @@ type Key = (Vec<u8>, Vec<u8>);
 
 /// The certificates that the orders want replaced, as they stand. The devices are locked: nobody revokes them meanwhile.
 pub(crate) fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<HashMap<Key, Standing>, Fault> {
-    let wanted: HashSet<Key> = orders.iter().filter_map(|o| o.renews.clone()).collect();
+    let wanted: HashSet<Key> = orders.iter().filter_map(|o| o.renews.as_deref().cloned()).collect();
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }

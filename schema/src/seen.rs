@@ -138,7 +138,9 @@ impl Seen {
 
     /// The certificate that the order replaces, if it is a renewal: good, of this device, under the same profile.
     fn may_replace(&self, order: &NewOrder, id: Option<i64>) -> Result<Option<i64>, RecordError> {
-        let Some(renews) = &order.renews else { return Ok(None) };
+        let Some(renews) = order.renews.as_deref() else {
+            return Ok(None);
+        };
         let refuse = |why: &str| Err(RecordError::NotRenewable(why.to_owned()));
         let Some(standing) = self.renewed.get(renews) else {
             return refuse("it is not on record");
@@ -192,7 +194,7 @@ impl Seen {
             self.by_ek.insert(binding.ek.to_vec(), binding.name.clone());
             self.changed.insert(id, (binding.ek, binding.facts.clone()));
         }
-        if let Some(standing) = order.renews.as_ref().and_then(|r| self.renewed.get_mut(r)) {
+        if let Some(standing) = order.renews.as_deref().and_then(|r| self.renewed.get_mut(r)) {
             standing.replaced = true;
         }
         for intent in &order.intents {

@@ -6,7 +6,7 @@ use wire::Exit;
 use super::{Said, open, tell};
 use crate::cli;
 use crate::config::Config;
-use crate::enroll::{Enrollment, Outcome};
+use crate::enroll::{Again, Enrollment, Outcome};
 use crate::error::AgentError;
 use crate::state::{Enrolled, State, Trouble};
 use crate::stored;
@@ -20,28 +20,16 @@ pub(super) fn run(config: &Config, flags: &cli::Enroll, quiet: bool) -> Result<S
     };
     let wish = config.wish(flags, known.as_deref())?;
     let state = State::open(&config.state_dir)?;
-    let spinner = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-        spinner.set_style(style);
-    }
-    let say = |step: &str| {
-        tracing::debug!("{step}");
-        if quiet {
-            return;
-        }
-        if spinner.is_hidden() {
-            tell(&format!("  {step}"));
-        }
-        spinner.set_message(step.to_owned());
-        spinner.tick();
-    };
+    let progress = Progress::new(quiet);
+    let say = |step: &str| progress.say(step);
     let result = Enrollment {
         wish: &wish,
         state: &state,
+        again: if flags.again { Again::Now } else { Again::WhenEnded },
         say: &say,
     }
     .run(|| open(config));
-    spinner.finish_and_clear();
+    drop(progress);
     remember(&state, result.as_ref().err());
     let (before, enrolled) = match result? {
         Outcome::Done(enrolled) => (false, enrolled),
@@ -50,8 +38,48 @@ pub(super) fn run(config: &Config, flags: &cli::Enroll, quiet: bool) -> Result<S
     said(&state, &enrolled, before)
 }
 
+/// What is being done, on standard error: a line that changes on a terminal, else line by line.
+pub(super) struct Progress {
+    spinner: ProgressBar,
+    quiet: bool,
+}
+
+impl Progress {
+    pub(super) fn new(quiet: bool) -> Self {
+        let spinner = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            spinner.set_style(style);
+        }
+        Self { spinner, quiet }
+    }
+
+    pub(super) fn say(&self, step: &str) {
+        tracing::debug!("{step}");
+        if self.quiet {
+            return;
+        }
+        if self.spinner.is_hidden() {
+            tell(&format!("  {step}"));
+        }
+        self.spinner.set_message(step.to_owned());
+        self.spinner.tick();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.spinner.finish_and_clear();
+    }
+}
+
+/// Serial of a certificate, lower-case hex.
+pub(super) fn serial(certificate: &openssl::x509::X509) -> String {
+    let number = certificate.serial_number().to_bn();
+    number.map(|n| hex::encode(n.to_vec())).unwrap_or_default()
+}
+
 /// For `ca-agent status`. That it cannot be remembered must not hide what happened.
-fn remember(state: &State, error: Option<&AgentError>) {
+pub(super) fn remember(state: &State, error: Option<&AgentError>) {
     let report = error.map(AgentError::report);
     if report.as_ref().is_some_and(|report| report.exit == Exit::Usage) {
         // A slip of whoever typed is no state of the device.
@@ -82,10 +110,7 @@ fn said(state: &State, enrolled: &Enrolled, before: bool) -> Result<Said, AgentE
         let (Some(profile), Some(pem)) = (profile, state.read(file)?) else {
             continue;
         };
-        let certificate = openssl::x509::X509::from_pem(&pem);
-        let serial = certificate
-            .and_then(|c| c.serial_number().to_bn())
-            .map(|n| hex::encode(n.to_vec()));
+        let serial = openssl::x509::X509::from_pem(&pem).map(|certificate| serial(&certificate));
         certificates.push(serde_json::json!({
             "profile": profile, "key": key, "serial": serial.unwrap_or_default(), "file": state.path(file) }));
     }

@@ -4,6 +4,8 @@ mod cert;
 mod doctor;
 mod enroll;
 mod identify;
+mod renew;
+mod run;
 mod status;
 
 use std::process::ExitCode;
@@ -67,6 +69,8 @@ fn answer(cli: &Cli) -> Result<Said, AgentError> {
     match &cli.command {
         Command::Identify { qr, ek } => identify::run(&config, *qr, *ek),
         Command::Enroll(flags) => enroll::run(&config, flags, cli.quiet),
+        Command::Run { hooks } => run::run(&config, hooks.as_ref()),
+        Command::Renew(flags) => renew::run(&config, flags, cli.quiet),
         Command::Status { oneline } => status::run(&config, *oneline),
         Command::Cert(command) => cert::run(&config, command),
         Command::Doctor { server } => doctor::run(&config, server.as_deref()),

@@ -16,7 +16,7 @@ use crate::cli::{self, Cli};
 use crate::error::AgentError;
 use crate::tpm::{EkChoice, KeyAlg, Tcti};
 use crate::values::Handle;
-use raw::{RawConfig, RawEnroll};
+use raw::{RawConfig, RawEnroll, RawRenew};
 
 /// Read when it is there and no other file is named.
 pub const FILE: &str = "/etc/holdfast/agent.toml";
@@ -27,6 +27,7 @@ const KEY_ALG: KeyAlg = KeyAlg {
     algorithm: KeyAlgorithm::P256,
     scheme: None,
 };
+const HOOKS: &str = "/etc/holdfast/renew.d";
 const WAIT: Duration = Duration::from_secs(20);
 
 /// Which TPM, which memory.
@@ -42,6 +43,18 @@ pub struct Config {
     pub endorsement_auth_file: Option<PathBuf>,
     source: Source,
     enroll: RawEnroll,
+    renew: RawRenew,
+}
+
+/// How a renewal goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewWish {
+    /// On a new key of this kind; none: the key stays.
+    pub rekey: Option<KeyAlg>,
+    /// Folder of the hooks.
+    pub hooks: PathBuf,
+    /// How long to go on trying while the CA cannot be reached.
+    pub wait: Duration,
 }
 
 /// What an enrollment shall give.
@@ -138,7 +151,27 @@ impl Config {
             endorsement_auth_file: cli.endorsement_auth_file.clone().or(below(raw.endorsement_auth_file)),
             source,
             enroll,
+            renew: RawRenew {
+                hooks: below(raw.renew.hooks),
+                ..raw.renew
+            },
         })
+    }
+
+    /// How a renewal with these flags goes.
+    #[must_use]
+    pub fn renewal(&self, flags: &cli::Renew) -> RenewWish {
+        let rekey = flags.rekey || self.renew.rekey == Some(true);
+        let alg = flags.key_alg.or(self.enroll.key_alg).unwrap_or(KEY_ALG);
+        RenewWish {
+            rekey: rekey.then_some(alg),
+            hooks: flags
+                .hooks
+                .clone()
+                .or(self.renew.hooks.clone())
+                .unwrap_or_else(|| HOOKS.into()),
+            wait: flags.wait.or(self.enroll.wait).map_or(WAIT, |wait| wait.0),
+        }
     }
 
     /// Which endorsement, by this flag or the file.

@@ -17,6 +17,15 @@ pub(super) struct RawConfig {
     pub endorsement_auth_file: Option<PathBuf>,
     #[serde(default)]
     pub enroll: RawEnroll,
+    #[serde(default)]
+    pub renew: RawRenew,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRenew {
+    pub rekey: Option<bool>,
+    pub hooks: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,9 +1,5 @@
 //! Enrollment, from the pinned root to the stored certificates.
 
-mod proof;
-
-use std::time::{Duration, Instant};
-
 use attest::tpm::TpmtPublic;
 use openssl::x509::X509;
 use wire::Bytes;
@@ -13,12 +9,12 @@ use wire::problem::ProblemCode;
 use crate::config::{Identity, Wish};
 use crate::error::AgentError;
 use crate::pin::Pin;
+use crate::proof::{Vendored, answer};
 use crate::received::{Expected, Unacceptable};
-use crate::server::{Server, ServerError, serialise};
+use crate::server::{Server, ServerError, patiently, serialise};
 use crate::state::{Enrolled, Journal, State};
 use crate::stored;
 use crate::tpm::{KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError};
-use proof::{Vendored, answer};
 
 /// IDevID, IAK (TCG TPM 2.0 Keys for Device Identity and Attestation, 7.2).
 const IDEVID_HANDLE: u32 = 0x8102_0000;
@@ -27,12 +23,23 @@ const IAK_HANDLE: u32 = 0x8102_0001;
 /// What [`Enrollment::run`] tells as it goes.
 pub type Say<'a> = &'a dyn Fn(&str);
 
+/// When a device that has a certificate enrolls again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Once it has ended, by this clock.
+    WhenEnded,
+    /// In any case: the CA does not renew it any more.
+    Now,
+}
+
 /// One enrollment.
 pub struct Enrollment<'a> {
     /// What it shall give.
     pub wish: &'a Wish,
     /// The state directory.
     pub state: &'a State,
+    /// What becomes of a certificate that is there.
+    pub again: Again,
     /// Progress.
     pub say: Say<'a>,
 }
@@ -85,12 +92,12 @@ impl Enrollment<'_> {
                     ),
                 });
             }
-            if !stored::ended(self.state)? {
+            if self.again == Again::WhenEnded && !stored::ended(self.state)? {
                 // Stored, but interrupted before the activation was forgotten.
                 self.state.end()?;
                 return Ok(Outcome::Before(before));
             }
-            (self.say)("the certificate has ended: enrolling the same keys again");
+            (self.say)("the certificate is of no more use: enrolling the same keys again");
         }
         let begun = self.begun()?;
         let root = self.root()?;
@@ -183,7 +190,7 @@ impl Enrollment<'_> {
         (self.say)("answering it in the TPM");
         let (id, ticket) = (challenge.id, challenge.ticket.clone());
         let endorsement = vendored.endorsement;
-        let mut answer = tpm.run(move |chip| answer(chip, &endorsement, &ak, &key, &challenge))?;
+        let mut answer = tpm.run(move |chip| answer(chip, &endorsement, &ak, &key, &challenge, None))?;
         answer.ticket = ticket;
         let journal = Journal {
             server: self.wish.server.clone(),
@@ -301,29 +308,7 @@ impl Enrollment<'_> {
         Ok(enrolled)
     }
 
-    /// Try again while the server says "later" or cannot be reached, up to the time that was asked for.
-    fn patiently<T>(&self, mut call: impl FnMut() -> Result<T, ServerError>) -> Result<T, ServerError> {
-        let until = Instant::now() + self.wish.wait;
-        let mut pause = Duration::from_millis(250);
-        loop {
-            let error = match call() {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let Some(least) = error.again_after() else {
-                return Err(error);
-            };
-            let wait = if matches!(error, ServerError::Refused { .. }) {
-                least.max(pause)
-            } else {
-                pause
-            };
-            if Instant::now() + wait > until {
-                return Err(error);
-            }
-            (self.say)(&format!("{error}; trying again"));
-            std::thread::sleep(wait);
-            pause = (pause * 2).min(Duration::from_secs(10));
-        }
+    fn patiently<T>(&self, call: impl FnMut() -> Result<T, ServerError>) -> Result<T, ServerError> {
+        patiently(self.wish.wait, self.say, call)
     }
 }

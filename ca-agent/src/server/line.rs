@@ -3,15 +3,48 @@
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::tls::{TlsConfig, TlsConfigBuilder, TlsProvider};
+use ureq::typestate::AgentScope;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, TcpConnector};
 use wire::problem::Problem;
 
 use super::ServerError;
+use super::mutual::Mutual;
 
 /// Longest answer that is read.
 const MAX_BODY: u64 = 1 << 20;
 const CONNECT: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(60);
+
+/// `https://HOST:PORT`, of an address that is that and nothing more.
+fn base(url: &str) -> Result<&str, ServerError> {
+    let refuse = |detail| ServerError::Url {
+        url: url.to_owned(),
+        detail,
+    };
+    let base = url.trim_end_matches('/');
+    let host = base
+        .strip_prefix("https://")
+        .ok_or_else(|| refuse("it must begin with https://"))?;
+    if host.is_empty() || host.contains(['/', '?', '#', '@']) || !host.is_ascii() || host.contains(char::is_whitespace)
+    {
+        return Err(refuse("it must be https://HOST:PORT and nothing more"));
+    }
+    Ok(base)
+}
+
+fn config(builder: ConfigBuilder<AgentScope>) -> Config {
+    builder
+        .https_only(true)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(WHOLE))
+        .user_agent(concat!("ca-agent/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
 
 /// The way to one server.
 #[derive(Debug)]
@@ -27,37 +60,25 @@ impl Line {
         url: &str,
         configure: impl FnOnce(TlsConfigBuilder) -> TlsConfigBuilder,
     ) -> Result<Self, ServerError> {
-        let refuse = |detail| ServerError::Url {
-            url: url.to_owned(),
-            detail,
-        };
-        let base = url.trim_end_matches('/');
-        let host = base
-            .strip_prefix("https://")
-            .ok_or_else(|| refuse("it must begin with https://"))?;
-        if host.is_empty()
-            || host.contains(['/', '?', '#', '@'])
-            || !host.is_ascii()
-            || host.contains(char::is_whitespace)
-        {
-            return Err(refuse("it must be https://HOST:PORT and nothing more"));
-        }
+        let base = base(url)?;
         let tls = TlsConfig::builder().provider(TlsProvider::NativeTls);
-        let config = ureq::Agent::config_builder()
-            .tls_config(configure(tls).build())
-            .https_only(true)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(WHOLE))
-            .user_agent(concat!("ca-agent/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let config = config(ureq::Agent::config_builder().tls_config(configure(tls).build()));
         Ok(Self {
             agent: config.new_agent(),
             base: base.to_owned(),
         })
     }
 
+    /// The same over TLS of our own.
+    pub(super) fn over(url: &str, tls: Mutual) -> Result<Self, ServerError> {
+        let base = base(url)?;
+        let config = config(ureq::Agent::config_builder());
+        let connector = ().chain(TcpConnector::default()).chain(tls);
+        Ok(Self {
+            agent: ureq::Agent::with_parts(config, connector, DefaultResolver::default()),
+            base: base.to_owned(),
+        })
+    }
     /// A body, and the `Date` it came with.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<String>), ServerError> {
         let url = format!("{}{path}", self.base);
@@ -142,6 +163,10 @@ impl Line {
             ureq::Error::BodyExceedsLimit(_) | ureq::Error::Protocol(_) => ServerError::Strange {
                 url,
                 status: 0,
+                detail: error.to_string(),
+            },
+            ureq::Error::Other(error) if error.is::<rustls::Error>() => ServerError::Untrusted {
+                url,
                 detail: error.to_string(),
             },
             other => ServerError::Unreachable {

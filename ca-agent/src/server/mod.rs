@@ -2,18 +2,22 @@
 
 mod error;
 mod line;
+mod mutual;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use ureq::tls::{Certificate, RootCerts};
 use wire::EnrollmentId;
 use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, EnrollmentState, Issuers};
+use wire::renewal::RenewalRequest;
 
 pub use error::ServerError;
 use line::Line;
+use mutual::Mutual;
+pub use mutual::{Scheme, Shown, Sign};
 
 /// How often, and after which pause, an activation that is being worked on is asked for.
 const PATIENCE: u32 = 30;
@@ -33,6 +37,15 @@ impl Server {
     pub fn pinned(url: &str, root: &[u8]) -> Result<Self, ServerError> {
         let root = Certificate::from_der(root).to_owned();
         let line = Line::to(url, |tls| tls.root_certs(RootCerts::new_with_certs(&[root])))?;
+        Ok(Self { line })
+    }
+
+    /// The same, and show a certificate in TLS.
+    ///
+    /// # Errors
+    /// [`ServerError::Url`].
+    pub fn showing(url: &str, root: &[u8], shown: Shown) -> Result<Self, ServerError> {
+        let line = Line::over(url, Mutual::new(url, root, shown)?)?;
         Ok(Self { line })
     }
 
@@ -90,9 +103,29 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn activate(&self, id: EnrollmentId, body: &str) -> Result<EnrollmentResult, ServerError> {
-        let path = format!("/v1/enrollments/{id}/activation");
+        self.answer(&format!("/v1/enrollments/{id}/activation"), body)
+    }
+
+    /// `POST /v1/renewals`, on a connection that shows the certificate.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn begin_renewal(&self, request: &RenewalRequest) -> Result<EnrollmentChallenge, ServerError> {
+        let body = serialise(request)?;
+        self.line.post("/v1/renewals", &body)
+    }
+
+    /// `POST /v1/renewals/{id}/activation`, as [`Server::activate`].
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn activate_renewal(&self, id: EnrollmentId, body: &str) -> Result<EnrollmentResult, ServerError> {
+        self.answer(&format!("/v1/renewals/{id}/activation"), body)
+    }
+
+    fn answer(&self, path: &str, body: &str) -> Result<EnrollmentResult, ServerError> {
         for _ in 0..PATIENCE {
-            let result: EnrollmentResult = self.line.post(&path, body)?;
+            let result: EnrollmentResult = self.line.post(path, body)?;
             if result.state != EnrollmentState::Verifying {
                 return Ok(result);
             }
@@ -110,6 +143,39 @@ impl Server {
     /// [`ServerError`].
     pub fn enrollment(&self, id: EnrollmentId) -> Result<EnrollmentResult, ServerError> {
         self.line.get(&format!("/v1/enrollments/{id}")).map(|(body, _)| body)
+    }
+}
+
+/// Try again while the server says "later" or cannot be reached, for as long as `wait`; `say` tells of it.
+///
+/// # Errors
+/// What the last try came to.
+pub fn patiently<T>(
+    wait: Duration,
+    say: &dyn Fn(&str),
+    mut call: impl FnMut() -> Result<T, ServerError>,
+) -> Result<T, ServerError> {
+    let until = Instant::now() + wait;
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let error = match call() {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let Some(least) = error.again_after() else {
+            return Err(error);
+        };
+        let wait = if matches!(error, ServerError::Refused { .. }) {
+            least.max(pause)
+        } else {
+            pause
+        };
+        if Instant::now() + wait > until {
+            return Err(error);
+        }
+        say(&format!("{error}; trying again"));
+        std::thread::sleep(wait);
+        pause = (pause * 2).min(Duration::from_secs(10));
     }
 }
 

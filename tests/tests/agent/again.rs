@@ -6,7 +6,7 @@ use crate::device::{AgentDevice, House, errors};
 use crate::proxy::{Fault, Proxy};
 
 /// A CA whose device-ldevid certificates live for seconds.
-fn hasty(lifetime: &str) -> House {
+pub(crate) fn hasty(lifetime: &str) -> House {
     let mut house = House::new();
     let folder = house.rig.path("profiles");
     std::fs::create_dir(&folder).unwrap();

@@ -13,4 +13,5 @@ mod inspect;
 mod manners;
 mod proxy;
 mod refused;
+mod renew;
 mod resume;

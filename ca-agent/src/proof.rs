@@ -1,0 +1,84 @@
+//! The TPM's part of an enrollment or a renewal: the endorsement it shows, and its answer to a challenge.
+
+use wire::Bytes;
+use wire::enrollment::{ActivationRequest, EnrollmentChallenge, KeyCertify};
+
+use crate::csr;
+use crate::tpm::{Chip, EkChoice, Endorsement, StoredKey, TpmError};
+
+/// What the vendor left in the TPM.
+pub(crate) struct Vendored {
+    pub(crate) endorsement: Endorsement,
+    /// `TPMT_PUBLIC` of the EK.
+    pub(crate) ek_public: Vec<u8>,
+    /// The vendor's CA certificates in NV, DER.
+    pub(crate) chain: Vec<Vec<u8>>,
+}
+
+impl Vendored {
+    pub(crate) fn read(chip: &mut Chip, choice: EkChoice) -> Result<Self, TpmError> {
+        let endorsement = chip.choose_endorsement(choice)?;
+        let ek = chip.load_ek(&endorsement)?;
+        chip.unload_ek(&ek);
+        let chain = chip.endorsement_chain()?;
+        Ok(Self {
+            endorsement,
+            ek_public: ek.public.raw().to_vec(),
+            chain,
+        })
+    }
+
+    /// The one whose EK has this SHA-256 of its SubjectPublicKeyInfo, when it is in this TPM.
+    pub(crate) fn with_ek(chip: &mut Chip, spki_sha256: &[u8; 32]) -> Result<Option<Self>, TpmError> {
+        for endorsement in chip.endorsements()? {
+            let ek = chip.load_ek(&endorsement)?;
+            chip.unload_ek(&ek);
+            if ek
+                .public
+                .spki()
+                .is_ok_and(|spki| openssl::sha::sha256(&spki) == *spki_sha256)
+            {
+                let chain = chip.endorsement_chain()?;
+                return Ok(Some(Self {
+                    endorsement,
+                    ek_public: ek.public.raw().to_vec(),
+                    chain,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Everything the TPM has to do for one activation. The ticket is added by the caller. `renewed`: SHA-256 of the
+/// certificate that is to be replaced, in a renewal.
+pub(crate) fn answer(
+    chip: &mut Chip,
+    endorsement: &Endorsement,
+    ak: &StoredKey,
+    key: &StoredKey,
+    challenge: &EnrollmentChallenge,
+    renewed: Option<&[u8; 32]>,
+) -> Result<ActivationRequest, TpmError> {
+    let question = &challenge.challenge;
+    let nonce = <[u8; 32]>::try_from(question.nonce.0.as_slice()).map_err(|_| TpmError::Malformed {
+        what: "the nonce of the challenge",
+    })?;
+    let secret = chip.activate(endorsement, ak, &question.credential_blob.0, &question.secret.0)?;
+    let csr = csr::make(chip, key)?;
+    let qualifying = match renewed {
+        None => attest::tpm::qualifying_data(&challenge.id.0, &nonce, &csr),
+        Some(certificate) => attest::tpm::renewal_qualifying_data(&challenge.id.0, &nonce, &csr, certificate),
+    };
+    let certified = chip.certify(key, ak, &qualifying)?;
+    Ok(ActivationRequest {
+        ticket: Bytes::default(),
+        secret: secret.to_vec().into(),
+        key_public: key.public()?.raw().to_vec().into(),
+        key_certify: KeyCertify {
+            attest: certified.attest.into(),
+            signature: certified.signature.into(),
+        },
+        csr: csr.into(),
+    })
+}

@@ -1,0 +1,359 @@
+//! Renewal: the certificate in TLS, signed for by the TPM, and the TPM's answer to a new challenge.
+//!
+//! Safe to repeat after an interruption at any point: the activation is remembered before it is sent, and what it gave
+//! before it is put in its place.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use attest::tpm::{HashAlgorithm, TpmAlgId, TpmtPublic};
+use wire::Bytes;
+use wire::enrollment::{AgentInfo, EnrollmentResult};
+use wire::problem::ProblemCode;
+use wire::renewal::RenewalRequest;
+
+use crate::error::AgentError;
+use crate::pin::Pin;
+use crate::proof::{Vendored, answer};
+use crate::received::{Expected, Unacceptable, binding_in};
+use crate::server::{Scheme, Server, ServerError, Shown, patiently, serialise};
+use crate::state::{Enrolled, RenewalJournal, Renewed, State, StateError};
+use crate::stored::{self, Term};
+use crate::tpm::{KeyAlg, KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError, digest_for};
+
+/// One renewal.
+pub struct Renewal<'a> {
+    /// The state directory.
+    pub state: &'a State,
+    /// On a new key of this kind; none: the key stays.
+    pub rekey: Option<KeyAlg>,
+    /// Also before it is due.
+    pub force: bool,
+    /// How long to go on trying while the CA cannot be reached.
+    pub wait: Duration,
+    /// Progress.
+    pub say: &'a dyn Fn(&str),
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A new certificate is stored.
+    Done(Enrolled),
+    /// There is time until then (seconds since 1970).
+    NotDue(i64),
+}
+
+/// The certificate there is.
+struct Held {
+    enrolled: Enrolled,
+    der: Vec<u8>,
+    sha256: [u8; 32],
+    term: Term,
+}
+
+impl Held {
+    fn of(state: &State) -> Result<Self, AgentError> {
+        let none = || AgentError::NotFound("this device has no certificate yet: ca-agent enroll".into());
+        let enrolled = state.enrolled()?.ok_or_else(none)?;
+        let certificate = stored::certificate(state, stored::IDENTITY)?.ok_or_else(none)?;
+        let damaged = |detail: &str| StateError::Damaged {
+            path: state.path(stored::IDENTITY),
+            detail: detail.to_owned(),
+        };
+        let der = certificate.to_der().map_err(|e| damaged(&e.to_string()))?;
+        Ok(Self {
+            enrolled,
+            sha256: openssl::sha::sha256(&der),
+            der,
+            term: Term::of(&certificate).ok_or_else(|| damaged("its time cannot be read"))?,
+        })
+    }
+
+    fn due(&self) -> i64 {
+        let [a, b, ..] = self.sha256;
+        self.term.due(u16::from_be_bytes([a, b]))
+    }
+}
+
+/// When the certificate is due for renewal, and when it ends, seconds since 1970.
+///
+/// # Errors
+/// [`AgentError::NotFound`] when there is none.
+pub fn due(state: &State) -> Result<(i64, i64), AgentError> {
+    let held = Held::of(state)?;
+    Ok((held.due(), held.term.not_after))
+}
+
+/// What became of an activation that was sent.
+enum Sent {
+    Stored(Enrolled),
+    /// It came too late, or its outcome was lost: a new one is due.
+    Void,
+}
+
+impl Renewal<'_> {
+    /// Renew, or finish a renewal that was begun.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn run(&self, open: impl FnOnce() -> Result<Tpm, AgentError>) -> Result<Outcome, AgentError> {
+        if let Some(renewed) = self.state.renewed()? {
+            (self.say)("putting the new certificate in its place");
+            return Ok(Outcome::Done(self.settle(&renewed)?));
+        }
+        let held = Held::of(self.state)?;
+        let now = jiff::Timestamp::now().as_second();
+        let begun = self.state.renewal()?;
+        let begun = begun.filter(|journal| journal.certificate_sha256 == hex::encode(held.sha256));
+        if begun.is_none() && !self.force && now < held.due() && now <= held.term.not_after {
+            return Ok(Outcome::NotDue(held.due()));
+        }
+        if begun.is_none() && now > held.term.not_after {
+            return Err(AgentError::Ended);
+        }
+        let Pin::Known(root) = Pin::of(None, self.state)? else {
+            return Err(AgentError::NotFound(
+                "the pinned root is not in the state directory".into(),
+            ));
+        };
+        let tpm = Arc::new(open()?);
+        let trouble = Arc::new(Mutex::new(None));
+        let server = Server::showing(&held.enrolled.server, &root, self.shown(&held, &tpm, &trouble)?)?;
+        let outcome = self.converse(&server, &tpm, &held, &root, begun);
+        // What looks like TLS from outside may be the TPM that did not sign.
+        let signing = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (outcome, signing) {
+            (Err(AgentError::Server(_)), Some(error)) => Err(error.into()),
+            (outcome, _) => outcome.map(Outcome::Done),
+        }
+    }
+
+    fn converse(
+        &self,
+        server: &Server,
+        tpm: &Tpm,
+        held: &Held,
+        root: &[u8],
+        begun: Option<RenewalJournal>,
+    ) -> Result<Enrolled, AgentError> {
+        if let Some(journal) = begun {
+            (self.say)("finishing the renewal that was begun");
+            if let Sent::Stored(done) = self.activate(server, held, &journal, root)? {
+                return Ok(done);
+            }
+        }
+        for _ in 0..2 {
+            let journal = self.begin(server, tpm, held)?;
+            if let Sent::Stored(done) = self.activate(server, held, &journal, root)? {
+                return Ok(done);
+            }
+            (self.say)("the CA cannot use this answer any more; asking for another challenge");
+        }
+        Err(AgentError::Void)
+    }
+
+    /// The certificate to show, and its key behind it.
+    fn shown(&self, held: &Held, tpm: &Arc<Tpm>, trouble: &Arc<Mutex<Option<TpmError>>>) -> Result<Shown, AgentError> {
+        let key = self.stored_key(Role::Identity)?;
+        let scheme = scheme(&key.public()?)?;
+        let (tpm, trouble) = (Arc::clone(tpm), Arc::clone(trouble));
+        let sign = move |message: &[u8]| {
+            let (key, message) = (key.clone(), message.to_vec());
+            tpm.run(move |chip| chip.sign(&key, &message)).map_err(|error| {
+                let text = error.to_string();
+                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                text
+            })
+        };
+        Ok(Shown {
+            certificate: held.der.clone(),
+            scheme,
+            sign: Arc::new(sign),
+        })
+    }
+
+    fn stored_key(&self, role: Role) -> Result<StoredKey, AgentError> {
+        let missing = || AgentError::NotFound("a key of this identity is not in the state directory".into());
+        self.state.key(role)?.ok_or_else(missing)
+    }
+
+    /// Everything up to an activation that is ready to be sent, and remembered.
+    fn begin(&self, server: &Server, tpm: &Tpm, held: &Held) -> Result<RenewalJournal, AgentError> {
+        (self.say)("reading the endorsement");
+        let gone = || TpmError::KeyGone {
+            place: "the endorsement key of this certificate".into(),
+        };
+        let binding = binding_in(&held.der).ok_or_else(gone)?;
+        let ek = <[u8; 32]>::try_from(binding.ek_spki_sha256.as_bytes()).map_err(|_| gone())?;
+        let vendored = tpm.run(move |chip| Vendored::with_ek(chip, &ek))?.ok_or_else(gone)?;
+        let ak = self.stored_key(Role::Attestation)?;
+        let key = match self.rekey {
+            None => self.stored_key(Role::Identity)?,
+            Some(alg) => self.new_key(tpm, alg)?,
+        };
+        (self.say)("asking the CA for a challenge");
+        let request = RenewalRequest {
+            ek_chain: vendored.chain.into_iter().map(Bytes).collect(),
+            agent: Some(AgentInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+            }),
+        };
+        let challenge = self.patiently(|| server.begin_renewal(&request))?;
+        (self.say)("answering it in the TPM");
+        let (id, ticket) = (challenge.id, challenge.ticket.clone());
+        let (endorsement, certificate) = (vendored.endorsement, held.sha256);
+        let mut answer = tpm.run(move |chip| answer(chip, &endorsement, &ak, &key, &challenge, Some(&certificate)))?;
+        answer.ticket = ticket;
+        let journal = RenewalJournal {
+            certificate_sha256: hex::encode(held.sha256),
+            rekey: self.rekey.is_some(),
+            id,
+            body: serialise(&answer)?,
+        };
+        self.state.set_renewal(Some(&journal))?;
+        Ok(journal)
+    }
+
+    /// The key that is to come: the one made before, else a new one, remembered before it is used.
+    fn new_key(&self, tpm: &Tpm, alg: KeyAlg) -> Result<StoredKey, AgentError> {
+        let usage = |message: &str| AgentError::Usage {
+            message: message.to_owned(),
+            fix: "leave --rekey out: the key stays, and the certificate is new".into(),
+        };
+        if matches!(self.stored_key(Role::Identity)?, StoredKey::Persistent { .. }) {
+            return Err(usage("the identity key is persistent in the TPM: its handle is taken"));
+        }
+        let spec = KeySpec {
+            role: Role::Identity,
+            alg,
+            home: KeyHome::Owner,
+        };
+        if let Some(key) = self.state.next_key()?.map(StoredKey::Loadable)
+            && key.fits(&spec)
+        {
+            return Ok(key);
+        }
+        (self.say)(&format!("making a new identity key in the TPM ({alg})"));
+        match tpm.run(move |chip| chip.make_key(&spec))? {
+            StoredKey::Loadable(key) => {
+                self.state.set_next_key(Some(&key))?;
+                Ok(StoredKey::Loadable(key))
+            }
+            StoredKey::Persistent { .. } => Err(usage("this TPM made a persistent key")),
+        }
+    }
+
+    /// Send the activation, the very same bytes whenever it is sent.
+    fn activate(
+        &self,
+        server: &Server,
+        held: &Held,
+        journal: &RenewalJournal,
+        root: &[u8],
+    ) -> Result<Sent, AgentError> {
+        (self.say)("proving the keys to the CA");
+        let error = match self.patiently(|| server.activate_renewal(journal.id, &journal.body)) {
+            Ok(result) => {
+                return match self.receive(held, journal, &result, root) {
+                    Ok(enrolled) => Ok(Sent::Stored(enrolled)),
+                    Err(AgentError::Received(Unacceptable::Ended { .. })) => {
+                        self.state.set_renewal(None)?;
+                        Ok(Sent::Void)
+                    }
+                    Err(other) => Err(other),
+                };
+            }
+            Err(error) => error,
+        };
+        match error.code() {
+            Some(ProblemCode::ChallengeExpired | ProblemCode::StateConflict) => {
+                self.state.set_renewal(None)?;
+                Ok(Sent::Void)
+            }
+            // A refusal is final for this activation; the keys stay.
+            Some(_) if error.again_after().is_none() => {
+                self.state.set_renewal(None)?;
+                Err(error.into())
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// Check what came, remember it whole, then put it in its place.
+    fn receive(
+        &self,
+        held: &Held,
+        journal: &RenewalJournal,
+        result: &EnrollmentResult,
+        root: &[u8],
+    ) -> Result<Enrolled, AgentError> {
+        (self.say)("checking what the CA sent");
+        let missing = || AgentError::NotFound("the new key is not in the state directory".into());
+        let key = match journal.rekey {
+            false => self.stored_key(Role::Identity)?,
+            true => StoredKey::Loadable(self.state.next_key()?.ok_or_else(missing)?),
+        };
+        let binding = binding_in(&held.der).ok_or(Unacceptable::Binding("identity"))?;
+        let ek = <[u8; 32]>::try_from(binding.ek_spki_sha256.as_bytes());
+        let expected = Expected {
+            ak: self.stored_key(Role::Attestation)?.public()?,
+            key: key.public()?,
+            ek_spki_sha256: ek.map_err(|_| Unacceptable::Binding("identity"))?,
+            root,
+            profile: &held.enrolled.profile,
+            attestation_profile: None,
+        };
+        let received = expected.check(result)?;
+        let text = |pem: Vec<u8>| String::from_utf8(pem).map_err(|_| Unacceptable::Unreadable("identity"));
+        let renewed = Renewed {
+            identity: text(received.identity)?,
+            chain: text(received.chain)?,
+            rekey: journal.rekey,
+        };
+        self.state.set_renewed(Some(&renewed))?;
+        self.settle(&renewed)
+    }
+
+    /// Put what came in its place. Repeated after an interruption, it ends the same.
+    fn settle(&self, renewed: &Renewed) -> Result<Enrolled, AgentError> {
+        let none = || AgentError::NotFound("this device has no certificate yet: ca-agent enroll".into());
+        let before = self.state.enrolled()?.ok_or_else(none)?;
+        // Without a next key, it is in its place already.
+        if renewed.rekey
+            && let Some(key) = self.state.next_key()?
+        {
+            self.state.set_key(Role::Identity, &StoredKey::Loadable(key))?;
+        }
+        self.state.write("chain.pem", renewed.chain.as_bytes())?;
+        self.state.write(stored::IDENTITY, renewed.identity.as_bytes())?;
+        let enrolled = Enrolled {
+            at: jiff::Timestamp::now().as_second(),
+            ..before
+        };
+        self.state.set_enrolled(&enrolled)?;
+        self.state.set_renewal(None)?;
+        self.state.set_next_key(None)?;
+        self.state.set_renewed(None)?;
+        Ok(enrolled)
+    }
+
+    fn patiently<T>(&self, call: impl FnMut() -> Result<T, ServerError>) -> Result<T, ServerError> {
+        patiently(self.wait, self.say, call)
+    }
+}
+
+/// What TLS 1.3 calls the signatures of this key (RFC 8446 §4.2.3).
+fn scheme(public: &TpmtPublic) -> Result<Scheme, TpmError> {
+    let (hash, pss) = digest_for(public)?;
+    match (public.algorithm() == TpmAlgId::RSA, pss, hash) {
+        (false, _, HashAlgorithm::Sha256) => Ok(Scheme::P256),
+        (false, _, HashAlgorithm::Sha384) => Ok(Scheme::P384),
+        (true, true, HashAlgorithm::Sha256) => Ok(Scheme::PssSha256),
+        (true, true, HashAlgorithm::Sha384) => Ok(Scheme::PssSha384),
+        (true, true, HashAlgorithm::Sha512) => Ok(Scheme::PssSha512),
+        _ => Err(TpmError::Unsupported {
+            what: "a handshake of TLS 1.3 with this key's signatures (RSASSA)".into(),
+        }),
+    }
+}
