@@ -230,6 +230,8 @@ fn the_example_has_every_key() {
         };
         let text = if at_top {
             line.to_owned()
+        } else if ["rekey", "hooks"].contains(&key) {
+            format!("[renew]\n{line}\n")
         } else {
             format!("[enroll]\n{with}{line}\n")
         };
@@ -238,10 +240,10 @@ fn the_example_has_every_key() {
         keys.push(key);
     }
     // A key that is unknown names all that are known.
-    for section in ["", "[enroll]\n"] {
+    for section in ["", "[enroll]\n", "[renew]\n"] {
         let said = Site::with(&format!("{section}x = 1\n")).refused(&["--server", "https://ca"]);
         let (_, known) = said.split_once("keys here: ").unwrap();
-        for key in known.split(", ").filter(|k| *k != "enroll") {
+        for key in known.split(", ").filter(|k| !["enroll", "renew"].contains(k)) {
             assert!(keys.contains(&key), "`{key}` is not in packaging/agent.toml");
         }
     }
