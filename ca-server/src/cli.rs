@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use wire::Exit;
@@ -15,6 +16,9 @@ use crate::house::{House, StartError, open_keys};
 use crate::http::{Addresses, Manners, Serving, acceptor};
 use crate::jobs::Jobs;
 use crate::process;
+
+/// How long the end of the process waits for its workers to let go of the signer.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// The online certificate authority of Holdfast.
 #[derive(Debug, clap::Parser)]
@@ -108,6 +112,7 @@ fn serve(config: Config) -> Result<(), StartError> {
         }
     }
     let jobs = Jobs::start(&house, probe_interval).map_err(|e| other(&e))?;
+    let last = Arc::clone(&house);
 
     let system = actix_web::rt::System::new();
     let served = system.block_on(async {
@@ -130,8 +135,25 @@ fn serve(config: Config) -> Result<(), StartError> {
             })
             .await
     });
+    drop(system);
     drop(jobs);
+    leave(last);
     served.map_err(|e: std::io::Error| other(&e))
+}
+
+/// Close the house here, after every worker has let go of it. A worker that is the last to hold it would close the
+/// token's sessions while the process ends and the module's own globals are already gone: a crash at the very end.
+fn leave(last: Arc<House>) {
+    let begun = Instant::now();
+    while Arc::strong_count(&last) > 1 {
+        if begun.elapsed() > LEAVING {
+            tracing::warn!("a worker still holds the signer; its sessions are left to the end of the process");
+            // Whoever else lets go of it, this count keeps it open.
+            core::mem::forget(last);
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 /// One line on standard output, for whoever started us on port 0.

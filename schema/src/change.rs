@@ -12,7 +12,7 @@ use crate::tables::NewAudit;
 #[derive(Debug)]
 pub(crate) enum Change {
     /// [`issuance::Recorder::intend`].
-    Intend(NewOrder),
+    Intend(Box<NewOrder>),
     /// [`issuance::Recorder::issued`].
     Issued(Signatures),
     /// One failed answer.

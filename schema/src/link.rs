@@ -105,7 +105,8 @@ impl From<Error> for Fault {
                     // SQLSTATE 57P01 and its kin: the server goes down.
                     _ if message.starts_with("terminating connection")
                         || message.contains("server closed the connection")
-                        || message.contains("connection to server") =>
+                        || message.contains("connection to server")
+                        || message.contains("no connection to the server") =>
                     {
                         Self::Lost(message)
                     }

@@ -12,10 +12,11 @@ use crate::link::Link;
 /// PostgreSQL 14, as `server_version_num`.
 const OLDEST: i64 = 140_000;
 
-/// Of every session. Waits are bounded, so that a vanished server or client holds nobody up.
+/// Of every session. Waits are bounded, so that a vanished server or client holds nobody up. A plan is made once: every
+/// text asks about one row or a short list.
 pub(crate) const SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '20s'; \
-    SET client_min_messages = error";
+    SET client_min_messages = error; SET plan_cache_mode = force_generic_plan";
 
 /// A server. No `Debug`: the URL may carry a password.
 pub(crate) struct Place {

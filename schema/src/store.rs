@@ -76,22 +76,28 @@ struct Inner {
 /// Connections for reading.
 struct Readers(Place);
 
+/// A connection for reading, and whether it was found broken.
+struct Reader {
+    link: Link,
+    broken: bool,
+}
+
 impl ManageConnection for Readers {
-    type Connection = Link;
+    type Connection = Reader;
     type Error = StoreError;
 
-    fn connect(&self) -> Result<Link, StoreError> {
-        self.0.read_link()
+    fn connect(&self) -> Result<Reader, StoreError> {
+        Ok(Reader {
+            link: self.0.read_link()?,
+            broken: false,
+        })
     }
-    fn is_valid(&self, link: &mut Link) -> Result<(), StoreError> {
-        match link {
-            // A file does not go away.
-            Link::Sqlite(_) => Ok(()),
-            Link::Postgres(_) => link.run("SELECT 1").map_err(|e| StoreError::Unavailable(e.to_string())),
-        }
+    /// Not asked: a question to a dead connection is put again, which costs nothing as long as none is dead.
+    fn is_valid(&self, _reader: &mut Reader) -> Result<(), StoreError> {
+        Ok(())
     }
-    fn has_broken(&self, _link: &mut Link) -> bool {
-        std::thread::panicking()
+    fn has_broken(&self, reader: &mut Reader) -> bool {
+        reader.broken || std::thread::panicking()
     }
 }
 
@@ -118,6 +124,7 @@ impl Store {
         let readers = Pool::builder()
             .max_size(options.readers.max(1))
             .min_idle(Some(1))
+            .test_on_check_out(false)
             .connection_timeout(options.connect_timeout)
             .error_handler(Box::new(Quiet))
             .build_unchecked(Readers(place.clone()));
@@ -467,10 +474,23 @@ impl Store {
     }
 
     /// Ask one question on a connection of the pool.
-    pub(crate) fn read<T>(&self, question: impl FnOnce(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
+    pub(crate) fn read<T>(&self, question: impl Fn(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
         let unavailable = |text: String| StoreError::Unavailable(self.inner.place.redact(&text));
-        let mut link = self.inner.readers.get().map_err(|e| unavailable(e.to_string()))?;
-        question(&mut link).map_err(|fault| unavailable(fault.text()))
+        // When the database was started anew, every idle connection is dead, and one that is made now is not.
+        let mut idle = self.inner.readers.max_size();
+        loop {
+            let mut reader = self.inner.readers.get().map_err(|e| unavailable(e.to_string()))?;
+            let fault = match question(&mut reader.link) {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            // No question fails on a healthy connection: whatever it was, it is not asked again.
+            reader.broken = true;
+            match fault {
+                Fault::Lost(_) if idle > 0 => idle -= 1,
+                fault => return Err(unavailable(fault.text())),
+            }
+        }
     }
 
     fn record(&self, change: Change) -> Result<(), RecordError> {
@@ -500,7 +520,7 @@ fn strange(outcome: &Outcome) -> StoreError {
 
 impl Recorder for Store {
     fn intend(&self, order: &Order, intents: &[Intent]) -> Result<(), RecordError> {
-        self.record(Change::Intend(NewOrder::new(order, intents)?))
+        self.record(Change::Intend(Box::new(NewOrder::new(order, intents)?)))
     }
     fn issued(&self, enrollment_id: &[u8; 16], issued: &[IssuedRecord]) -> Result<(), RecordError> {
         self.record(Change::Issued(Signatures {

