@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measure, in one run: raw signatures through the signer pool, durable commits, CRLs, whole enrollments, memory.
+# Measure, in one run: raw signatures through the signer pool, durable commits, CRLs, OCSP answers, whole
+# enrollments, memory.
 # Numbers mean something only beside the baselines of the same run: machines differ, and are shared.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,6 +35,9 @@ trap - EXIT
 echo
 echo '== CRLs'
 cargo bench --locked -q -p issuance --bench crl
+echo
+echo '== OCSP answers'
+cargo bench --locked -q -p tests --bench ocsp -- --postgres
 echo
 echo '== enrollments'
 cargo bench --locked -q -p tests --bench enrollment -- --postgres "$@"

@@ -153,8 +153,11 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
     let ocsp = all.ocsp.unwrap();
     assert!(short.ocsp.is_none());
     assert_eq!(ocsp.key_id, [2]);
-    let minimal = load(&ca, &changed("[trust]", "[ocsp]\nkey_id = \"02\"\n\n[trust]"));
-    let minimal = minimal.map_err(|(shown, _)| shown).unwrap().ocsp;
+    let minimal = changed("[trust]", "[ocsp]\nkey_id = \"02\"\n\n[trust]");
+    let unheard = load(&ca, &minimal).map_err(|(shown, _)| shown).unwrap();
+    assert!(unheard.ocsp.is_none(), "without a listener nobody can ask");
+    let minimal = minimal.replacen("[tls]", "status = \"127.0.0.1:0\"\n\n[tls]", 1);
+    let minimal = load(&ca, &minimal).map_err(|(shown, _)| shown).unwrap().ocsp;
     assert_eq!(format!("{ocsp:?}"), format!("{:?}", minimal.unwrap()));
     assert_eq!(all.hsm.probe_interval, short.hsm.probe_interval);
     assert_eq!(all.hsm.token.queue_deadline, short.hsm.token.queue_deadline);

@@ -229,11 +229,13 @@ impl Config {
         let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal)?;
         let (profiles, policy) = materials::policy(source, &base, &raw.policy, server.rehearsal)?;
         let hsm = hsm(source, &base, &raw.hsm, raw.issuer.key_id.as_ref())?;
+        // Nobody could ask without the listener for relying parties.
         let ocsp = raw
             .ocsp
             .as_ref()
             .map(|raw| responding(source, raw, &hsm, &profiles))
-            .transpose()?;
+            .transpose()?
+            .filter(|_| server.status.is_some());
         Ok(Self {
             audit: base.resolve(&raw.audit.file),
             log: Log {

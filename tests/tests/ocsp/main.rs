@@ -1,0 +1,13 @@
+//! The OCSP responder of real servers: asked by the clients of others, on two replicas, through the calendar.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod calendar;
+mod clients;
+mod kit;
+mod replicas;
