@@ -82,7 +82,7 @@ export TSS2_LOG=all+none
 
 # -- 2 ------------------------------------------------------------------------------------------------------------------
 step 'A rehearsal root and an issuing CA, each in a SoftHSM token of its own'
-printf 'organization = "Example Devices"\nlisten = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\n' >"$run/init.toml"
+printf 'organization = "Example Devices"\nlisten = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\nstatus = "127.0.0.1:0"\n' >"$run/init.toml"
 type_and_run "$bin/ca-cli" init --dir "$run/ca" --answers "$run/init.toml"
 export SOFTHSM2_CONF=$run/ca/softhsm2.conf HOLDFAST_ADMIN_SOCKET=$run/ca/admin.sock
 root_sha256=$(openssl x509 -in "$run/ca/ca/root.pem" -outform der | sha256sum | cut -d' ' -f1)

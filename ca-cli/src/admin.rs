@@ -51,6 +51,27 @@ impl Client {
         self.answer(self.agent.post(format!("http://localhost{path}")).send_json(body))
     }
 
+    /// Bytes, at most so many.
+    pub(crate) fn bytes(&self, path: &str, query: &[(&str, String)], limit: u64) -> Result<Vec<u8>, Failure> {
+        let mut request = self.agent.get(format!("http://localhost{path}"));
+        for (name, value) in query {
+            request = request.query(*name, value);
+        }
+        let mut response = request.call().map_err(|e| unreachable_server(&self.socket, &e))?;
+        let status = response.status();
+        let bytes = response
+            .body_mut()
+            .with_config()
+            .limit(limit)
+            .read_to_vec()
+            .map_err(|e| Failure::new(Exit::TryAgain, format!("the server's answer broke off: {e}")))?;
+        if status.is_success() {
+            Ok(bytes)
+        } else {
+            Err(not_done(status, &String::from_utf8_lossy(&bytes)))
+        }
+    }
+
     /// Whether the server is ready, and its own checks: one line for each, `[+] NAME ok` or `[-] NAME WHY`.
     pub(crate) fn readiness(&self) -> Result<String, Failure> {
         let answer = self.agent.get("http://localhost/readyz?verbose").call();

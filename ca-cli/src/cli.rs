@@ -1,6 +1,8 @@
 //! The command tree.
 
 #[cfg(feature = "online")]
+pub(crate) mod crl;
+#[cfg(feature = "online")]
 pub(crate) mod revocation;
 pub(crate) mod trust;
 
@@ -76,6 +78,7 @@ Examples:
   ca-cli verify device.pem --trust root.pem
   ca-cli verify device.pem --trust root.pem --untrusted ca.pem --level virtual
   ca-cli verify device.pem --trust root.pem --ek-certificate ek.der -o json
+  ca-cli verify device.pem --trust root.pem --untrusted ca.pem --crl 7.crl
 A rehearsal passes with --rehearsal only.")]
     Verify(Verify),
     /// Whom we believe about roots of trust.
@@ -118,6 +121,10 @@ Examples:
     #[cfg(feature = "online")]
     #[command(after_help = "Examples:\n  ca-cli release GW-7F3K-00412 --comment 'found again'")]
     Release(Which),
+    /// Certificate revocation lists.
+    #[cfg(feature = "online")]
+    #[command(subcommand, after_help = "Examples:\n  ca-cli crl list\n  ca-cli crl publish")]
+    Crl(crl::CrlCommand),
     /// Hardware security modules.
     #[command(
         subcommand,
@@ -207,6 +214,9 @@ pub(crate) struct Verify {
     /// EK certificate of the device's TPM: must be the one the certificate names.
     #[arg(long)]
     pub(crate) ek_certificate: Option<PathBuf>,
+    /// CRL of the issuing CA, PEM or DER; may be repeated: one of them must speak for the certificate, now.
+    #[arg(long)]
+    pub(crate) crl: Vec<PathBuf>,
     /// Verify as of this time, for example `2027-02-20` or `2027-02-20T10:00:00Z`.
     #[arg(long, value_parser = words::time)]
     pub(crate) at: Option<i64>,

@@ -4,6 +4,7 @@ mod admin;
 mod certificate;
 mod cli;
 mod command;
+mod crl;
 mod endorsement;
 mod exit;
 mod fingerprint;

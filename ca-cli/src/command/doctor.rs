@@ -117,6 +117,16 @@ fn examine(admin: &Admin) -> (Vec<Check>, Exit) {
 /// One line of `/readyz?verbose`; the summary at its end is none.
 fn server_check(line: &str) -> Option<Check> {
     let (ok, rest) = match line.split_at_checked(4)? {
+        ("[!] ", rest) => {
+            let (name, found) = rest.split_once(' ').unwrap_or((rest, ""));
+            let fix = "docs/how-to/revoke.md#when-a-crl-is-not-published";
+            return Some(Check::of(
+                &format!("{}.alarm", clean(name)),
+                Verdict::Warn,
+                clean(found),
+                fix,
+            ));
+        }
         ("[+] ", rest) => (true, rest),
         ("[-] ", rest) => (false, rest),
         _ => return None,
@@ -223,6 +233,9 @@ mod tests {
             (newer.check.as_str(), newer.fix.as_str()),
             ("server.ledger", READ_THE_LOG)
         );
+        let alarm = server_check("[!] crl CRL_LATE http://a/7.crl: it ends\u{7}").unwrap();
+        assert_eq!((alarm.check.as_str(), alarm.verdict), ("crl.alarm", Verdict::Warn));
+        assert_eq!(alarm.found, "CRL_LATE http://a/7.crl: it ends\u{fffd}");
         for line in ["ready", "not ready", "busy", "", "[", "[+]x", "\u{e4}\u{e4}\u{e4}"] {
             assert_eq!(server_check(line), None, "{line}");
         }

@@ -7,6 +7,8 @@ mod cert_inspect;
 mod cert_status;
 mod completion;
 #[cfg(feature = "online")]
+mod crl;
+#[cfg(feature = "online")]
 mod device_allow;
 #[cfg(feature = "online")]
 mod device_find;
@@ -39,6 +41,8 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
         #[cfg(feature = "online")]
         Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),
+        #[cfg(feature = "online")]
+        Command::Crl(command) => crl::run(&command),
         #[cfg(feature = "online")]
         Command::Revoke(arguments) => revoke::revoke(&arguments, cli.no_input),
         #[cfg(feature = "online")]

@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &Verify) -> Result<Report, Failure> {
         at: arguments.at.unwrap_or_else(words::now),
         level: arguments.level,
         ek_certificate: arguments.ek_certificate.as_deref().map(single).transpose()?,
+        crls: arguments.crl.iter().map(|path| list(path)).collect::<Result<_, _>>()?,
         rehearsal: arguments.rehearsal,
     };
     let checks = question.checks();
@@ -61,6 +62,12 @@ fn in_words(checks: &[Check], explain: bool, style: Style) -> String {
     } else {
         format!("refused: {}", refused.join(", "))
     }
+}
+
+/// DER of the CRL in a file.
+fn list(path: &Path) -> Result<Vec<u8>, Failure> {
+    crate::crl::der(crate::exit::read(path)?)
+        .map_err(|detail| Failure::new(Exit::Usage, format!("{}: {detail}", path.display())))
 }
 
 /// DER of the one certificate in a file. It is compared, not believed: an EK certificate may be as odd as its vendor.

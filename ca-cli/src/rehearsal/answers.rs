@@ -21,6 +21,12 @@ pub(crate) struct Answers {
     pub(crate) listen: String,
     /// Where the server listens for metrics.
     pub(crate) metrics: String,
+    /// Where the server listens for relying parties.
+    pub(crate) status: String,
+    /// How relying parties reach it; stands in certificates. Empty: no such URLs, and no listener.
+    pub(crate) pki_url: String,
+    /// Among how many CRLs certificates are spread; 0: one for all.
+    pub(crate) crl_shards: u16,
     /// Database URL.
     pub(crate) database: String,
     /// Key algorithm of the root.
@@ -38,6 +44,9 @@ impl Default for Answers {
             server_names: vec!["localhost".into(), "127.0.0.1".into()],
             listen: "127.0.0.1:8443".into(),
             metrics: "127.0.0.1:9464".into(),
+            status: "127.0.0.1:8080".into(),
+            pki_url: "http://localhost:8080".into(),
+            crl_shards: 4,
             database: "sqlite://ca.db".into(),
             root_algorithm: "ecdsa-p384-sha384".into(),
             issuing_algorithm: "ecdsa-p256-sha256".into(),
@@ -76,10 +85,21 @@ impl Answers {
         let wrong = |what: String| Failure::new(Exit::Usage, what);
         algorithm(&self.root_algorithm)?;
         algorithm(&self.issuing_algorithm)?;
-        for (key, address) in [("listen", &self.listen), ("metrics", &self.metrics)] {
+        for (key, address) in [
+            ("listen", &self.listen),
+            ("metrics", &self.metrics),
+            ("status", &self.status),
+        ] {
             address.parse::<SocketAddr>().map_err(|e| {
                 wrong(format!("{key} = `{address}`: {e}")).fix("an IP address and a port: `127.0.0.1:8443`")
             })?;
+        }
+        if !self.pki_url.is_empty() && (!self.pki_url.starts_with("http://") || self.pki_url.ends_with('/')) {
+            return Err(wrong(format!(
+                "pki_url = `{}`: not a plain http URL without a slash at its end",
+                self.pki_url
+            ))
+            .fix("`http://pki.example.net`, or nothing at all"));
         }
         if !["sqlite://", "postgres://", "postgresql://"]
             .iter()
@@ -135,6 +155,17 @@ impl Answers {
                 &self.listen,
             )?,
             metrics: question("Serve metrics on?", "for Prometheus; keep it inside", &self.metrics)?,
+            status: question(
+                "Serve CRLs on?",
+                "plain HTTP for relying parties; address and port",
+                &self.status,
+            )?,
+            pki_url: question(
+                "URL of that in certificates?",
+                "how relying parties reach it; it can never be changed in a certificate; empty: none",
+                &self.pki_url,
+            )?,
+            crl_shards: self.crl_shards,
             database: question(
                 "Database?",
                 "sqlite://FILE for one machine, postgres://... beyond",
@@ -198,6 +229,9 @@ mod tests {
             (|a| a.server_names.clear(), "server-tls"),
             (|a| a.listen = "8443".into(), "listen"),
             (|a| a.metrics = "localhost:9464".into(), "metrics"),
+            (|a| a.status = "8080".into(), "status"),
+            (|a| a.pki_url = "https://localhost".into(), "pki_url"),
+            (|a| a.pki_url = "http://localhost/".into(), "pki_url"),
             (|a| a.database = "mysql://x".into(), "database"),
             (|a| a.root_algorithm = "md5".into(), "md5"),
             (|a| a.issuing_algorithm = "rsa2048-pkcs1-sha256".into(), "rsa2048"),

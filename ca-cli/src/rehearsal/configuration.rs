@@ -6,6 +6,19 @@ use super::Answers;
 pub(super) fn configuration(answers: &Answers, key_id: &[u8], responder_key_id: &[u8]) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let uri = format!("pkcs11:token=holdfast-issuing?module-path={}", answers.module.display());
+    let (status, urls) = if answers.pki_url.is_empty() {
+        (String::new(), String::new())
+    } else {
+        let url = |path: &str| quoted(&format!("{}{path}", answers.pki_url));
+        let crl = match answers.crl_shards {
+            0 => format!("crl_url = {}\n", url("/crl/all.crl")),
+            shards => format!("crl_url = {}\ncrl_shards = {shards}\n", url("/crl/{shard}.crl")),
+        };
+        (
+            format!("status = {}\n", quoted(&answers.status)),
+            format!("ca_issuers_url = {}\n{crl}", url("/ca/issuing.cer")),
+        )
+    };
     format!(
         r#"# Written by `ca-cli init`: a REHEARSAL hierarchy. Every key: docs/reference/config.md.
 # check it:   ca-server --config server.toml --check
@@ -15,7 +28,7 @@ name = {name}
 mode = "rehearsal"
 public = {listen}
 metrics = {metrics}
-admin = "admin.sock"
+{status}admin = "admin.sock"
 
 [tls]
 certificate = "server-tls.pem"
@@ -32,7 +45,7 @@ pin = {{ file = "secrets/issuing.pin" }}
 certificate = "ca/chain.pem"
 key_id = "{key_id}"
 algorithm = {algorithm}
-
+{urls}
 # The OCSP responder answers when [server] has a `status` address; its URL in certificates: [issuer] ocsp_url.
 [ocsp]
 key_id = "{responder}"

@@ -2,6 +2,7 @@
 
 mod binding;
 mod path;
+mod revocation;
 
 use attest::rot;
 use serde::Serialize;
@@ -41,6 +42,8 @@ pub(crate) struct Question {
     pub(crate) level: Level,
     /// EK certificate of the device, DER.
     pub(crate) ek_certificate: Option<Vec<u8>>,
+    /// CRLs, DER: nothing in them is believed yet.
+    pub(crate) crls: Vec<Vec<u8>>,
     /// Whether outputs of a rehearsal will do.
     pub(crate) rehearsal: bool,
 }
@@ -68,6 +71,11 @@ impl Question {
         if self.leaf.rot_binding.is_some() || self.level != Level::None {
             let clause = "Holdfast docs/reference/rot-binding.md; ISO/IEC 27071 §6.4";
             checks.push(Check::new("binding", clause, binding::bound(&self.leaf)));
+        }
+        if !self.crls.is_empty() {
+            let path = path.as_deref().unwrap_or_default();
+            let verdict = revocation::not_listed(path, &self.crls, self.at);
+            checks.push(Check::new("revocation", "RFC 5280 §6.3", verdict));
         }
         if let Some(ek) = &self.ek_certificate {
             let clause = "TCG DevID profile; RFC 4043 §2; Holdfast docs/reference/rot-binding.md";

@@ -150,7 +150,18 @@ fn rolled_back(house: &House, point: &CrlPoint) -> bool {
     let Some(served) = house.shelf.of(&point.url) else {
         return false;
     };
-    let gone = point.published.is_none_or(|published| published.number < served.number);
+    let known = |point: &CrlPoint| {
+        let out = point.published;
+        out.is_some_and(|out| out.number >= served.number)
+    };
+    if known(point) {
+        return false;
+    }
+    // What is served may have been published after the record was read: look again.
+    let Ok(again) = house.store.crl_points(house.issuer.key_id()) else {
+        return false;
+    };
+    let gone = !again.iter().any(|again| again.id == point.id && known(again));
     if gone {
         let detail = format!(
             "number {} was published, and the record does not know it any more",

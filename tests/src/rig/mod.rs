@@ -61,6 +61,10 @@ pub struct Wanted {
     pub issuing: String,
     /// What the vendor's root speaks for: `hardware`, `virtual` or `software`.
     pub anchor: String,
+    /// URL in certificates under which CRLs are; empty: none, and no listener for relying parties.
+    pub pki_url: String,
+    /// Among how many CRLs certificates are spread; 0: one for all.
+    pub crl_shards: u16,
     /// Values of server.toml to change: (section, key, TOML value).
     pub settings: Vec<(String, String, toml::Value)>,
 }
@@ -71,6 +75,8 @@ impl Default for Wanted {
             database: "sqlite://ca.db".into(),
             issuing: "ecdsa-p256-sha256".into(),
             anchor: "hardware".into(),
+            pki_url: String::new(),
+            crl_shards: 0,
             // Tests of limits set their own; all others come from one address and are many.
             settings: vec![("limits".into(), "rate_per_source".into(), "off".into())],
         }
@@ -89,6 +95,14 @@ impl Wanted {
             database: cluster.database().expect("a database"),
             ..Self::default()
         }
+    }
+
+    /// With CRLs, in so many shards (0: one for all), and soon after a revocation.
+    #[must_use]
+    pub fn with_crls(mut self, shards: u16) -> Self {
+        self.pki_url = "http://pki.example.net".into();
+        self.crl_shards = shards;
+        self.set("crl", "after_revocation", "1s")
     }
 
     /// Change one value of server.toml.
@@ -157,8 +171,8 @@ impl Rig {
             .tempdir()
             .expect("a folder");
         let answers = format!(
-            "organization = \"Kit\"\nlisten = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\ndatabase = \"{}\"\nroot_algorithm = \"ecdsa-p256-sha256\"\nissuing_algorithm = \"{}\"\n",
-            wanted.database, wanted.issuing
+            "organization = \"Kit\"\nlisten = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\nstatus = \"127.0.0.1:0\"\npki_url = \"{}\"\ncrl_shards = {}\ndatabase = \"{}\"\nroot_algorithm = \"ecdsa-p256-sha256\"\nissuing_algorithm = \"{}\"\n",
+            wanted.pki_url, wanted.crl_shards, wanted.database, wanted.issuing
         );
         let answers_file = dir.path().join("init.toml");
         std::fs::write(&answers_file, answers).expect("answers");

@@ -50,6 +50,7 @@ pub struct Server {
     child: Option<Child>,
     public: SocketAddr,
     metrics: SocketAddr,
+    status: Option<SocketAddr>,
     admin: PathBuf,
     log: PathBuf,
     root: Vec<u8>,
@@ -106,6 +107,7 @@ impl Server {
         Self {
             public,
             metrics,
+            status: address("status="),
             admin: ca.join(admin),
             child: Some(child),
             log,
@@ -200,6 +202,32 @@ impl Server {
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(&self.root, self.url())
+    }
+
+    /// Address of the listener for relying parties.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn status(&self) -> SocketAddr {
+        self.status.expect("a listener for relying parties")
+    }
+
+    /// What a relying party finds under the path of a URL.
+    ///
+    /// # Panics
+    /// When the listener does not answer.
+    #[must_use]
+    pub fn fetch(&self, path: &str) -> (u16, Vec<u8>) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut answer = agent
+            .get(format!("http://{}{path}", self.status()))
+            .call()
+            .expect("an answer");
+        (
+            answer.status().as_u16(),
+            answer.body_mut().read_to_vec().expect("a body"),
+        )
     }
 
     /// `GET` on the metrics listener: status and body.

@@ -217,6 +217,8 @@ fn u10_the_wizard_and_its_answers_make_the_same() {
         ("Organization?", "Wizard & Sons\r"),
         ("Listen for devices on?", "127.0.0.1:9443\r"),
         ("Serve metrics on?", "\r"),
+        ("Serve CRLs on?", "\r"),
+        ("URL of that in certificates?", "\r"),
         ("Database?", "\r"),
         ("Key of the root?", "\r"),
         // One below P-256.

@@ -23,7 +23,13 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
     let (store, bundle) = (store.display().to_string(), bundle.display().to_string());
     let (tpm_root, tpm_ek) = (crate::trust::swtpm("root.der"), crate::trust::swtpm("ek-p384.der"));
     let serial = house.local.certificates[0].serial.as_str();
-    let commands: [(&[&str], i32); 25] = [
+    let crl = "http://pki.example.net/crl/all.crl";
+    let served = format!("http://{}/crl/all.crl", house.rig.server().status());
+    let commands: [(&[&str], i32); 29] = [
+        (&["crl", "list"], 0),
+        (&["crl", "publish"], 0),
+        (&["crl", "show", crl], 0),
+        (&["crl", "fetch", &served], 0),
         (&["init", "--no-input", "--dir", &fresh], 0),
         (&["cert", "inspect", &leaf], 0),
         (&["cert", "inspect", &leaf, "--qr"], 0),
