@@ -43,7 +43,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli crl fetch http://pki.example.net/crl/7.crl
-  ca-cli crl fetch http://pki.example.net/crl/7.crl --issuer chain.pem --out 7.crl
+  ca-cli crl fetch http://pki.example.net/crl/7.crl --out 7.crl
 A CRL that has ended, or is not the issuer's, is refused (3) and not written.")]
     Fetch {
         /// URL, as it stands in certificates.

@@ -16,7 +16,11 @@ pub(super) fn configuration(answers: &Answers, key_id: &[u8], responder_key_id: 
         };
         (
             format!("status = {}\n", quoted(&answers.status)),
-            format!("ca_issuers_url = {}\n{crl}", url("/ca/issuing.cer")),
+            format!(
+                "ca_issuers_url = {}\n{crl}ocsp_url = {}\n",
+                url("/ca/issuing.cer"),
+                url("/ocsp")
+            ),
         )
     };
     format!(

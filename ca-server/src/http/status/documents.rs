@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use actix_web::http::{Method, header};
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use issuance::Issuer;
 
 use super::Counted;
 use crate::house::{Shelved, path_of, tag_of};
-use crate::http::answers::{not_offered, nothing_here};
+use crate::http::answers::not_offered;
 use crate::http::front::Front;
 
 /// How long a CA certificate may be kept, seconds. It never changes under its URL; a day heals a wrong one.
@@ -103,23 +103,24 @@ fn of_crl(shelved: Arc<Shelved>) -> Document {
     }
 }
 
-/// GET and HEAD of whatever lies under the path.
-pub(super) async fn fetch(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
+/// What lies under the path, and how long it may be kept, seconds.
+pub(super) fn find(front: &Front, request: &HttpRequest) -> Option<(Document, u64)> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let found = match front.documents.0.get(path) {
-        Some(document) => Some((document.clone(), CERTIFICATE_AGE)),
-        None => front.house.shelf.get(path).map(|shelved| {
-            // A cache may keep it until its end; but what is revoked meanwhile should be heard of before.
-            let left = shelved.next_update.saturating_sub(front.house.clock.read().now.0);
-            let age = front.house.crl.max_age.as_secs().min(u64::try_from(left).unwrap_or(0));
-            (of_crl(shelved), age)
-        }),
-    };
-    let Some((document, max_age)) = found else {
-        return nothing_here(front).await;
-    };
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return not_offered(&front, "GET, HEAD");
+    if let Some(document) = front.documents.0.get(path) {
+        return Some((document.clone(), CERTIFICATE_AGE));
     }
-    document.answer(&request, max_age)
+    let shelved = front.house.shelf.get(path)?;
+    // A cache may keep it until its end; but what is revoked meanwhile should be heard of before.
+    let left = shelved.next_update.saturating_sub(front.house.clock.read().now.0);
+    let age = front.house.crl.max_age.as_secs().min(u64::try_from(left).unwrap_or(0));
+    Some((of_crl(shelved), age))
+}
+
+/// GET and HEAD of it.
+pub(super) fn fetch(front: &Front, request: &HttpRequest, (document, max_age): &(Document, u64)) -> HttpResponse {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        document.answer(request, *max_age)
+    } else {
+        not_offered(front, "GET, HEAD")
+    }
 }

@@ -1,8 +1,7 @@
 //! What relying parties fetch: plain HTTP on an address of its own. All of it is signed, nothing is secret, and who
 //! asks is nobody's business; so it goes on while issuing is halted or the signer is away.
 //!
-//! [`documents`]: what lies under the paths of the URLs inside certificates. A responder has routes of its own, before
-//! them ([`routes`]).
+//! [`documents`]: what lies under the paths of the URLs inside certificates. [`ocsp`]: the responder.
 
 mod documents;
 mod gate;
@@ -27,14 +26,16 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .default_service(web::to(anything_else));
 }
 
-/// Paths are the operator's: those of the responder first, then those of documents.
+/// Paths are the operator's: what lies under exactly this one first, then the responder, which takes all below its own.
 async fn anything_else(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
-    if let (Some(mount), Some(responder)) = (&front.ocsp, &front.house.ocsp)
+    if let Some(found) = documents::find(&front, &request) {
+        documents::fetch(&front, &request, &found)
+    } else if let (Some(mount), Some(responder)) = (&front.ocsp, &front.house.ocsp)
         && let Some(rest) = mount.meant(&request)
     {
         ocsp::respond(&front, responder, &request, rest).await
     } else {
-        documents::fetch(front, request).await
+        super::answers::nothing_here(front).await
     }
 }
 
