@@ -639,3 +639,34 @@ fn a_certificate_revoked_while_its_successor_is_signed_stays_revoked_and_the_suc
     assert_eq!(kin.len(), 2);
     assert!(kin[0].not_good().is_some() && kin[1].not_good().is_none());
 }
+
+// Calendar: leap days, ends of years, the end of the certificate itself.
+#[test]
+fn on_any_day_of_the_calendar() {
+    for day in [
+        "2028-02-29T12:00:00Z",
+        "2027-12-31T23:59:59Z",
+        "2032-02-29T00:00:00Z",
+        "2033-01-01T00:00:00Z",
+    ] {
+        let bench = Bench::new();
+        let then: jiff::Timestamp = day.parse().unwrap();
+        // A new certificate a month before, renewed on that day.
+        bench.ca.hands.set(then.as_second() - 30 * DAY);
+        let late = enrolled(&bench.house, &bench.tpm);
+        let late = if late == bench.certificate {
+            bench.certificate.clone()
+        } else {
+            late
+        };
+        bench.ca.hands.set(then.as_second());
+        let result = renewed(&bench.house, &bench.tpm, &late, &bench.tpm.identity).unwrap();
+        let row = bench
+            .store
+            .certificate(&hex::decode(&result.certificates[0].serial).unwrap())
+            .unwrap()
+            .unwrap();
+        assert_eq!(row.not_before, then.as_second() - 300, "{day}");
+        assert_eq!(row.not_after, row.not_before + 365 * DAY - 1, "{day}");
+    }
+}
