@@ -32,6 +32,9 @@ pub(crate) struct Which {
     /// Why, for the record.
     #[arg(long)]
     pub(crate) comment: Option<String>,
+    /// With a serial number also all certificates it was renewed from or by.
+    #[arg(long)]
+    pub(crate) lineage: bool,
     /// Show what would be done, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

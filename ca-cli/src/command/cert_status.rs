@@ -22,6 +22,8 @@ pub(super) fn run(text: &str, admin: &Admin) -> Result<Report, Failure> {
         lines.push(("state", words::standing(&status.state, status.revocation.as_ref())));
         lines.push(("expires", words::date(status.not_after, now)));
         lines.extend(status.others.iter().map(|s| ("also good", clean(s))));
+        let kin = status.lineage.iter().filter(|serial| **serial != status.serial);
+        lines.extend(kin.map(|s| ("lineage", clean(s))));
         let mut text = fields(&lines);
         if !status.history.is_empty() {
             let rows = status.history.iter().map(row).collect();

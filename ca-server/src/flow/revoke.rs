@@ -196,7 +196,9 @@ fn status_of(house: &House, row: CertificateRow) -> Result<CertificateStatus, Re
         None => Vec::new(),
         Some(device) => house.store.certificates_of(device)?,
     };
+    let lineage = house.store.lineage(row.id)?;
     Ok(CertificateStatus {
+        lineage: lineage.iter().map(|kin| hex::encode(&kin.serial)).collect(),
         serial: hex::encode(&row.serial),
         profile: row.profile,
         state: state(row.state).to_owned(),

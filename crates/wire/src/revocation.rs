@@ -185,6 +185,9 @@ pub struct CertificateStatus {
     pub history: Vec<RevocationStep>,
     /// Serials of other certificates of the device that have not ended and are neither revoked nor on hold.
     pub others: Vec<String>,
+    /// Serials of the same descent by renewal, this one among them, oldest first; ended and lost ones, too.
+    #[serde(default)]
+    pub lineage: Vec<String>,
 }
 
 /// One line of the list of steps.

@@ -214,3 +214,41 @@ fn what_is_not_there_is_not_found_before_anything_is_done() {
     );
     assert_eq!(outcomes(&done), ["done", "done"]);
 }
+
+/// A key that stayed is in every certificate of a lineage.
+#[test]
+fn the_whole_lineage_follows_when_it_is_asked_for() {
+    let tpm = SoftTpm::p256(&rig().vendor);
+    rig().allow("kin", &tpm);
+    let request = tpm.request("device-ldevid", None, None);
+    let mut held = rig().client().enroll(&tpm, &request).unwrap().certificates.remove(0);
+    let mut serials = vec![held.serial.clone()];
+    for _ in 0..2 {
+        let der = held.certificate.0.clone();
+        let client = rig().client().showing(&der, &tpm.identity);
+        held = client.renew(&tpm, &der, &tpm.identity).unwrap().certificates.remove(0);
+        serials.push(held.serial.clone());
+    }
+    let status = said(0, &["cert", "status", &serials[1]]);
+    assert_eq!(status["status"]["lineage"], serde_json::json!(serials), "{status:#}");
+    let shown = |value: &Value| -> Vec<String> {
+        let items = value["items"].as_array().unwrap().iter();
+        let mut all: Vec<String> = items.map(|i| i["serial"].as_str().unwrap().to_owned()).collect();
+        all.sort();
+        all
+    };
+    let revoke = ["revoke", &serials[1], "--reason", "keyCompromise"];
+    let alone = said(0, &[&revoke[..], &["--dry-run"]].concat());
+    assert_eq!(shown(&alone), [serials[1].clone()]);
+    let tried = said(0, &[&revoke[..], &["--lineage", "--dry-run"]].concat());
+    let mut all = serials.clone();
+    all.sort();
+    assert_eq!(shown(&tried), all);
+    let done = said(0, &[&revoke[..], &["--lineage"]].concat());
+    assert_eq!(shown(&done), all);
+    for serial in &serials {
+        let record = rig().device("kin").unwrap();
+        let one = record.certificates.iter().find(|c| c.serial == *serial).unwrap();
+        assert!(one.revocation.is_some(), "{serial}");
+    }
+}

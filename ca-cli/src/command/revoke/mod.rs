@@ -52,7 +52,7 @@ fn run(wish: Wish, which: &Which, no_input: bool) -> Result<Report, Failure> {
         (Some(file), _) => plan::targets(file)?,
         (None, target) => target.iter().cloned().collect(),
     };
-    let plan = plan::plan(&client, &targets, words::now())?;
+    let plan = plan::plan(&client, &targets, which.lineage, words::now())?;
     let count = plan
         .items
         .iter()

@@ -124,7 +124,9 @@ pub(in crate::command) fn serial(text: &str) -> Option<String> {
 }
 
 /// Ask the server what the targets are.
-pub(super) fn plan(client: &Client, targets: &[String], now: i64) -> Result<Plan, Failure> {
+///
+/// `lineage`: with a certificate, also those it was renewed from or by.
+pub(super) fn plan(client: &Client, targets: &[String], lineage: bool, now: i64) -> Result<Plan, Failure> {
     let mut seen = BTreeSet::new();
     let mut devices: HashMap<String, Device> = HashMap::new();
     let mut items = Vec::new();
@@ -139,8 +141,15 @@ pub(super) fn plan(client: &Client, targets: &[String], now: i64) -> Result<Plan
                     Some(name) => Some(device(client, &mut devices, name)?),
                     None => None,
                 };
+                let kin = if lineage { status.lineage.clone() } else { Vec::new() };
                 if seen.insert(status.serial.clone()) {
                     items.push(of_status(status, device));
+                }
+                for serial in kin {
+                    if seen.insert(serial.clone()) {
+                        let status = client.get::<CertificateStatus>(&status_path(&serial), &[])?;
+                        items.push(of_status(status, device));
+                    }
                 }
             }
             None => {
