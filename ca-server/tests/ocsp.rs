@@ -20,9 +20,9 @@ use actix_web::{App, web};
 use attest::UnixTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ca_server::config::Rate;
+use ca_server::config::{OcspTerms, Rate};
 use ca_server::flow::ocsp::{DelegateFault, Standing, renew};
-use ca_server::house::{House, Ocsp, OcspTerms, Parts, StartError};
+use ca_server::house::{House, Ocsp, Parts, StartError};
 use ca_server::http::{Front, status_gate, status_routes, whole};
 use issuance::ocsp::{
     CertId, CertIdForm, CertStatus, IssuerHashes, Nonce, OcspError, OcspRefusal, OcspRequest, OcspResponse,

@@ -20,8 +20,6 @@ use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use crate::house::{CrlTerms, OcspTerms};
-
 pub use settings::ConfigError;
 pub use values::{Rate, SecretSource, Span};
 
@@ -126,6 +124,32 @@ pub struct Responding {
     pub algorithm: SignatureAlgorithm,
     /// Terms of its answers.
     pub terms: OcspTerms,
+}
+
+/// Terms of publication.
+#[derive(Clone, Debug)]
+pub struct CrlTerms {
+    /// A new CRL comes at the latest so long after the last one.
+    pub every: Duration,
+    /// From thisUpdate to nextUpdate.
+    pub valid: Duration,
+    /// So long after a revocation its CRL is out, if everything works; also the shortest time between two of a place.
+    pub after_revocation: Duration,
+    /// Longest time for which caches may keep one without asking.
+    pub max_age: Duration,
+    /// Where CRLs are written, too.
+    pub folder: Option<PathBuf>,
+}
+
+/// Terms of OCSP answers.
+#[derive(Clone, Copy, Debug)]
+pub struct OcspTerms {
+    /// From thisUpdate to nextUpdate.
+    pub validity: Duration,
+    /// Signed answers that are kept.
+    pub cache: usize,
+    /// Questions with a nonce, or about several certificates: each costs a signature.
+    pub fresh_rate: Rate,
 }
 
 /// Terms of an enrollment.

@@ -1,26 +1,9 @@
 //! What the house knows of its CRLs beside the record: what it serves, and what is wrong.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use issuance::CrlNumber;
-
-/// Terms of publication.
-#[derive(Clone, Debug)]
-pub struct CrlTerms {
-    /// A new CRL comes at the latest so long after the last one.
-    pub every: Duration,
-    /// From thisUpdate to nextUpdate.
-    pub valid: Duration,
-    /// So long after a revocation its CRL is out, if everything works; also the shortest time between two of a place.
-    pub after_revocation: Duration,
-    /// Longest time for which caches may keep one without asking.
-    pub max_age: Duration,
-    /// Where CRLs are written, too.
-    pub folder: Option<PathBuf>,
-}
 
 /// A published CRL as it is served.
 #[derive(Debug)]

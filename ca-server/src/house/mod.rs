@@ -23,16 +23,16 @@ use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
 use wire::Exit;
 
-use crate::config::{Config, Enrollment};
+use crate::config::{Config, CrlTerms, Enrollment, OcspTerms};
 
 pub use at_work::{AtWork, Held};
 pub use audit::AuditFile;
 pub use clock::{Clock, Moment, SystemClock, TimeSource};
-pub use crl::{Alarm, Alarms, Concern, CrlTerms, Shelf, Shelved, path_of, tag_of};
+pub use crl::{Alarm, Alarms, Concern, Shelf, Shelved, path_of, tag_of};
 pub use entropy::{Lease, OsEntropy, SharedEntropy, Watched};
 pub use health::{Halt, SignerHealth};
 pub use metrics::{Metrics, Phase};
-pub use responder::{Answer, Answers, Ocsp, OcspTerms};
+pub use responder::{Answer, Answers, Ocsp};
 pub use statuses::{Hear, Statuses};
 
 /// The house: what every flow borrows.

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use attest::UnixTime;
 use issuance::ocsp::{CertId, IssuerHashes, OcspResponse, Responder};
@@ -11,17 +10,7 @@ use issuance::{CaKey, Issuer};
 use schema::{StatusRow, Store};
 
 use super::statuses::Statuses;
-
-/// Terms of OCSP answers.
-#[derive(Clone, Copy, Debug)]
-pub struct OcspTerms {
-    /// From thisUpdate to nextUpdate.
-    pub validity: Duration,
-    /// Signed answers that are kept.
-    pub cache: usize,
-    /// Questions with a nonce, or about several certificates: each costs a signature.
-    pub fresh_rate: crate::config::Rate,
-}
+use crate::config::OcspTerms;
 
 /// The OCSP side of the house.
 pub struct Ocsp {

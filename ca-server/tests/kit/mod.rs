@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use attest::trust::{AnchorSource, Anchors};
 use attest::{AnchorKind, Entropy, EntropyError, SealKey, UnixTime};
-use ca_server::config::{Enrollment, Limits, Rate};
-use ca_server::house::{AuditFile, CrlTerms, House, OsEntropy, Parts, StartError, TimeSource, Watched};
+use ca_server::config::{CrlTerms, Enrollment, Limits, Rate};
+use ca_server::house::{AuditFile, House, OsEntropy, Parts, StartError, TimeSource, Watched};
 use ca_server::http::Manners;
 use device_kit::keys::{Secret, Shape, SoftKey};
 use device_kit::vendor::VendorCa;
