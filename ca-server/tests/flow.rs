@@ -619,7 +619,7 @@ fn randomness_that_repeats_itself_halts_the_house() {
     let ca = Ca::rehearse();
     let store = ca.store();
     let mut parts = ca.parts(&store);
-    parts.entropy = Box::new(ca_server::house::Watched::new(Repeats));
+    parts.entropy = Box::new(attest::Watched::new(Repeats));
     let house = House::new(parts).ok().unwrap();
     let tpm = SoftTpm::p256(&ca.vendor);
     let outcomes: Vec<_> = (0..3)

@@ -1,4 +1,4 @@
-//! Randomness from OpenSSL's generator, watched.
+//! Randomness from OpenSSL's generator, for all threads.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,43 +11,6 @@ pub struct OsEntropy;
 impl Entropy for OsEntropy {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         openssl::rand::rand_bytes(out).map_err(|_| EntropyError)
-    }
-}
-
-/// A source whose output is compared with what it gave before (continuous test, as in FIPS 140-2 §4.9.2): a source
-/// that repeats itself is out of order for good.
-pub struct Watched<E> {
-    source: E,
-    last: Option<[u8; 16]>,
-    broken: bool,
-}
-
-impl<E: Entropy> Watched<E> {
-    /// Watch `source`.
-    pub fn new(source: E) -> Self {
-        Self {
-            source,
-            last: None,
-            broken: false,
-        }
-    }
-}
-
-impl<E: Entropy> Entropy for Watched<E> {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        if self.broken {
-            return Err(EntropyError);
-        }
-        self.source.fill(out)?;
-        for chunk in out.as_chunks::<16>().0 {
-            if self.last.as_ref() == Some(chunk) {
-                self.broken = true;
-                out.fill(0);
-                return Err(EntropyError);
-            }
-            self.last = Some(*chunk);
-        }
-        Ok(())
     }
 }
 
@@ -79,31 +42,9 @@ impl Entropy for Lease<'_> {
 
 #[cfg(test)]
 mod tests {
+    use attest::Watched;
+
     use super::*;
-
-    struct Same(u8);
-    impl Entropy for Same {
-        fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-            out.fill(self.0);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_source_that_repeats_itself_is_refused_for_good() {
-        let mut watched = Watched::new(Same(7));
-        let mut out = [0; 16];
-        assert!(watched.fill(&mut out).is_ok());
-        assert_eq!(watched.fill(&mut out), Err(EntropyError));
-        assert_eq!(out, [0; 16], "nothing of it comes out");
-        watched.source.0 = 8;
-        assert_eq!(watched.fill(&mut out), Err(EntropyError));
-    }
-
-    #[test]
-    fn a_repeat_within_one_draw_is_seen() {
-        assert_eq!(Watched::new(Same(7)).fill(&mut [0; 32]), Err(EntropyError));
-    }
 
     /// As many draws as 10^5 challenges make: none repeats, every bit is fair, every byte as frequent as every other.
     #[test]

@@ -29,7 +29,7 @@ pub use at_work::{AtWork, Held};
 pub use audit::AuditFile;
 pub use clock::{Clock, Moment, SystemClock, TimeSource};
 pub use crl::{Alarm, Alarms, Concern, Shelf, Shelved, path_of, tag_of};
-pub use entropy::{Lease, OsEntropy, SharedEntropy, Watched};
+pub use entropy::{Lease, OsEntropy, SharedEntropy};
 pub use health::{Halt, SignerHealth};
 pub use metrics::{Metrics, Phase};
 pub use responder::{Answer, Answers, Ocsp};
@@ -278,7 +278,7 @@ impl House {
             crl: config.crl,
             audit: AuditFile::new(config.audit),
             time: Box::new(SystemClock),
-            entropy: Box::new(Watched::new(OsEntropy)),
+            entropy: Box::new(attest::Watched::new(OsEntropy)),
             clock_tolerance: config.server.clock_tolerance,
             ocsp: responder.zip(config.ocsp.map(|ocsp| ocsp.terms)),
         })

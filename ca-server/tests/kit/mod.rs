@@ -17,7 +17,7 @@ use std::time::Duration;
 use attest::trust::{AnchorSource, Anchors};
 use attest::{AnchorKind, Entropy, EntropyError, SealKey, UnixTime};
 use ca_server::config::{CrlTerms, Enrollment, Limits, Rate};
-use ca_server::house::{AuditFile, House, OsEntropy, Parts, StartError, TimeSource, Watched};
+use ca_server::house::{AuditFile, House, OsEntropy, Parts, StartError, TimeSource};
 use ca_server::http::Manners;
 use device_kit::keys::{Secret, Shape, SoftKey};
 use device_kit::vendor::VendorCa;
@@ -274,7 +274,7 @@ impl Ca {
             crl: terms(),
             audit: AuditFile::new(self.path("audit.jsonl")),
             time: Box::new(self.hands.clone()),
-            entropy: Box::new(Watched::new(OsEntropy)),
+            entropy: Box::new(attest::Watched::new(OsEntropy)),
             clock_tolerance: Duration::from_secs(300),
             ocsp: None,
         }

@@ -18,7 +18,8 @@ pub struct EntropyError;
 const SAMPLE: usize = 16;
 
 /// A source under a repetition test (in the spirit of SP 800-90B §4.4.1): two draws of 16 bytes or more that begin
-/// alike, or one draw of one byte over and over, come from a broken source, or once in 2^120. From then on it fails.
+/// alike, one draw with the same 16 bytes twice in a row, or of one byte over and over, come from a broken source, or
+/// once in 2^120. From then on it fails.
 ///
 /// A stub, a forked state or a stuck device shows itself here before it shows in serial numbers.
 pub struct Watched<E> {
@@ -42,7 +43,12 @@ impl<E: Entropy> Watched<E> {
             return false;
         };
         let stuck = out.windows(2).all(|pair| pair.first() == pair.last());
-        stuck || self.last.replace(*sample) == Some(*sample)
+        let twice = out
+            .as_chunks::<SAMPLE>()
+            .0
+            .windows(2)
+            .any(|pair| pair.first() == pair.last());
+        stuck || twice || self.last.replace(*sample) == Some(*sample)
     }
 }
 
@@ -125,6 +131,13 @@ mod tests {
     #[test]
     fn a_stuck_source_is_refused_at_the_first_draw() {
         let mut source = Watched::new(Script(vec![vec![0x42; 32]]));
+        assert_eq!(draw(&mut source, 32), Err(EntropyError));
+    }
+
+    #[test]
+    fn a_repeat_within_one_draw_is_seen() {
+        let half: Vec<u8> = (0..16).collect();
+        let mut source = Watched::new(Script(vec![[half.clone(), half].concat()]));
         assert_eq!(draw(&mut source, 32), Err(EntropyError));
     }
 
