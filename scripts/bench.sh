@@ -30,11 +30,12 @@ trap stop EXIT
         -o "-c listen_addresses='' -c unix_socket_directories='$cluster'" start
 ) >/dev/null
 STORE_BENCH_POSTGRES="postgres:///postgres?host=$cluster&user=bench" cargo bench --locked -q -p schema --bench commits
-stop
-trap - EXIT
 echo
 echo '== CRLs'
 cargo bench --locked -q -p issuance --bench crl
+CRL_BENCH_POSTGRES="postgres:///postgres?host=$cluster&user=bench" cargo bench --locked -q -p ca-server --bench crl
+stop
+trap - EXIT
 echo
 echo '== OCSP answers'
 cargo bench --locked -q -p tests --bench ocsp -- --postgres
