@@ -1,11 +1,6 @@
 //! The OCSP responder over HTTP: what it says, what it refuses, and what it keeps.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "helpers of tests"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod kit;
 

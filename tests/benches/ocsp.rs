@@ -9,7 +9,6 @@
     clippy::expect_used,
     clippy::cast_precision_loss,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "a program for people that measures: what fails must stop it"
 )]
 
