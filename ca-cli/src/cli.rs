@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use issuance::SignatureAlgorithm;
 use wire::Exit;
+use wire::firmware::FirmwareRule;
 
 #[cfg(feature = "online")]
 pub(crate) use revocation::Which;
@@ -104,7 +105,7 @@ Examples:
 Examples:
   ca-cli revoke 5a0102030405060708090a0b0c0d0e0f --reason superseded
   ca-cli revoke GW-7F3K-00412 --reason keyCompromise --comment 'lost at sea'
-  ca-cli device find --batch 2026-47-B --limit 1000 -o json > list.json
+  ca-cli device find --batch 2026-47-B --all -o json > list.json
   ca-cli revoke --from list.json --reason keyCompromise --dry-run
   ca-cli revoke --from list.json --reason keyCompromise --yes-count 498
 What is revoked already is a success: the same command again goes on where it
@@ -319,7 +320,9 @@ Examples:
 Examples:
   ca-cli device find
   ca-cli device find --batch 2026-47-B --expires-before 2027-03-01
-  ca-cli device find --name GW-7F3K -o json")]
+  ca-cli device find --name GW-7F3K -o json
+  ca-cli device find --tpm-vendor IFX --tpm-fw '<16.13' --all -o json > list.json
+  ca-cli revoke --from list.json --reason superseded --dry-run")]
     Find(Find),
     /// Show one device.
     #[command(after_help = "Examples:\n  ca-cli device show GW-7F3K-00412\n  ca-cli device show GW-7F3K-00412 -o json")]
@@ -379,12 +382,21 @@ pub(crate) struct Find {
     /// TPM manufacturer, for example `IFX` or `id:49465800`.
     #[arg(long)]
     pub(crate) tpm_vendor: Option<String>,
+    /// TPM model, as its EK certificate writes it, for example `SLB9672`.
+    #[arg(long)]
+    pub(crate) tpm_model: Option<String>,
+    /// TPM firmware: <, <=, =, >= or > and a version, for example `<16.13`; `=16` is every 16.x.
+    #[arg(long, value_parser = FirmwareRule::from_text)]
+    pub(crate) tpm_fw: Option<FirmwareRule>,
     /// A certificate of it ends before this day.
     #[arg(long, value_parser = words::time)]
     pub(crate) expires_before: Option<i64>,
     /// Most rows to show.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
+    /// Every row, page after page: a list to act on.
+    #[arg(long, conflicts_with_all = ["limit", "cursor"])]
+    pub(crate) all: bool,
     /// Cursor of the next page, as the page before printed it.
     #[arg(long)]
     pub(crate) cursor: Option<String>,

@@ -4,6 +4,7 @@ mod among;
 mod change;
 mod connect;
 mod crl;
+mod find;
 mod fixed;
 mod inventory;
 mod issued;

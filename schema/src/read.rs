@@ -7,8 +7,7 @@ use crate::fixed::{Issued, Orphaned};
 use crate::link::{Fault, Link, on};
 use crate::revocation;
 use crate::rows::{
-    AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm, EnrollmentRow,
-    EvidenceRow, Page,
+    AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceRow, DeviceTpm, EnrollmentRow, EvidenceRow,
 };
 use crate::tables::{
     audit, certificate, challenge_attempt, crl_point, device, enrollment, evidence, identity, renewal,
@@ -229,57 +228,9 @@ pub(crate) fn device_by_ek(link: &mut Link, ek: &[u8; 32]) -> Result<Option<Devi
     Ok(devices!(link, all => all.filter(device::ek_spki_sha256.eq(ek.as_slice())))?.pop())
 }
 
-diesel::define_sql_function! {
-    /// `replace`, which both engines have: a text that changes when the needle is taken out contains it, byte for
-    /// byte. (LIKE folds case on one engine only.)
-    fn replace(text: diesel::sql_types::Text, needle: diesel::sql_types::Text, by: diesel::sql_types::Text) -> diesel::sql_types::Text;
-}
-
-pub(crate) fn find_devices(
-    link: &mut Link,
-    filter: &DeviceFilter,
-    after: Option<i64>,
-    limit: u32,
-) -> Result<Page<DeviceRow>, Fault> {
-    let texts = [&filter.name_contains, &filter.batch, &filter.manufacturer];
-    if texts.into_iter().flatten().any(|t| t.contains('\0')) {
-        return Ok(Page {
-            items: Vec::new(),
-            next: None,
-        });
-    }
-    let size = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
-    let mut items = devices!(link, all => {
-        let mut query = all
-            .order(device::id)
-            .limit(i64::from(limit.max(1)) + 1)
-            .into_boxed();
-        if let Some(after) = after {
-            query = query.filter(device::id.gt(after));
-        }
-        if let Some(part) = filter.name_contains.as_deref().filter(|p| !p.is_empty()) {
-            query = query.filter(replace(device::name, part, "").ne(device::name));
-        }
-        if let Some(batch) = &filter.batch {
-            query = query.filter(device::batch.eq(batch));
-        }
-        if let Some(manufacturer) = &filter.manufacturer {
-            query = query.filter(device::manufacturer.eq(manufacturer));
-        }
-        if let Some(before) = filter.expires_before {
-            let ending = identity::table
-                .inner_join(certificate::table)
-                .filter(identity::device_id.eq(device::id))
-                .filter(certificate::state.eq(Issued))
-                .filter(certificate::not_after.lt(before));
-            query = query.filter(diesel::dsl::exists(ending));
-        }
-        query
-    })?;
-    let more = items.len() > size;
-    items.truncate(size);
-    let next = if more { items.last().map(|d| d.id) } else { None };
-    Ok(Page { items, next })
+/// Devices of these row ids, in their order.
+pub(crate) fn devices_by_id(link: &mut Link, ids: &[i64]) -> Result<Vec<DeviceRow>, Fault> {
+    devices!(link, all => all.filter(device::id.eq_any(ids)).order(device::id))
 }
 
 pub(crate) fn certificates_of(link: &mut Link, name: &str) -> Result<Vec<CertificateRow>, Fault> {

@@ -1,6 +1,7 @@
 //! What comes out of the store.
 
 use issuance::KeyRole;
+use wire::firmware::FirmwareRule;
 use wire::revocation::{RevocationReason, RevocationState};
 
 /// A device to put into the inventory.
@@ -283,6 +284,10 @@ pub struct DeviceFilter {
     pub batch: Option<String>,
     /// Manufacturer id.
     pub manufacturer: Option<String>,
+    /// Model, as its EK certificate writes it.
+    pub model: Option<String>,
+    /// Firmware of its TPM, as its EK certificate has it.
+    pub firmware: Option<FirmwareRule>,
     /// A certificate of it ends before (unix seconds).
     pub expires_before: Option<i64>,
 }

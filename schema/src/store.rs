@@ -17,8 +17,8 @@ use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EnrollmentRow, EvidenceRow,
-    NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, read, revocation,
-    status,
+    NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, find, read,
+    revocation, status,
 };
 
 /// Why storage does not serve.
@@ -253,7 +253,7 @@ impl Store {
         after: Option<i64>,
         limit: u32,
     ) -> Result<Page<DeviceRow>, StoreError> {
-        self.read(|link| read::find_devices(link, filter, after, limit))
+        self.read(|link| find::devices(link, filter, after, limit))
     }
 
     /// Certificates and intents of a device, newest first.

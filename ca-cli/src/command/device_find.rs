@@ -1,6 +1,7 @@
 //! `ca-cli device find`: never serial numbers alone.
 
-use wire::admin::{Device, DevicePage};
+use wire::admin::{Device, DevicePage, DeviceTpm};
+use wire::firmware::Firmware;
 
 use super::vendor;
 use crate::admin::Client;
@@ -9,15 +10,35 @@ use crate::exit::Failure;
 use crate::output::{Report, clean, table};
 use crate::words;
 
+/// Devices of one request when all are wanted.
+const PAGE: u32 = 1000;
+
 pub(super) fn run(arguments: &Find) -> Result<Report, Failure> {
-    let mut query = vec![("limit", arguments.limit.to_string())];
+    let limit = if arguments.all { PAGE } else { arguments.limit };
+    let mut query = vec![("limit", limit.to_string())];
     let mut add = |name, value: Option<String>| query.extend(value.map(|v| (name, v)));
     add("q", arguments.name.clone());
     add("batch", arguments.batch.clone());
     add("manufacturer", arguments.tpm_vendor.as_deref().map(vendor::id));
+    add("model", arguments.tpm_model.clone());
+    add("firmware", arguments.tpm_fw.map(|rule| rule.to_string()));
     add("expires_before", arguments.expires_before.map(|t| t.to_string()));
     add("cursor", arguments.cursor.clone());
-    let page: DevicePage = Client::new(&arguments.admin).get("/v1/devices", &query)?;
+    let client = Client::new(&arguments.admin);
+    let mut page: DevicePage = client.get("/v1/devices", &query)?;
+    while arguments.all
+        && let Some(next) = page.next.take()
+    {
+        let mut query = query.clone();
+        query.push(("cursor", next));
+        let more: DevicePage = client.get("/v1/devices", &query)?;
+        // Nothing more came, whatever the cursor says.
+        if more.items.is_empty() {
+            break;
+        }
+        page.items.extend(more.items);
+        page.next = more.next;
+    }
     let json = serde_json::json!({ "schema": "holdfast.devices.v1", "items": page.items, "next": page.next });
     Ok(Report::new(json, move |_| {
         let now = words::now();
@@ -60,8 +81,18 @@ fn row(device: &Device, now: i64) -> Vec<String> {
     ]
 }
 
-/// Maker and model of a device's TPM, once it enrolled.
+/// Maker, model and firmware of a device's TPM, once it enrolled.
 pub(in crate::command) fn tpm_of(device: &Device) -> Option<String> {
     let tpm = device.tpm.as_ref()?;
-    Some(format!("{} {}", vendor::word(&tpm.manufacturer), clean(&tpm.model)))
+    Some(format!(
+        "{} {} {}",
+        vendor::word(&tpm.manufacturer),
+        clean(&tpm.model),
+        firmware(tpm)
+    ))
+}
+
+/// `16.13`; what cannot be read as a firmware version stays as it is.
+pub(in crate::command) fn firmware(tpm: &DeviceTpm) -> String {
+    Firmware::from_certificate(&tpm.version).map_or_else(|| clean(&tpm.version), |version| version.to_string())
 }

@@ -2,6 +2,7 @@
 
 use wire::admin::{Device, DeviceCertificate};
 
+use super::device_find::firmware;
 use super::vendor;
 use crate::admin::Client;
 use crate::cli::Admin;
@@ -45,10 +46,10 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
             lines.push((
                 "TPM",
                 format!(
-                    "{} {} version {}",
+                    "{} {} firmware {}",
                     vendor::word(&tpm.manufacturer),
                     clean(&tpm.model),
-                    clean(&tpm.version)
+                    firmware(tpm)
                 ),
             ));
             lines.push(("level", clean(&tpm.assurance)));

@@ -2,6 +2,7 @@
 
 use wire::admin::DeviceTree;
 
+use super::device_find::firmware;
 use super::device_show::path;
 use super::vendor;
 use crate::admin::Client;
@@ -137,7 +138,7 @@ fn vendors(tree: &DeviceTree, style: Style) -> Option<Node> {
         "TPM 2.0  {} {}  firmware {}",
         vendor::word(&tpm.manufacturer),
         clean(&tpm.model),
-        clean(&tpm.version)
+        firmware(tpm)
     );
     Some(Node {
         text,

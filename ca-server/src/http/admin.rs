@@ -10,6 +10,7 @@ use wire::admin::{
     AllowDevice, AuditEntry, AuditPage, Device, DeviceCertificate, DevicePage, DeviceTpm, DeviceTree,
     EnrollmentEvidence, Orphan, OrphanPage,
 };
+use wire::firmware::FirmwareRule;
 use wire::problem::{Problem, ProblemCode};
 use wire::revocation::RevocationState;
 
@@ -121,12 +122,23 @@ async fn find(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
     let outcome = async {
         let mut query = query(
             &request,
-            &["q", "batch", "manufacturer", "expires_before", "cursor", "limit"],
+            &[
+                "q",
+                "batch",
+                "manufacturer",
+                "model",
+                "firmware",
+                "expires_before",
+                "cursor",
+                "limit",
+            ],
         )?;
         let filter = DeviceFilter {
             name_contains: query.remove("q"),
             batch: query.remove("batch"),
             manufacturer: query.remove("manufacturer"),
+            model: query.remove("model"),
+            firmware: query.remove("firmware").map(|text| firmware(&text)).transpose()?,
             expires_before: number(&mut query, "expires_before")?,
         };
         let after = number(&mut query, "cursor")?;
@@ -149,6 +161,11 @@ async fn find(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
         Ok(HttpResponse::Ok().json(page))
     };
     settle(&front, outcome.await)
+}
+
+fn firmware(text: &str) -> Result<FirmwareRule, Problem> {
+    FirmwareRule::from_text(text)
+        .map_err(|e| Problem::new(ProblemCode::Malformed).with_detail(format!("firmware: {e}")))
 }
 
 async fn show(front: web::Data<Front>, name: web::Path<String>) -> HttpResponse {

@@ -8,6 +8,7 @@ mod bytes;
 pub mod crl;
 pub mod enrollment;
 mod exit;
+pub mod firmware;
 mod parse;
 pub mod problem;
 pub mod renewal;

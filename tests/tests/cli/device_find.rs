@@ -28,6 +28,26 @@ fn each_filter_filters() {
         assert_eq!(names(&["--tpm-vendor", vendor]), [DEVICE, LOCAL]);
     }
     assert_eq!(names(&["--tpm-vendor", "STM"]), [""; 0]);
+    // The rig's vendor: firmware 1.2.
+    let shown = cli(&["device", "find", "--name", DEVICE, "-o", "json"]).json();
+    let tpm = &shown["items"][0]["tpm"];
+    let version = wire::firmware::Firmware::from_certificate(tpm["version"].as_str().unwrap()).unwrap();
+    assert_eq!(names(&["--tpm-model", tpm["model"].as_str().unwrap()]), [DEVICE, LOCAL]);
+    assert_eq!(names(&["--tpm-model", "other"]), [""; 0]);
+    for (operator, found) in [("<", 0), ("<=", 2), ("=", 2), (">=", 2), (">", 0)] {
+        let rule = format!("{operator}{version}");
+        assert_eq!(
+            names(&["--tpm-vendor", "IFX", "--tpm-fw", &rule]),
+            [DEVICE, LOCAL][..found],
+            "{rule}"
+        );
+        assert_eq!(
+            names(&["--tpm-fw", &rule, "--batch", "2026-47-B"]),
+            [DEVICE, LOCAL][..found],
+            "{rule}"
+        );
+    }
+    assert_eq!(cli(&["device", "find", "--tpm-fw", "16.13"]).code, 2);
     assert_eq!(
         names(&["--expires-before", "2030-01-01"]),
         [LOCAL],
@@ -59,7 +79,8 @@ fn pages_follow_each_other_without_loss() {
             None => break,
         }
     }
-    assert_eq!((found, pages), (wanted, 3));
+    assert_eq!((found, pages), (wanted.clone(), 3));
+    assert_eq!(names(&["--batch", "lot-page", "--all"]), wanted);
     let said = cli(&["device", "find", "--batch", "lot-page", "--limit", "2"]);
     assert!(said.out.starts_with("DEVICE "), "{}", said.out);
     assert!(said.out.contains("2 shown. More: --cursor "), "{}", said.out);

@@ -229,7 +229,7 @@ GW-7F3K-00412 ✔ hardware-verified
 │     │  └─ this key  TPM Name xxxxxxxx..xxxxxxxx
 │     └─ ✔ device-iak  xxxxxxxx..xxxxxxxx  until never
 │        └─ this key  TPM Name xxxxxxxx..xxxxxxxx
-└─ TPM 2.0  IFX KIT9670  firmware id:00010203
+└─ TPM 2.0  IFX KIT9670  firmware 1.515
    └─ ✔ vendor root  kit
       └─ ✔ EK certificate  sha256 xxxxxxxx..xxxxxxxx
          └─ ✔ AK  TPM Name xxxxxxxx..xxxxxxxx  activated: lives with this EK
@@ -246,7 +246,7 @@ batch       2026-47-B
 known since DDDD-DD-DD (some time ago)
 last seen   DDDD-DD-DD (some time ago)
 EK sha256   xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
-TPM         IFX KIT9670 version id:00010203
+TPM         IFX KIT9670 firmware 1.515
 level       hardware-verified
 anchor      kit
 
@@ -296,7 +296,7 @@ GW-7F3K-00413 [ok] hardware-verified
 |  `- REHEARSAL Kit Issuing 1A  P-256  until DDDD-DD-DD (in 9 years)
 |     `- [ok] device-ldevid  xxxxxxxx..xxxxxxxx  until DDDD-DD-DD (in 364 days)
 |        `- this key  TPM Name xxxxxxxx..xxxxxxxx
-`- TPM 2.0  IFX KIT9670  firmware id:00010203
+`- TPM 2.0  IFX KIT9670  firmware 1.515
    `- [ok] vendor root  kit
       `- [ok] EK certificate  sha256 xxxxxxxx..xxxxxxxx
          `- [ok] AK  TPM Name xxxxxxxx..xxxxxxxx  activated: lives with this EK

@@ -18,6 +18,7 @@ mod outage;
 mod proxy;
 mod races;
 mod raw;
+mod recall;
 mod renewals;
 mod revocations;
 mod statuses;

@@ -1,0 +1,194 @@
+//! Finding devices by what was proven about them.
+//!
+//! A list is in the order of row ids, and its cursor is one: what comes or goes meanwhile shifts nothing. Which index
+//! carries a question is decided here and not left to either engine: the lot's when there is a lot; else, when something
+//! is said about the TPM, one range for each kind of TPM (maker, model, firmware) that fits. Kinds are few, also among
+//! a million devices, and are read off the index one step each.
+
+use diesel::prelude::*;
+
+use crate::fixed::Issued;
+use crate::link::{Fault, Link, on};
+use crate::read;
+use crate::rows::{DeviceFilter, DeviceRow, Page};
+use crate::tables::{certificate, device, identity};
+
+/// Maker, model and firmware as stored.
+type Kind = (String, String, String);
+
+pub(crate) fn devices(
+    link: &mut Link,
+    filter: &DeviceFilter,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Page<DeviceRow>, Fault> {
+    let texts = [
+        &filter.name_contains,
+        &filter.batch,
+        &filter.manufacturer,
+        &filter.model,
+    ];
+    if texts.into_iter().flatten().any(|t| t.contains('\0')) {
+        return Ok(Page {
+            items: Vec::new(),
+            next: None,
+        });
+    }
+    let limit = limit.max(1);
+    let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let wanted = i64::from(limit).saturating_add(1);
+    let of_tpm = filter.manufacturer.is_some() || filter.model.is_some() || filter.firmware.is_some();
+    let mut ids = if of_tpm {
+        let kinds = kinds(link, filter)?;
+        if filter.batch.is_some() {
+            ids_of(link, filter, &Among::Versions(&kinds), after, wanted)?
+        } else {
+            let mut ids = Vec::new();
+            for kind in &kinds {
+                ids.extend(ids_of(link, filter, &Among::Kind(kind), after, wanted)?);
+            }
+            ids.sort_unstable();
+            ids
+        }
+    } else {
+        ids_of(link, filter, &Among::All, after, wanted)?
+    };
+    let more = ids.len() > size;
+    ids.truncate(size);
+    let next = if more { ids.last().copied() } else { None };
+    let items = read::devices_by_id(link, &ids)?;
+    Ok(Page { items, next })
+}
+
+/// Where devices are looked for.
+enum Among<'a> {
+    All,
+    /// Those of one kind of TPM, by its index.
+    Kind(&'a Kind),
+    /// Those of these kinds, among the lot.
+    Versions(&'a [Kind]),
+}
+
+/// Ids in rising order, from `after` on, at most `wanted`.
+fn ids_of(
+    link: &mut Link,
+    filter: &DeviceFilter,
+    among: &Among<'_>,
+    after: Option<i64>,
+    wanted: i64,
+) -> Result<Vec<i64>, Fault> {
+    Ok(on!(link, c => {
+        let mut query = device::table.select(device::id).order(device::id).limit(wanted).into_boxed();
+        if let Some(after) = after {
+            query = query.filter(device::id.gt(after));
+        }
+        match among {
+            Among::All => {}
+            Among::Kind((manufacturer, model, version)) => {
+                query = query
+                    .filter(device::manufacturer.eq(manufacturer))
+                    .filter(device::model.eq(model))
+                    .filter(device::version.eq(version));
+            }
+            Among::Versions(kinds) => {
+                // What is put together is in no index: the lot's carries this.
+                let of = |part: fn(&Kind) -> &String| kinds.iter().map(part).collect::<Vec<_>>();
+                query = query.filter(device::version.concat("").eq_any(of(|k| &k.2)));
+                if let Some(manufacturer) = &filter.manufacturer {
+                    query = query.filter(device::manufacturer.concat("").eq(manufacturer));
+                }
+                if let Some(model) = &filter.model {
+                    query = query.filter(device::model.concat("").eq(model));
+                }
+            }
+        }
+        if let Some(part) = filter.name_contains.as_deref().filter(|p| !p.is_empty()) {
+            query = query.filter(replace(device::name, part, "").ne(device::name));
+        }
+        if let Some(batch) = &filter.batch {
+            query = query.filter(device::batch.eq(batch));
+        }
+        if let Some(before) = filter.expires_before {
+            let ending = identity::table
+                .inner_join(certificate::table)
+                .filter(identity::device_id.eq(device::id))
+                .filter(certificate::state.eq(Issued))
+                .filter(certificate::not_after.lt(before));
+            query = query.filter(diesel::dsl::exists(ending));
+        }
+        query.load(c)
+    })?)
+}
+
+diesel::define_sql_function! {
+    /// `replace`, which both engines have: a text that changes when the needle is taken out contains it, byte for
+    /// byte. (LIKE folds case on one engine only.)
+    fn replace(text: diesel::sql_types::Text, needle: diesel::sql_types::Text, by: diesel::sql_types::Text) -> diesel::sql_types::Text;
+}
+
+/// Every kind of TPM that fits: one step in the index for each maker, model and version.
+fn kinds(link: &mut Link, filter: &DeviceFilter) -> Result<Vec<Kind>, Fault> {
+    let mut kinds = Vec::new();
+    let mut maker = filter
+        .manufacturer
+        .clone()
+        .map_or_else(|| next_maker(link, None), |m| Ok(Some(m)))?;
+    while let Some(manufacturer) = maker {
+        let mut kind = filter
+            .model
+            .clone()
+            .map_or_else(|| next_model(link, &manufacturer, None), |m| Ok(Some(m)))?;
+        while let Some(model) = kind {
+            let mut version = next_version(link, &manufacturer, &model, None)?;
+            while let Some(text) = version {
+                version = next_version(link, &manufacturer, &model, Some(&text))?;
+                if filter.firmware.is_none_or(|rule| rule.holds(&text)) {
+                    kinds.push((manufacturer.clone(), model.clone(), text));
+                }
+            }
+            kind = if filter.model.is_some() {
+                None
+            } else {
+                next_model(link, &manufacturer, Some(&model))?
+            };
+        }
+        maker = if filter.manufacturer.is_some() {
+            None
+        } else {
+            next_maker(link, Some(&manufacturer))?
+        };
+    }
+    Ok(kinds)
+}
+
+/// The next text of a column after `last`, among some devices.
+macro_rules! next {
+    ($link:expr, $column:path, $last:expr, $among:expr) => {{
+        let found: Option<Option<String>> = on!($link, c => {
+            let mut query = $among.filter($column.is_not_null()).select($column).order($column).limit(1).into_boxed();
+            if let Some(last) = $last {
+                query = query.filter($column.gt(last));
+            }
+            query.first(c).optional()
+        })?;
+        Ok(found.flatten())
+    }};
+}
+
+fn next_maker(link: &mut Link, last: Option<&str>) -> Result<Option<String>, Fault> {
+    next!(link, device::manufacturer, last, device::table)
+}
+
+fn next_model(link: &mut Link, manufacturer: &str, last: Option<&str>) -> Result<Option<String>, Fault> {
+    let among = || device::table.filter(device::manufacturer.eq(manufacturer));
+    next!(link, device::model, last, among())
+}
+
+fn next_version(link: &mut Link, manufacturer: &str, model: &str, last: Option<&str>) -> Result<Option<String>, Fault> {
+    let among = || {
+        device::table
+            .filter(device::manufacturer.eq(manufacturer))
+            .filter(device::model.eq(model))
+    };
+    next!(link, device::version, last, among())
+}

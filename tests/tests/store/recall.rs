@@ -1,0 +1,114 @@
+//! Finding devices by what was proven about their TPMs.
+
+use issuance::Recorder as _;
+use schema::{DeviceFilter, Store};
+use wire::firmware::FirmwareRule;
+
+use crate::kit::*;
+
+/// Makers, models and firmware of devices, by turns.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("id:49465800", "SLB9672", "id:00100009"),
+    ("id:49465800", "SLB9672", "id:0010000D"),
+    ("id:49465800", "SLB9670", "id:0D0B"),
+    ("id:53544D20", "ST33", "id:00010102"),
+    ("id:53544D20", "SLB9672", "id:00100009"),
+    ("id:49465800", "SLB9672", "id:unreadable"),
+];
+
+/// Devices `d-00`… of these kinds by turns, in lots `lot-0` and `lot-1`.
+fn fleet(store: &Store, count: usize) {
+    for n in 0..count {
+        let name = format!("d-{n:02}");
+        let mut device = open_device(&name);
+        device.batch = Some(format!("lot-{}", n / KINDS.len() % 2));
+        store
+            .allow_device(&device, &audit(NOW, "device.allowed", &name))
+            .unwrap();
+        let mut order = order(&name, &name, &name);
+        let ek = &mut order.device.as_mut().unwrap().ek;
+        let (manufacturer, model, version) = KINDS[n % KINDS.len()];
+        (ek.manufacturer, ek.model, ek.version) = (manufacturer.into(), model.into(), version.into());
+        let intent = intent(&name, "p", &name);
+        store.intend(&order, std::slice::from_ref(&intent)).unwrap();
+        store.issued(&id(&name), &[signed(&intent)]).unwrap();
+    }
+}
+
+/// All that a filter finds, page after page.
+fn found(store: &Store, filter: &DeviceFilter, page: u32) -> Vec<String> {
+    let (mut names, mut cursor) = (Vec::new(), None);
+    loop {
+        let list = store.find_devices(filter, cursor, page).unwrap();
+        assert!(list.items.len() <= usize::try_from(page).unwrap());
+        names.extend(list.items.into_iter().map(|d| d.name));
+        cursor = list.next;
+        if cursor.is_none() {
+            return names;
+        }
+    }
+}
+
+fn text(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+fn rule(value: &str) -> Option<FirmwareRule> {
+    Some(FirmwareRule::from_text(value).unwrap())
+}
+
+both! {
+    fn devices_are_found_by_maker_model_and_firmware_in_stable_pages(bench) {
+        let store = bench.open();
+        fleet(&store, 30);
+        allow(&store, "no-tpm-yet");
+        let any = DeviceFilter::default;
+        let questions: [(DeviceFilter, &[usize]); 9] = [
+            (DeviceFilter { manufacturer: text("id:49465800"), ..any() }, &[0, 1, 2, 5]),
+            (DeviceFilter { model: text("SLB9672"), ..any() }, &[0, 1, 4, 5]),
+            (DeviceFilter { model: text("SLB"), ..any() }, &[]),
+            (DeviceFilter { manufacturer: text("id:49465800"), firmware: rule("<16.13"), ..any() }, &[0, 2]),
+            (DeviceFilter { firmware: rule("<16.13"), ..any() }, &[0, 2, 3, 4]),
+            (DeviceFilter { firmware: rule(">=16.13"), ..any() }, &[1]),
+            (DeviceFilter { firmware: rule("=16"), model: text("SLB9672"), ..any() }, &[0, 1, 4]),
+            (DeviceFilter { firmware: rule(">99"), ..any() }, &[]),
+            (DeviceFilter { manufacturer: text("id:53544D20"), model: text("ST33"), firmware: rule("<=1.258"), ..any() }, &[3]),
+        ];
+        for (filter, kinds) in questions {
+            let of_kinds = |n: &usize| kinds.contains(&(n % KINDS.len()));
+            let wanted: Vec<String> = (0..30).filter(of_kinds).map(|n| format!("d-{n:02}")).collect();
+            for page in [1, 4, 100] {
+                assert_eq!(found(&store, &filter, page), wanted, "{filter:?}");
+            }
+            // The lot takes its part of the same.
+            let lot = DeviceFilter { batch: text("lot-1"), ..filter.clone() };
+            let half: Vec<String> = (0..30)
+                .filter(|n| n / KINDS.len() % 2 == 1)
+                .filter(of_kinds)
+                .map(|n| format!("d-{n:02}"))
+                .collect();
+            for page in [1, 4, 100] {
+                assert_eq!(found(&store, &lot, page), half, "{lot:?}");
+            }
+            let late = DeviceFilter { expires_before: Some(NOW + 86_401), ..filter.clone() };
+            assert_eq!(found(&store, &late, 4), wanted, "{late:?}");
+            let early = DeviceFilter { expires_before: Some(NOW + 86_400), ..filter };
+            assert_eq!(found(&store, &early, 4), [""; 0], "{early:?}");
+        }
+    }
+
+    fn a_list_does_not_shift_while_devices_come(bench) {
+        let store = bench.open();
+        fleet(&store, 12);
+        let filter = DeviceFilter { manufacturer: text("id:49465800"), ..DeviceFilter::default() };
+        let first = store.find_devices(&filter, None, 3).unwrap();
+        for n in 90..96 {
+            allow(&store, &format!("new-{n}"));
+        }
+        assert!(store.hold_device(&first.items[0].name, true, &audit(NOW, "device.held", "-")).unwrap());
+        let rest = store.find_devices(&filter, first.next, 100).unwrap();
+        let names: Vec<_> = first.items.iter().chain(&rest.items).map(|d| d.name.as_str()).collect();
+        assert_eq!(names, ["d-00", "d-01", "d-02", "d-05", "d-06", "d-07", "d-08", "d-11"]);
+        assert!(store.find_devices(&DeviceFilter { model: text("\0"), ..filter }, None, 3).unwrap().items.is_empty());
+    }
+}
