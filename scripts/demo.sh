@@ -17,7 +17,7 @@ step() {
     printf '\n%s%2d  %s%s\n' "$bold" "$number" "$1" "$plain"
 }
 say() { printf '    %s\n' "$*"; }
-show() { sed 's/^/    /'; }
+show() { sed "s|$run/||g; s/^/    /"; }
 # Print a command as one would type it, then run it.
 type_and_run() {
     printf '    %s$ %s%s\n' "$dim" "$(printf '%s ' "$@" | sed "s|$bin/||g; s|$run/||g; s|$PWD/||g")" "$plain"
@@ -79,10 +79,17 @@ cargo build --workspace --bins --locked 2>&1 | grep -E '^(error|warning: unused)
 rm -rf "$run"
 mkdir -p "$run"
 export TSS2_LOG=all+none
+# Nothing here leaves this machine, so no proxy is asked for the CRL and the OCSP answer.
+export no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1
 
 # -- 2 ------------------------------------------------------------------------------------------------------------------
 step 'A rehearsal root and an issuing CA, each in a SoftHSM token of its own'
-printf 'organization = "Example Devices"\nlisten = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\nstatus = "127.0.0.1:0"\n' >"$run/init.toml"
+# Certificates say where relying parties find CRLs and OCSP responder, so that port is chosen before the first of them.
+status=$(free_port)
+{
+    printf 'organization = "Example Devices"\nlisten = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\n'
+    printf 'status = "127.0.0.1:%s"\npki_url = "http://localhost:%s"\ncrl_shards = 4\n' "$status" "$status"
+} >"$run/init.toml"
 type_and_run "$bin/ca-cli" init --dir "$run/ca" --answers "$run/init.toml"
 export SOFTHSM2_CONF=$run/ca/softhsm2.conf HOLDFAST_ADMIN_SOCKET=$run/ca/admin.sock
 root_sha256=$(openssl x509 -in "$run/ca/ca/root.pem" -outform der | sha256sum | cut -d' ' -f1)
@@ -133,7 +140,7 @@ pids+=($!)
 read -r ready <"$run/ready" || fail 'ca-server did not start'
 public=$(sed -E 's/.*public=127\.0\.0\.1:([0-9]+).*/\1/' <<<"$ready")
 server=https://localhost:$public
-say "listening at $server"
+say "listening at $server; for relying parties, in plain HTTP, at http://localhost:$status"
 
 # -- 5 ------------------------------------------------------------------------------------------------------------------
 step 'Who is this device? Its agent asks the TPM'
@@ -170,7 +177,7 @@ openssl s_server -accept "127.0.0.1:$tls" -tls1_3 -Verify 3 -verify_return_error
 pids+=($!)
 until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$tls" || fail 's_server does not answer'
 # The resource manager stands between OpenSSL and the TPM: OpenSSL keeps more objects open than a TPM has slots for.
-# Its bus and itself are started, and ended, with this one command.
+# Its bus and itself are started, and ended, with this one command. It takes the port of the TLS server.
 cat >"$run/handshake.sh" <<HANDSHAKE
 set -eu
 tpm2-abrmd --session --allow-root --tcti="$tcti" >"$run/abrmd.log" 2>&1 &
@@ -181,12 +188,13 @@ tries=0
 until TPM2TOOLS_TCTI=tabrmd:bus_type=session tpm2_getcap properties-fixed >/dev/null 2>&1; do
     tries=\$((tries + 1)); [ \$tries -lt 100 ]
 done
-printf 'GET / HTTP/1.0\r\n\r\n' | openssl s_client -connect 127.0.0.1:$tls -servername localhost -tls1_3 -ign_eof \
+printf 'GET / HTTP/1.0\r\n\r\n' | openssl s_client -connect "127.0.0.1:\$1" -servername localhost -tls1_3 -ign_eof \
     -verify_return_error -CAfile "$run/ca/ca/root.pem" -cert "$run/device/cert.pem" -cert_chain "$run/ca/ca/issuing.pem" \
     -provider tpm2 -provider default -propquery '?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes' \
     -key "$run/device/key.tss2.pem"
 HANDSHAKE
-dbus-run-session -- bash "$run/handshake.sh" >"$run/handshake.log" 2>&1 || fail "the handshake failed: $run/handshake.log"
+handshake() { dbus-run-session -- bash "$run/handshake.sh" "$1"; }
+handshake "$tls" >"$run/handshake.log" 2>&1 || fail "the handshake failed: $run/handshake.log"
 grep -E '^(Protocol|New, TLS|Verify return code|Server certificate)|^subject=|Verification' "$run/handshake.log" | sort -u | show
 grep -aE 'Client certificate|Subject: ' "$run/handshake.log" | head -n 2 | show
 say 'Both sides proved their keys; the private key of the device never left its TPM.'
@@ -216,6 +224,53 @@ say 'gateway-2 stays free, gateway-1 keeps its identity:'
 type_and_run "$bin/ca-cli" device find
 
 # -- 11 -----------------------------------------------------------------------------------------------------------------
+step 'Renewal: the certificate is shown, and the same TPM answers a new challenge'
+before=$(openssl x509 -in "$run/device/cert.pem" -noout -serial)
+type_and_run "$bin/ca-agent" --tcti "$tcti" --state-dir "$run/device" renew --force
+after=$(openssl x509 -in "$run/device/cert.pem" -noout -serial)
+serial=$(tr '[:upper:]' '[:lower:]' <<<"${after#serial=}")
+[ "$before" != "$after" ] || fail 'the renewed certificate is the old one'
+say 'The record knows the descent: same device, same TPM, one certificate from the other.'
+type_and_run "$bin/ca-cli" cert status "$serial"
+
+step 'A TLS server that checks: it takes the CRL from where the certificate says, at each handshake'
+openssl x509 -in "$run/device/cert.pem" -noout -ext crlDistributionPoints,authorityInfoAccess | show
+crl=$(openssl x509 -in "$run/device/cert.pem" -noout -ext crlDistributionPoints | sed -nE 's/^ *URI:(.*)$/\1/p')
+until_true "$bin/ca-cli" crl fetch "$crl" || fail "no CRL at $crl"
+type_and_run "$bin/ca-cli" crl fetch "$crl"
+relying=$(free_port)
+say 'Of the certificates only the last one is looked up (-crl_check): a CRL of the root would come from a ceremony,'
+say 'and no ceremony makes one yet.'
+openssl s_server -accept "127.0.0.1:$relying" -tls1_3 -Verify 3 -verify_return_error -crl_check -crl_download -quiet -www \
+    -cert "$run/ca/server-tls.pem" -key "$run/ca/server-tls.key" -CAfile "$run/ca/ca/root.pem" \
+    -verifyCAfile "$run/ca/ca/root.pem" -chainCAfile "$run/ca/ca/issuing.pem" >"$run/relying.log" 2>&1 &
+pids+=($!)
+until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$relying" || fail 's_server does not answer'
+handshake "$relying" >"$run/accepted.log" 2>&1 || fail "a good device was refused: $run/accepted.log, $run/relying.log"
+grep -aE '^New, TLS' "$run/accepted.log" | sort -u | show
+grep -aE 'Client certificate|Subject: ' "$run/accepted.log" | head -n 2 | show
+say 'Accepted. And OpenSSL asks our OCSP responder:'
+ask_ocsp() {
+    type_and_run openssl ocsp -issuer "$run/ca/ca/issuing.pem" -cert "$run/device/cert.pem" -CAfile "$run/ca/ca/root.pem" \
+        -verify_other "$run/ca/ca/issuing.pem" -url "http://localhost:$status/ocsp"
+}
+ask_ocsp
+
+step 'The key may be in other hands: revoked, with every certificate of its descent'
+type_and_run "$bin/ca-cli" revoke "$serial" --lineage --reason keyCompromise --comment 'demo: stolen from its cabinet'
+type_and_run "$bin/ca-cli" crl publish
+say 'It would have been due within a minute (after_revocation); the demo does not wait.'
+type_and_run "$bin/ca-cli" crl fetch "$crl"
+
+step 'Refused: the same device, key and certificate before the same server, which nobody told'
+handshake "$relying" >"$run/refused.log" 2>&1 && fail 'a revoked device was let in'
+say 'What the device saw, and what the server says:'
+grep -aE 'alert certificate revoked' "$run/refused.log" | show
+grep -aE 'verify error.*certificate revoked' "$run/relying.log" | show
+say 'The responder says the same:'
+ask_ocsp
+
+# -- 12 -----------------------------------------------------------------------------------------------------------------
 step "A small lot as a factory line sees it: $lot TPMs, IAK and IDevID each in one conversation"
 "$bin/factory-line" --devices "$lot" --server "$server" --root-sha256 "$root_sha256" --vendor "$run/vendor" \
     --state-dir "$run/lot" --batch 2026-47-B
@@ -223,5 +278,6 @@ step "A small lot as a factory line sees it: $lot TPMs, IAK and IDevID each in o
 # -- end ----------------------------------------------------------------------------------------------------------------
 step 'What you saw'
 say 'A certificate that says, and lets anyone check, that its key lives in one TPM: the CA proved it before it signed.'
+say 'Renewed only after the same TPM answered again; revoked, and refused by a server that knows us by CRL alone.'
 say 'This was a rehearsal with software tokens and software TPMs; its certificates are marked, and refused elsewhere.'
 say 'Look around: .run/demo   Learn more: README.md, docs/ISSUANCE-CYCLE.md, docs/TRUST.md'
