@@ -321,8 +321,8 @@ Examples:
   ca-cli device find
   ca-cli device find --batch 2026-47-B --expires-before 2027-03-01
   ca-cli device find --name GW-7F3K -o json
-  ca-cli device find --tpm-vendor IFX --tpm-fw '<16.13' --all -o json > list.json
-  ca-cli revoke --from list.json --reason superseded --dry-run")]
+  ca-cli device find --tpm-vendor IFX --tpm-fw '<16.13' --all -o json > ifx.json
+  ca-cli revoke --from ifx.json --reason superseded --dry-run")]
     Find(Find),
     /// Show one device.
     #[command(after_help = "Examples:\n  ca-cli device show GW-7F3K-00412\n  ca-cli device show GW-7F3K-00412 -o json")]
@@ -332,6 +332,16 @@ Examples:
         #[command(flatten)]
         admin: Admin,
     },
+    /// Hold devices: nothing more is issued to them, nor renewed. Their certificates stay good: see `ca-cli hold`.
+    #[command(after_help = "\
+Examples:
+  ca-cli device hold GW-7F3K-00412 --reason 'firmware recall 2026-12'
+  ca-cli device find --tpm-vendor IFX --tpm-fw '<16.13' --all -o json > ifx.json
+  ca-cli device hold --from ifx.json --reason 'firmware recall' --dry-run")]
+    Hold(DeviceHold),
+    /// Release devices from their hold.
+    #[command(after_help = "Examples:\n  ca-cli device release GW-7F3K-00412 --reason 'TPM updated'")]
+    Release(DeviceHold),
     /// Draw the two chains that meet at a device's key: ours, and the TPM vendor's.
     #[command(after_help = "Examples:\n  ca-cli device tree GW-7F3K-00412\n  ca-cli device tree GW-7F3K-00412 -o json")]
     Tree {
@@ -400,6 +410,29 @@ pub(crate) struct Find {
     /// Cursor of the next page, as the page before printed it.
     #[arg(long)]
     pub(crate) cursor: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+}
+
+/// `ca-cli device hold` and `release`.
+#[derive(Args)]
+pub(crate) struct DeviceHold {
+    /// Name.
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    pub(crate) name: Option<String>,
+    /// File with names, one on a line (of CSV the first column counts), or the JSON of `device find`; `-` is standard
+    /// input.
+    #[arg(long)]
+    pub(crate) from: Option<PathBuf>,
+    /// Why, for the record.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Show what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How many devices this is about, as --dry-run counted; else it is asked above 100.
+    #[arg(long, value_name = "N")]
+    pub(crate) yes_count: Option<usize>,
     #[command(flatten)]
     pub(crate) admin: Admin,
 }

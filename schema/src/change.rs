@@ -60,9 +60,9 @@ impl Change {
     /// Whether doing it again after an unknown commit gives the same records and the same answer.
     pub(crate) fn repeatable(&self) -> bool {
         match self {
-            Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } => true,
+            Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } | Self::Hold { .. } => true,
             Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
-            Self::Attempt { .. } | Self::Hold { .. } | Self::Recover { .. } | Self::Audit(_) => false,
+            Self::Attempt { .. } | Self::Recover { .. } | Self::Audit(_) => false,
             #[cfg(test)]
             Self::Panic => false,
         }

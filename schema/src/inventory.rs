@@ -50,16 +50,17 @@ pub(crate) fn allow(
     Ok(Ok(stored.into_row(None)?))
 }
 
-/// Hold or release a device; whether it exists.
+/// Hold or release a device; whether it exists. What stands so already is a success and writes nothing.
 pub(crate) fn hold(link: &mut Link, name: &str, held: bool, record: &NewAudit) -> Result<bool, Fault> {
     if name.contains('\0') {
         return Ok(false);
     }
-    let count = on!(link, c => diesel::update(device::table.filter(device::name.eq(name)))
-        .set(device::held.eq(held))
-        .execute(c))?;
+    let changes = device::table
+        .filter(device::name.eq(name))
+        .filter(device::held.ne(held));
+    let count = on!(link, c => diesel::update(changes).set(device::held.eq(held)).execute(c))?;
     if count == 0 {
-        return Ok(false);
+        return Ok(read::device_by_name(link, name)?.is_some());
     }
     crate::keeping::audit(link, std::slice::from_ref(record))?;
     Ok(true)

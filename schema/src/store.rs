@@ -229,7 +229,8 @@ impl Store {
         }
     }
 
-    /// Hold a device, so that nothing more is issued to it, or release it. Returns whether it is in the inventory.
+    /// Hold a device, so that nothing more is issued to it, or release it. Returns whether it is in the inventory. One
+    /// that stands so already is a success, and nothing is written.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Find) -> Result<Report, Failure> {
 }
 
 /// One line per device; several certificates are joined, the soonest to expire counts.
-fn row(device: &Device, now: i64) -> Vec<String> {
+pub(super) fn row(device: &Device, now: i64) -> Vec<String> {
     let live = || {
         device
             .certificates

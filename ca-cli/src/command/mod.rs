@@ -13,6 +13,8 @@ mod device_allow;
 #[cfg(feature = "online")]
 mod device_find;
 #[cfg(feature = "online")]
+mod device_hold;
+#[cfg(feature = "online")]
 mod device_show;
 #[cfg(feature = "online")]
 mod device_tree;
@@ -60,6 +62,10 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Device(DeviceCommand::Find(arguments)) => device_find::run(&arguments),
         #[cfg(feature = "online")]
         Command::Device(DeviceCommand::Show { name, admin }) => device_show::run(&name, &admin),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::Hold(arguments)) => device_hold::run(&arguments, true, cli.no_input),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::Release(arguments)) => device_hold::run(&arguments, false, cli.no_input),
         #[cfg(feature = "online")]
         Command::Device(DeviceCommand::Tree { name, admin }) => device_tree::run(&name, &admin),
         #[cfg(feature = "online")]

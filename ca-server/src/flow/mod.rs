@@ -2,6 +2,7 @@
 
 mod activate;
 mod begin;
+pub mod device;
 mod failure;
 mod lookup;
 pub mod ocsp;

@@ -36,6 +36,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         )
         .service(get("/v1/devices/{name:[^/]*}", web::get().to(show)))
         .service(get("/v1/devices/{name:[^/]*}/tree", web::get().to(tree)))
+        .configure(super::device::routes)
         .configure(super::revocation::routes)
         .configure(super::crl::routes)
         .service(get("/v1/audit", web::get().to(audit)))
@@ -279,7 +280,7 @@ async fn orphans(front: web::Data<Front>) -> HttpResponse {
     settle(&front, outcome.await)
 }
 
-fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
+pub(super) fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
     let certificates = store.certificates_of(&row.name)?;
     Ok(device_with(row, &certificates))
 }

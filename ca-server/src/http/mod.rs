@@ -4,6 +4,7 @@ mod admin;
 mod answers;
 mod body;
 mod crl;
+mod device;
 mod extract;
 mod front;
 mod gate;

@@ -31,6 +31,14 @@ pub struct AllowDevice {
     pub reason: Option<String>,
 }
 
+/// Body of `POST /v1/devices/{name}/hold` and `/release`: nothing more is issued to a held device, nor renewed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldDevice {
+    /// Why, for the record: 1 to 500 characters.
+    pub reason: String,
+}
+
 /// One device of the inventory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,6 +16,7 @@ mod kit;
 mod output;
 mod page;
 mod papers;
+mod recall;
 mod revoke;
 mod trust;
 mod verify;

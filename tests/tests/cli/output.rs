@@ -25,7 +25,7 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
     let serial = house.local.certificates[0].serial.as_str();
     let crl = "http://pki.example.net/crl/all.crl";
     let served = format!("http://{}/crl/all.crl", house.rig.server().status());
-    let commands: [(&[&str], i32); 29] = [
+    let commands: [(&[&str], i32); 31] = [
         (&["crl", "list"], 0),
         (&["crl", "publish"], 0),
         (&["crl", "show", crl], 0),
@@ -39,6 +39,8 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
         (&["device", "find"], 0),
         (&["device", "show", DEVICE], 0),
         (&["device", "tree", DEVICE], 0),
+        (&["device", "hold", DEVICE, "--reason", "a test", "--dry-run"], 0),
+        (&["device", "release", DEVICE, "--reason", "a test"], 0),
         (&["hsm", "probe", "--module", MODULE], 0),
         (&["audit", "show"], 0),
         (&["audit", "show", DEVICE], 0),

@@ -16,7 +16,7 @@ use crate::output::{Report, clean, table};
 use crate::words;
 
 use plan::{Item, Left, Plan, Wish};
-pub(super) use plan::{serial, status_path};
+pub(super) use plan::{serial, status_path, targets};
 
 /// From here on a person has to say the number.
 const MANY: usize = 100;
@@ -59,39 +59,37 @@ fn run(wish: Wish, which: &Which, no_input: bool) -> Result<Report, Failure> {
         .filter(|i| wish.left(i.revocation.as_ref()) == Left::Step)
         .count();
     if !which.dry_run {
-        agreed(count, which, no_input)?;
+        agreed(count, "certificates", which.yes_count, no_input)?;
     }
     let outcomes = work(&client, wish, which, &plan, count)?;
     Ok(report(wish, which.dry_run, plan, outcomes))
 }
 
 /// A number above [`MANY`] has to be said; one that is said has to be right.
-fn agreed(count: usize, which: &Which, no_input: bool) -> Result<(), Failure> {
+pub(super) fn agreed(count: usize, of: &str, said: Option<usize>, no_input: bool) -> Result<(), Failure> {
     let stop = |what: String| {
         Failure::new(Exit::Stopped, what).fix("--dry-run shows them and counts them; --yes-count N says the number")
     };
-    let said = match which.yes_count {
+    let said = match said {
         Some(said) => said,
         None if count <= MANY => return Ok(()),
         // Standard input may be the list.
         None if no_input || !std::io::stdin().is_terminal() => {
             return Err(stop(format!(
-                "this is about {count} certificates, and nobody is there to agree"
+                "this is about {count} {of}, and nobody is there to agree"
             )));
         }
-        None => inquire::Text::new(&format!(
-            "This is about {count} certificates. Type the number to go on:"
-        ))
-        .prompt()
-        .map_err(|e| Failure::new(Exit::Stopped, e.to_string()))?
-        .trim()
-        .parse()
-        .map_err(|_| stop("that is no number".to_owned()))?,
+        None => inquire::Text::new(&format!("This is about {count} {of}. Type the number to go on:"))
+            .prompt()
+            .map_err(|e| Failure::new(Exit::Stopped, e.to_string()))?
+            .trim()
+            .parse()
+            .map_err(|_| stop("that is no number".to_owned()))?,
     };
     if said == count {
         Ok(())
     } else {
-        Err(stop(format!("this is about {count} certificates, not {said}")))
+        Err(stop(format!("this is about {count} {of}, not {said}")))
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) struct Plan {
 }
 
 /// Serials and devices in a file.
-pub(super) fn targets(file: &Path) -> Result<Vec<String>, Failure> {
+pub(in crate::command) fn targets(file: &Path) -> Result<Vec<String>, Failure> {
     let wrong = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", file.display()));
     let text = String::from_utf8(read(file)?).map_err(|e| wrong(e.to_string()))?;
     let found: Vec<String> = if text.trim_start().starts_with('{') {
