@@ -233,13 +233,21 @@ serial=$(tr '[:upper:]' '[:lower:]' <<<"${after#serial=}")
 say 'The record knows the descent: same device, same TPM, one certificate from the other.'
 type_and_run "$bin/ca-cli" cert status "$serial"
 
-step 'A TLS server that checks: it takes the CRL from where the certificate says, at each handshake'
+step 'Two TLS servers that check at each handshake, where the certificate says: ours by CRL and OCSP, OpenSSL by CRL'
 openssl x509 -in "$run/device/cert.pem" -noout -ext crlDistributionPoints,authorityInfoAccess | show
 crl=$(openssl x509 -in "$run/device/cert.pem" -noout -ext crlDistributionPoints | sed -nE 's/^ *URI:(.*)$/\1/p')
 until_true "$bin/ca-cli" crl fetch "$crl" || fail "no CRL at $crl"
 type_and_run "$bin/ca-cli" crl fetch "$crl"
 relying=$(free_port)
-say 'Of the certificates only the last one is looked up (-crl_check): a CRL of the root would come from a ceremony,'
+asking=$(free_port)
+"$bin/relying-party" --listen "127.0.0.1:$asking" --cert "$run/ca/server-tls.pem" --key "$run/ca/server-tls.key" \
+    --root "$run/ca/ca/root.pem" >"$run/relying-party.log" 2>"$run/relying-party.err" &
+pids+=($!)
+until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$asking" || fail 'the relying party does not answer'
+handshake "$asking" >"$run/asked.log" 2>&1 || fail "a good device was refused: $run/asked.log, $run/relying-party.log"
+say 'ours, CRL and OCSP:'
+tail -n 1 "$run/relying-party.log" | show
+say 'OpenSSL, CRL. Of the certificates only the last one is looked up (-crl_check): a CRL of the root would come from a ceremony,'
 say 'and no ceremony makes one yet.'
 openssl s_server -accept "127.0.0.1:$relying" -tls1_3 -Verify 3 -verify_return_error -crl_check -crl_download -quiet -www \
     -cert "$run/ca/server-tls.pem" -key "$run/ca/server-tls.key" -CAfile "$run/ca/ca/root.pem" \
@@ -249,7 +257,7 @@ until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$relying" || fail 's_server does 
 handshake "$relying" >"$run/accepted.log" 2>&1 || fail "a good device was refused: $run/accepted.log, $run/relying.log"
 grep -aE '^New, TLS' "$run/accepted.log" | sort -u | show
 grep -aE 'Client certificate|Subject: ' "$run/accepted.log" | head -n 2 | show
-say 'Accepted. And OpenSSL asks our OCSP responder:'
+say 'Both accept it. OpenSSL asks our OCSP responder:'
 ask_ocsp() {
     type_and_run openssl ocsp -issuer "$run/ca/ca/issuing.pem" -cert "$run/device/cert.pem" -CAfile "$run/ca/ca/root.pem" \
         -verify_other "$run/ca/ca/issuing.pem" -url "http://localhost:$status/ocsp"
@@ -258,13 +266,21 @@ ask_ocsp
 
 step 'The key may be in other hands: revoked, with every certificate of its descent'
 type_and_run "$bin/ca-cli" revoke "$serial" --lineage --reason keyCompromise --comment 'demo: stolen from its cabinet'
+say 'OCSP knows at once, so the server that asks both refuses it already:'
+handshake "$asking" >"$run/refused-at-once.log" 2>&1 && fail 'a revoked device was let in'
+tail -n 1 "$run/relying-party.log" | show
+grep -qE '^REFUSED: .*OCSP says revoked' "$run/relying-party.log" || fail 'refused for another reason'
 type_and_run "$bin/ca-cli" crl publish
 say 'It would have been due within a minute (after_revocation); the demo does not wait.'
 type_and_run "$bin/ca-cli" crl fetch "$crl"
 
-step 'Refused: the same device, key and certificate before the same server, which nobody told'
+step 'Refused: the same device, key and certificate before the same two servers, which nobody told'
+handshake "$asking" >"$run/refused-by-both.log" 2>&1 && fail 'a revoked device was let in'
+say 'ours, CRL and OCSP:'
+tail -n 1 "$run/relying-party.log" | show
+tail -n 1 "$run/relying-party.log" | grep -qE '^REFUSED: CRL .* lists it .*OCSP says revoked' || fail 'refused for another reason'
 handshake "$relying" >"$run/refused.log" 2>&1 && fail 'a revoked device was let in'
-say 'What the device saw, and what the server says:'
+say 'OpenSSL, CRL: what the device saw, and what the server says'
 grep -aE 'alert certificate revoked' "$run/refused.log" | show
 grep -aE 'verify error.*certificate revoked' "$run/relying.log" | show
 say 'The responder says the same:'
@@ -278,6 +294,6 @@ step "A small lot as a factory line sees it: $lot TPMs, IAK and IDevID each in o
 # -- end ----------------------------------------------------------------------------------------------------------------
 step 'What you saw'
 say 'A certificate that says, and lets anyone check, that its key lives in one TPM: the CA proved it before it signed.'
-say 'Renewed only after the same TPM answered again; revoked, and refused by a server that knows us by CRL alone.'
+say 'Renewed only after the same TPM answered again; revoked, and refused by servers that were told nothing but what we publish.'
 say 'This was a rehearsal with software tokens and software TPMs; its certificates are marked, and refused elsewhere.'
 say 'Look around: .run/demo   Learn more: README.md, docs/ISSUANCE-CYCLE.md, docs/TRUST.md'
