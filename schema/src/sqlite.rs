@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -14,6 +15,9 @@ use crate::link::Link;
 
 /// Before it, a checkpoint could lose committed transactions (the WAL-reset bug of 3.7.0 to 3.51.2).
 const OLDEST: [u32; 3] = [3, 51, 3];
+
+/// How long a new connection waits for one that is being closed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// File systems on which locks or shared memory do not work between machines (statfs `f_type`, and its name).
 const NETWORK: [(u64, &str); 11] = [
@@ -121,8 +125,19 @@ impl Place {
             .ok_or_else(|| StoreError::Unusable(format!("`{shown}` is not UTF-8")))?;
         let mut c = SqliteConnection::establish(name)
             .map_err(|e| StoreError::Unavailable(format!("cannot open `{shown}`: {e}")))?;
-        settle(&mut c, mode)?;
-        Ok(Link::Sqlite(c))
+        let begun = Instant::now();
+        loop {
+            match settle(&mut c, mode) {
+                // Whoever closes the file last cleans up, and the engine does not wait for that in all it does here.
+                Err(StoreError::Unavailable(why)) if why.contains("locked") && begun.elapsed() < PATIENCE => {
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+                settled => {
+                    settled?;
+                    return Ok(Link::Sqlite(c));
+                }
+            }
+        }
     }
 }
 

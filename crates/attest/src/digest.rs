@@ -1,5 +1,8 @@
 //! SHA-2 in software that looks nothing up: OpenSSL 3 fetches an algorithm anew for every one-shot digest, which costs
 //! more than hashing a certificate.
+//!
+//! For what is public. A hash in Rust leaves copies of what it was given on the stack; secrets go through OpenSSL, which
+//! wipes its own.
 
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 

@@ -144,7 +144,7 @@ impl Endorsed {
             encrypted_secret: credential.encrypted_secret,
             nonce,
         };
-        let secret_sha256 = crate::digest::sha256(secret.as_ref());
+        let secret_sha256 = openssl::sha::sha256(secret.as_ref());
         Ok((challenge, Pending::new(self, context, nonce, secret_sha256)))
     }
 }

@@ -107,7 +107,7 @@ impl Pending {
     pub(crate) fn prove(self, answer: Answer, renewed: Option<&Renewed>) -> Result<VerifiedBinding, Refusal> {
         let secret = Zeroizing::new(answer.secret);
         // As hashes: of one length whatever was sent, and what an early exit told would be of no use.
-        if !openssl::memcmp::eq(&crate::digest::sha256(&secret), &self.secret_sha256) {
+        if !openssl::memcmp::eq(&openssl::sha::sha256(&secret), &self.secret_sha256) {
             return Err(Refusal::new(
                 Reason::ActSecret,
                 "the secret is not that of this challenge",

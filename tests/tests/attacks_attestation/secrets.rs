@@ -128,7 +128,7 @@ fn a43_secrets_are_compared_in_constant_time() {
     for (file, comparison) in [
         (
             "crates/attest/src/pending.rs",
-            "!openssl::memcmp::eq(&crate::digest::sha256(&secret), &self.secret_sha256)",
+            "!openssl::memcmp::eq(&openssl::sha::sha256(&secret), &self.secret_sha256)",
         ),
         (
             "crates/attest/src/tpm/certify.rs",

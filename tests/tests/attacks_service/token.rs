@@ -48,19 +48,21 @@ fn boolean(bytes: &[u8], attribute: u64) -> Option<usize> {
     None
 }
 
-/// The object file of the issuing CA's private key: the one of its token that says whether it is sensitive.
+/// The object file of the issuing CA's private key: of those of its token that say whether they are sensitive the older
+/// one. (The key of the OCSP responder is made after it; names and ids are encrypted.)
 fn issuing_key(rig: &Rig) -> PathBuf {
     let named = |token: &PathBuf| {
         let own = std::fs::read(token.join("token.object")).unwrap();
         own.windows(7).any(|w| w == b"issuing")
     };
     let token = files(&rig.path("tokens")).into_iter().find(named).expect("the token");
-    let private: Vec<PathBuf> = files(&token)
+    let mut private: Vec<PathBuf> = files(&token)
         .into_iter()
         .filter(|file| file.extension().is_some_and(|e| e == "object") && !file.ends_with("token.object"))
         .filter(|file| boolean(&std::fs::read(file).unwrap(), 0x103).is_some())
         .collect();
-    assert_eq!(private.len(), 1, "one private key: {private:?}");
+    assert_eq!(private.len(), 2, "the CA's key and the responder's: {private:?}");
+    private.sort_by_key(|file| std::fs::metadata(file).unwrap().modified().unwrap());
     private[0].clone()
 }
 

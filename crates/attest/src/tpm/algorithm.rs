@@ -1,5 +1,6 @@
 //! Algorithm and curve identifiers (TPM 2.0 Part 2, 6.3 and 6.4).
 
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 
 /// `TPM_ALG_ID`: any value; the rules decide which are taken.
@@ -159,6 +160,14 @@ impl HashAlgorithm {
             Self::Sha256 => 256,
             Self::Sha384 => 384,
             Self::Sha512 => 512,
+        }
+    }
+
+    pub(super) fn message_digest(self) -> MessageDigest {
+        match self {
+            Self::Sha256 => MessageDigest::sha256(),
+            Self::Sha384 => MessageDigest::sha384(),
+            Self::Sha512 => MessageDigest::sha512(),
         }
     }
 

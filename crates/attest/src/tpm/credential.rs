@@ -65,12 +65,6 @@ pub fn make_credential(
     })
 }
 
-impl From<hmac::digest::InvalidLength> for ChallengeError {
-    fn from(error: hmac::digest::InvalidLength) -> Self {
-        Self::Crypto(error.to_string())
-    }
-}
-
 impl From<ErrorStack> for ChallengeError {
     fn from(error: ErrorStack) -> Self {
         Self::Crypto(error.to_string())
@@ -115,7 +109,7 @@ fn id_object(
     let enc_identity = encrypt(symmetric.cipher, &key, Some(&[0; 16]), &credential)?;
 
     let hmac_key = kdfa(hash, seed, "INTEGRITY", &[], &[], hash.digest_bits())?;
-    let outer = hmac(hash, &hmac_key, &[&enc_identity, name])?;
+    let outer = hmac(hash.message_digest(), &hmac_key, &[&enc_identity, name])?;
 
     let mut object = tpm2b(&outer)?;
     // encIdentity has no size of its own (Part 2, 12.4.2).
