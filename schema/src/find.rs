@@ -13,6 +13,10 @@ use crate::read;
 use crate::rows::{DeviceFilter, DeviceRow, Page};
 use crate::tables::{certificate, device, identity};
 
+/// When no more identities than this end before the day that is asked for, the devices are taken from among them;
+/// where more do, the list meets them soon without.
+const FEW: i64 = 20_000;
+
 /// Maker, model and firmware as stored.
 type Kind = (String, String, String);
 
@@ -38,21 +42,36 @@ pub(crate) fn devices(
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let wanted = i64::from(limit).saturating_add(1);
     let of_tpm = filter.manufacturer.is_some() || filter.model.is_some() || filter.firmware.is_some();
-    let mut ids = if of_tpm {
-        let kinds = kinds(link, filter)?;
-        if filter.batch.is_some() {
-            ids_of(link, filter, &Among::Versions(&kinds), after, wanted)?
-        } else {
-            let mut ids = Vec::new();
-            for kind in &kinds {
+    let kinds = if of_tpm { Some(kinds(link, filter)?) } else { None };
+    let ending = match filter.expires_before {
+        Some(before) => ending(link, before)?,
+        None => None,
+    };
+    let mut ids = Vec::new();
+    match (&ending, &kinds) {
+        (Some(devices), _) => {
+            let first = devices.partition_point(|id| after.is_some_and(|after| *id <= after));
+            for part in devices.get(first..).unwrap_or_default().chunks(1000) {
+                if ids.len() > size {
+                    break;
+                }
+                ids.extend(ids_of(
+                    link,
+                    filter,
+                    &Among::These(part, kinds.as_deref()),
+                    after,
+                    wanted,
+                )?);
+            }
+        }
+        (None, Some(kinds)) if filter.batch.is_none() => {
+            for kind in kinds {
                 ids.extend(ids_of(link, filter, &Among::Kind(kind), after, wanted)?);
             }
             ids.sort_unstable();
-            ids
         }
-    } else {
-        ids_of(link, filter, &Among::All, after, wanted)?
-    };
+        (None, kinds) => ids = ids_of(link, filter, &Among::All(kinds.as_deref()), after, wanted)?,
+    }
     let more = ids.len() > size;
     ids.truncate(size);
     let next = if more { ids.last().copied() } else { None };
@@ -62,11 +81,12 @@ pub(crate) fn devices(
 
 /// Where devices are looked for.
 enum Among<'a> {
-    All,
+    /// All, or the lot's; of these kinds, if any are said.
+    All(Option<&'a [Kind]>),
+    /// These devices; of these kinds, if any are said.
+    These(&'a [i64], Option<&'a [Kind]>),
     /// Those of one kind of TPM, by its index.
     Kind(&'a Kind),
-    /// Those of these kinds, among the lot.
-    Versions(&'a [Kind]),
 }
 
 /// Ids in rising order, from `after` on, at most `wanted`.
@@ -82,16 +102,18 @@ fn ids_of(
         if let Some(after) = after {
             query = query.filter(device::id.gt(after));
         }
+        if let Among::These(ids, _) = among {
+            query = query.filter(device::id.eq_any(*ids));
+        }
         match among {
-            Among::All => {}
             Among::Kind((manufacturer, model, version)) => {
                 query = query
                     .filter(device::manufacturer.eq(manufacturer))
                     .filter(device::model.eq(model))
                     .filter(device::version.eq(version));
             }
-            Among::Versions(kinds) => {
-                // What is put together is in no index: the lot's carries this.
+            Among::All(Some(kinds)) | Among::These(_, Some(kinds)) => {
+                // What is put together is in no index: the lot's, or the ids, carry this.
                 let of = |part: fn(&Kind) -> &String| kinds.iter().map(part).collect::<Vec<_>>();
                 query = query.filter(device::version.concat("").eq_any(of(|k| &k.2)));
                 if let Some(manufacturer) = &filter.manufacturer {
@@ -101,6 +123,7 @@ fn ids_of(
                     query = query.filter(device::model.concat("").eq(model));
                 }
             }
+            Among::All(None) | Among::These(_, None) => {}
         }
         if let Some(part) = filter.name_contains.as_deref().filter(|p| !p.is_empty()) {
             query = query.filter(replace(device::name, part, "").ne(device::name));
@@ -124,6 +147,21 @@ diesel::define_sql_function! {
     /// `replace`, which both engines have: a text that changes when the needle is taken out contains it, byte for
     /// byte. (LIKE folds case on one engine only.)
     fn replace(text: diesel::sql_types::Text, needle: diesel::sql_types::Text, by: diesel::sql_types::Text) -> diesel::sql_types::Text;
+}
+
+/// Devices with an identity that ends before this, in the order of their ids, when there are [`FEW`].
+fn ending(link: &mut Link, before: i64) -> Result<Option<Vec<i64>>, Fault> {
+    let mut found: Vec<i64> = on!(link, c => identity::table
+        .filter(identity::not_after.lt(before))
+        .select(identity::device_id)
+        .limit(FEW.saturating_add(1))
+        .load(c))?;
+    if i64::try_from(found.len()).is_ok_and(|count| count > FEW) {
+        return Ok(None);
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(Some(found))
 }
 
 /// Every kind of TPM that fits: one step in the index for each maker, model and version.

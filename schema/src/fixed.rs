@@ -74,17 +74,24 @@ pub(crate) struct PutIdentity<'a> {
     pub(crate) device: i64,
     pub(crate) profile: &'a str,
     pub(crate) certificate: i64,
+    /// Its last second.
+    pub(crate) not_after: i64,
 }
 
 impl QueryFragment<Sqlite> for PutIdentity<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO identity (device_id, profile, certificate_id) VALUES (");
+        out.push_sql("INSERT INTO identity (device_id, profile, certificate_id, not_after) VALUES (");
         out.push_bind_param::<BigInt, _>(&self.device)?;
         out.push_sql(", ");
         out.push_bind_param::<Text, _>(self.profile)?;
         out.push_sql(", ");
         out.push_bind_param::<BigInt, _>(&self.certificate)?;
-        out.push_sql(") ON CONFLICT (device_id, profile) DO UPDATE SET certificate_id = excluded.certificate_id");
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.not_after)?;
+        out.push_sql(
+            ") ON CONFLICT (device_id, profile) DO UPDATE \
+             SET certificate_id = excluded.certificate_id, not_after = excluded.not_after",
+        );
         Ok(())
     }
 }

@@ -87,7 +87,10 @@ pub(crate) fn recover(link: &mut Link, older_than: i64, now: i64) -> Result<Vec<
         // The certificate that was to be replaced stands again.
         for (lost, old) in renewal::replaces(link, part)? {
             on!(link, c => diesel::update(identity::table.filter(identity::certificate_id.eq(lost)))
-                .set(identity::certificate_id.eq(old))
+                .set((
+                    identity::certificate_id.eq(old),
+                    identity::not_after.eq(certificate::table.find(old).select(certificate::not_after).single_value()),
+                ))
                 .execute(c))?;
         }
         on!(link, c => diesel::delete(identity::table.filter(identity::certificate_id.eq_any(part))).execute(c))?;

@@ -199,7 +199,7 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
             keys.insert(new.spki_sha256.as_slice(), new.device_id);
         }
         if let Some(owner) = new.device_id {
-            identities.insert((owner, new.profile.as_str()), *row);
+            identities.insert((owner, new.profile.as_str()), (*row, new.not_after));
         }
     }
     let keys: Vec<_> = keys
@@ -366,14 +366,15 @@ fn insert_certificates(link: &mut Link, rows: &[NewCertificate]) -> Result<Vec<i
 }
 
 /// Let certificates stand for their devices; the devices are locked.
-fn put_identities(link: &mut Link, rows: &BTreeMap<(i64, &str), i64>) -> Result<(), Fault> {
+fn put_identities(link: &mut Link, rows: &BTreeMap<(i64, &str), (i64, i64)>) -> Result<(), Fault> {
     match link {
         Link::Sqlite(c) => {
-            for ((device, profile), certificate) in rows {
+            for ((device, profile), (certificate, not_after)) in rows {
                 let put = PutIdentity {
                     device: *device,
                     profile,
                     certificate: *certificate,
+                    not_after: *not_after,
                 };
                 put.execute(c)?;
             }
@@ -381,11 +382,12 @@ fn put_identities(link: &mut Link, rows: &BTreeMap<(i64, &str), i64>) -> Result<
         Link::Postgres(c) => {
             let values: Vec<_> = rows
                 .iter()
-                .map(|((owner, profile), row)| {
+                .map(|((owner, profile), (row, not_after))| {
                     (
                         identity::device_id.eq(*owner),
                         identity::profile.eq(*profile),
                         identity::certificate_id.eq(*row),
+                        identity::not_after.eq(*not_after),
                     )
                 })
                 .collect();
@@ -394,7 +396,10 @@ fn put_identities(link: &mut Link, rows: &BTreeMap<(i64, &str), i64>) -> Result<
                     .values(part)
                     .on_conflict((identity::device_id, identity::profile))
                     .do_update()
-                    .set(identity::certificate_id.eq(diesel::upsert::excluded(identity::certificate_id)))
+                    .set((
+                        identity::certificate_id.eq(diesel::upsert::excluded(identity::certificate_id)),
+                        identity::not_after.eq(diesel::upsert::excluded(identity::not_after)),
+                    ))
                     .execute(c)?;
             }
         }

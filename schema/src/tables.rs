@@ -68,6 +68,7 @@ diesel::table! {
         device_id -> BigInt,
         profile -> Text,
         certificate_id -> BigInt,
+        not_after -> Nullable<BigInt>,
     }
 }
 

@@ -5,6 +5,7 @@ use schema::{DeviceFilter, Store};
 use wire::firmware::FirmwareRule;
 
 use crate::kit::*;
+use crate::raw::run;
 
 /// Makers, models and firmware of devices, by turns.
 const KINDS: [(&str, &str, &str); 6] = [
@@ -111,4 +112,53 @@ both! {
         assert_eq!(names, ["d-00", "d-01", "d-02", "d-05", "d-06", "d-07", "d-08", "d-11"]);
         assert!(store.find_devices(&DeviceFilter { model: text("\0"), ..filter }, None, 3).unwrap().items.is_empty());
     }
+
+    fn a_renewal_that_got_lost_leaves_the_old_end_in_the_list(bench) {
+        let store = bench.open();
+        fleet(&store, 1);
+        let ending = DeviceFilter { expires_before: Some(NOW + 86_401), ..DeviceFilter::default() };
+        assert_eq!(found(&store, &ending, 9), ["d-00"]);
+        let mut longer = intent("longer", "p", "d-00");
+        longer.not_after = attest::UnixTime(NOW + 999_999);
+        let mut renewal = order("renewal", "d-00", "d-00");
+        renewal.renews = Some(attest::Renewed {
+            certificate_sha256: digest("d-00"),
+            serial: serial("d-00").octets().to_vec(),
+            issuer_key_id: longer.issuer_key_id.clone(),
+            spki_sha256: digest("d-00"),
+        });
+        store.intend(&renewal, &[longer]).unwrap();
+        assert_eq!(found(&store, &ending, 9), [""; 0], "it is about to be replaced");
+        store.recover(NOW, NOW).unwrap();
+        assert_eq!(found(&store, &ending, 9), ["d-00"]);
+    }
+}
+
+#[test]
+fn what_ends_soon_is_found_the_same_among_few_and_among_many() {
+    let bench = Bench::sqlite();
+    let store = bench.open();
+    fleet(&store, 6);
+    let soon = DeviceFilter {
+        expires_before: Some(NOW + 86_401),
+        ..DeviceFilter::default()
+    };
+    let of_st = DeviceFilter {
+        manufacturer: text("id:53544D20"),
+        ..soon.clone()
+    };
+    let of = |filter: &DeviceFilter| {
+        let mut names = found(&store, filter, 1000);
+        names.retain(|name| name.starts_with("d-"));
+        names
+    };
+    let before = (of(&soon), of(&of_st));
+    assert_eq!(before.0.len(), 6);
+    assert_eq!(before.1, ["d-03", "d-04"]);
+    // More ends than are looked at one by one.
+    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20001) \
+         INSERT INTO identity (device_id, profile, certificate_id, not_after) \
+         SELECT 1, 'many-' || i, -i, 0 FROM n";
+    run(&bench, &format!("PRAGMA foreign_keys = OFF; {many}")).unwrap();
+    assert_eq!((of(&soon), of(&of_st)), before);
 }
