@@ -11,7 +11,7 @@ case $want in
         # libtss2-dev brings the TCTIs for devices and swtpm, whatever this release calls them.
         packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd0 dbus openssl)
         ;;&
-    test) packages+=(postgresql sqlite3 opensc faketime gnutls-bin util-linux) ;;
+    test) packages+=(postgresql sqlite3 opensc curl faketime gnutls-bin util-linux) ;;
     demo) ;;
     *)
         echo "usage: $0 build|demo|test" >&2
