@@ -1,9 +1,9 @@
 //! `POST /v1/enrollments`: evidence in, challenge out. Leaves nothing behind.
 
-use attest::{ChallengeContext, Entropy as _, Evidence, EvidenceBytes, Reason, Refusal, UnixTime};
-use wire::EnrollmentId;
-use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, EnrollmentState, RotEvidence, TpmChallenge};
+use attest::{ChallengeContext, Evidence, EvidenceBytes, Reason, Refusal, UnixTime};
+use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, RotEvidence};
 
+use super::challenge::{draw_id, told};
 use super::failure::{Costs, Failure, Fate, Reasoned, Trouble, fail, open_for_business};
 use crate::house::{House, Phase};
 
@@ -117,18 +117,11 @@ fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChall
     })?;
 
     let mut entropy = house.entropy.lease();
-    let mut id = [0; 16];
-    entropy.fill(&mut id).map_err(Trouble::from)?;
-    // Five octets of time before eleven of chance: what is stored under ids of one day lies side by side, so that an
-    // index of a hundred million of them is written at its end.
-    if let Some((time, _)) = id.split_first_chunk_mut::<5>() {
-        let [_, _, _, now @ ..] = moment.now.0.to_be_bytes();
-        *time = now;
-    }
+    let id = draw_id(&mut entropy, moment.now).map_err(Trouble::from)?;
     let ttl = i64::try_from(house.terms.challenge_ttl.as_secs()).unwrap_or(i64::MAX);
     let expires_at = UnixTime(moment.now.0.saturating_add(ttl));
     let context = ChallengeContext {
-        id,
+        id: id.0,
         profile: request.profile,
         attestation_profile: request.attestation_profile,
         device: request.device,
@@ -138,18 +131,7 @@ fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChall
     house.metrics.timed(Phase::Challenge, || {
         let (challenge, pending) = endorsed.challenge(context, &mut entropy)?;
         let ticket = pending.seal(&house.seal, &mut entropy)?;
-        Ok(EnrollmentChallenge {
-            id: EnrollmentId(id),
-            state: EnrollmentState::Challenged,
-            server_time: moment.now.0,
-            expires_at: expires_at.0,
-            challenge: TpmChallenge {
-                credential_blob: challenge.credential_blob.into(),
-                secret: challenge.encrypted_secret.into(),
-                nonce: challenge.nonce.to_vec().into(),
-            },
-            ticket: ticket.into(),
-        })
+        Ok(told(id, [moment.now, expires_at], challenge, ticket))
     })
 }
 

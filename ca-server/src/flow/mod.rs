@@ -2,6 +2,7 @@
 
 mod activate;
 mod begin;
+mod challenge;
 pub mod device;
 mod failure;
 mod lookup;

@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use wire::enrollment::{ActivationRequest, EnrollmentRequest, Issuers};
 use wire::problem::{Problem, ProblemCode};
 
-use super::answers::{nothing_here, only_get, only_post, settle};
+use super::answers::{activated, challenged, nothing_here, only_get, only_post, settle};
 use super::body::Whole;
 use super::extract::{self, caller, enrollment_id};
 use super::front::Front;
 use super::problem;
-use crate::flow::enroll::{self, Activation};
+use crate::flow::enroll;
 
 const PEM_CHAIN: &str = "application/pem-certificate-chain";
 const DER: &str = "application/pkix-cert";
@@ -70,11 +70,7 @@ async fn begin(front: web::Data<Front>, request: HttpRequest, body: web::ReqData
             .work(move |house| enroll::begin(house, &caller, body))
             .await?
             .map_err(|failure| problem::begin(&failure))?;
-        let location = format!("{}/v1/enrollments/{}", front.manners.base_url, challenge.id);
-        Ok(HttpResponse::Created()
-            .insert_header((header::LOCATION, location))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .json(challenge))
+        Ok(challenged(&front, &challenge))
     };
     settle(&front, outcome.await)
 }
@@ -92,16 +88,9 @@ async fn activate(
         let activation = front
             .work(move |house| enroll::activate(house, &caller, id, &body))
             .await?;
-        match activation {
-            Ok(Activation::Done(result)) => Ok(HttpResponse::Ok()
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .json(result)),
-            Ok(Activation::UnderWay(result)) => Ok(HttpResponse::Accepted()
-                .insert_header((header::RETRY_AFTER, "1"))
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .json(result)),
-            Err(failure) => Err(problem::activate(&failure)),
-        }
+        activation
+            .map(|activation| activated(&activation))
+            .map_err(|failure| problem::activate(&failure))
     };
     settle(&front, outcome.await)
 }

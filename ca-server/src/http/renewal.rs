@@ -1,17 +1,15 @@
 //! Renewals: the same two calls as an enrollment, with the current certificate in TLS.
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use wire::enrollment::ActivationRequest;
 use wire::renewal::RenewalRequest;
 
-use super::answers::{only_post, settle};
+use super::answers::{activated, challenged, only_post, settle};
 use super::body::Whole;
 use super::extract::{self, caller, enrollment_id};
 use super::front::Front;
 use super::presented::presented;
 use super::problem;
-use crate::flow::enroll::Activation;
 use crate::flow::renew;
 
 /// The routes of a renewal, on the public listener.
@@ -37,11 +35,7 @@ async fn begin(front: web::Data<Front>, request: HttpRequest, body: web::ReqData
             .work(move |house| renew::begin(house, &caller, shown.as_deref(), body))
             .await?
             .map_err(|failure| problem::renew(&failure))?;
-        let location = format!("{}/v1/enrollments/{}", front.manners.base_url, challenge.id);
-        Ok(HttpResponse::Created()
-            .insert_header((header::LOCATION, location))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .json(challenge))
+        Ok(challenged(&front, &challenge))
     };
     settle(&front, outcome.await)
 }
@@ -59,16 +53,9 @@ async fn activate(
         let activation = front
             .work(move |house| renew::activate(house, &caller, shown.as_deref(), id, &body))
             .await?;
-        match activation {
-            Ok(Activation::Done(result)) => Ok(HttpResponse::Ok()
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .json(result)),
-            Ok(Activation::UnderWay(result)) => Ok(HttpResponse::Accepted()
-                .insert_header((header::RETRY_AFTER, "1"))
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .json(result)),
-            Err(failure) => Err(problem::renew(&failure)),
-        }
+        activation
+            .map(|activation| activated(&activation))
+            .map_err(|failure| problem::renew(&failure))
     };
     settle(&front, outcome.await)
 }

@@ -7,17 +7,17 @@ mod error;
 mod standing;
 
 use attest::{
-    Answer, ChallengeContext, Entropy as _, Evidence, EvidenceBytes, EvidenceFields, RenewalPending, Renewed,
-    TicketError, UnixTime,
+    Answer, ChallengeContext, Evidence, EvidenceBytes, EvidenceFields, RenewalPending, Renewed, TicketError, UnixTime,
 };
 use policies::Renewal;
 use schema::CertificateRow;
 use wire::EnrollmentId;
-use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentResult, EnrollmentState, TpmChallenge};
+use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentResult, EnrollmentState};
 use wire::renewal::RenewalRequest;
 
 use super::activate::corridor::{self, corridor, shown};
 use super::activate::{DRAWS, again, digest, inventory, refuse_own_keys};
+use super::challenge::{draw_id, told};
 use super::enroll::{ActivateError, Activation};
 use super::failure::{Costs, Failure, Trouble, fail, open_for_business, sha256};
 use super::lookup;
@@ -96,12 +96,11 @@ fn ask(
     })?;
 
     let mut entropy = house.entropy.lease();
-    let mut id = [0; 16];
-    entropy.fill(&mut id).map_err(Trouble::from)?;
+    let id = draw_id(&mut entropy, now).map_err(Trouble::from)?;
     let ttl = i64::try_from(house.terms.challenge_ttl.as_secs()).unwrap_or(i64::MAX);
     let expires_at = UnixTime(now.0.saturating_add(ttl));
     let context = ChallengeContext {
-        id,
+        id: id.0,
         profile: row.profile.clone(),
         attestation_profile: None,
         device: row.device.clone(),
@@ -117,18 +116,7 @@ fn ask(
     house.metrics.timed(Phase::Challenge, || {
         let (challenge, pending) = endorsed.renewal_challenge(context, renewed, &mut entropy)?;
         let ticket = pending.seal(&house.seal, &mut entropy)?;
-        Ok(EnrollmentChallenge {
-            id: EnrollmentId(id),
-            state: EnrollmentState::Challenged,
-            server_time: now.0,
-            expires_at: expires_at.0,
-            challenge: TpmChallenge {
-                credential_blob: challenge.credential_blob.into(),
-                secret: challenge.encrypted_secret.into(),
-                nonce: challenge.nonce.to_vec().into(),
-            },
-            ticket: ticket.into(),
-        })
+        Ok(told(id, [now, expires_at], challenge, ticket))
     })
 }
 
