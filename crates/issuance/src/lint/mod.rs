@@ -156,6 +156,15 @@ pub fn catalogue() -> impl Iterator<Item = (&'static str, &'static str)> {
     std::iter::once((structure::NAME, structure::CITATION)).chain(ALL.iter().map(|l| (l.name, l.citation)))
 }
 
+/// What lints found, of their name, citation and verdict: those that said no.
+pub(crate) fn findings(said: impl Iterator<Item = (&'static str, &'static str, Result<(), String>)>) -> Vec<Finding> {
+    said.filter_map(|(lint, citation, verdict)| {
+        let detail = verdict.err()?;
+        Some(Finding { lint, citation, detail })
+    })
+    .collect()
+}
+
 /// Run every lint over `tbs`.
 pub(crate) fn judge(tbs: &[u8], promise: &Promise, issuer: &IssuerFacts) -> Vec<Finding> {
     let parsed = match Tbs::parse(tbs) {
@@ -167,16 +176,7 @@ pub(crate) fn judge(tbs: &[u8], promise: &Promise, issuer: &IssuerFacts) -> Vec<
         promise,
         issuer,
     };
-    ALL.iter()
-        .filter_map(|lint| {
-            let detail = (lint.judge)(&case).err()?;
-            Some(Finding {
-                lint: lint.name,
-                citation: lint.citation,
-                detail,
-            })
-        })
-        .collect()
+    findings(ALL.iter().map(|lint| (lint.name, lint.citation, (lint.judge)(&case))))
 }
 
 #[cfg(test)]

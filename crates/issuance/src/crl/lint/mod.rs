@@ -25,7 +25,7 @@ pub(super) mod example;
 use super::statement::Statement;
 use super::view::TbsCrl;
 use crate::issuer::IssuerFacts;
-use crate::lint::Finding;
+use crate::lint::{Finding, findings};
 
 /// One rule.
 struct Lint {
@@ -80,16 +80,7 @@ pub(super) fn judge(tbs: &[u8], promise: &Statement, issuer: &IssuerFacts) -> Ve
         promise,
         issuer,
     };
-    ALL.iter()
-        .filter_map(|lint| {
-            let detail = (lint.judge)(&case).err()?;
-            Some(Finding {
-                lint: lint.name,
-                citation: lint.citation,
-                detail,
-            })
-        })
-        .collect()
+    findings(ALL.iter().map(|lint| (lint.name, lint.citation, (lint.judge)(&case))))
 }
 
 #[cfg(test)]

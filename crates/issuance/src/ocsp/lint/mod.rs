@@ -20,7 +20,7 @@ mod ocsp_version;
 use super::responder::ResponderFacts;
 use super::statement::Statement;
 use super::view::TbsResponse;
-use crate::lint::Finding;
+use crate::lint::{Finding, findings};
 
 /// One rule.
 struct Lint {
@@ -70,16 +70,7 @@ pub(super) fn judge(tbs: &[u8], promise: &Statement, responder: &ResponderFacts)
         promise,
         responder,
     };
-    ALL.iter()
-        .filter_map(|lint| {
-            let detail = (lint.judge)(&case).err()?;
-            Some(Finding {
-                lint: lint.name,
-                citation: lint.citation,
-                detail,
-            })
-        })
-        .collect()
+    findings(ALL.iter().map(|lint| (lint.name, lint.citation, (lint.judge)(&case))))
 }
 
 #[cfg(test)]
