@@ -20,7 +20,12 @@ say() { printf '    %s\n' "$*"; }
 show() { sed "s|$run/||g; s/^/    /"; }
 # Print a command as one would type it, then run it.
 type_and_run() {
-    printf '    %s$ %s%s\n' "$dim" "$(printf '%s ' "$@" | sed "s|$bin/||g; s|$run/||g; s|$PWD/||g")" "$plain"
+    local word typed=''
+    for word in "$@"; do
+        case $word in *[!A-Za-z0-9_./:=,@+-]*) word="'$word'" ;; esac
+        typed+="$word "
+    done
+    printf '    %s$ %s%s\n' "$dim" "$(printf '%s' "$typed" | sed "s|$bin/||g; s|$run/||g; s|$PWD/||g")" "$plain"
     "$@" 2>&1 | show
     return "${PIPESTATUS[0]}"
 }
