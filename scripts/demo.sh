@@ -62,14 +62,16 @@ until_true() {
         read -rt 0.05 <> <(:) || true
     done
 }
-# Two free neighbouring TCP ports: swtpm takes one for commands and the next for control.
+# Two free neighbouring TCP ports: swtpm takes one for commands and the next for control. Below the ports the kernel gives to
+# clients, and never one drawn before: who drew it may not listen yet.
 free_port() {
     local port
     while :; do
-        port=$((20000 + RANDOM % 20000))
+        port=$((20000 + 2 * (RANDOM % 6000)))
+        grep -qsx "$port" "$run/ports" && continue
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
         (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null && continue
-        echo "$port"
+        echo "$port" | tee -a "$run/ports"
         return
     done
 }
@@ -180,7 +182,7 @@ openssl s_server -accept "127.0.0.1:$tls" -tls1_3 -Verify 3 -verify_return_error
     -cert "$run/ca/server-tls.pem" -key "$run/ca/server-tls.key" -CAfile "$run/ca/ca/root.pem" \
     -chainCAfile "$run/ca/ca/issuing.pem" >"$run/s_server.log" 2>&1 &
 pids+=($!)
-until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$tls" || fail 's_server does not answer'
+until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$tls" || fail "s_server does not answer: $(tail -n 3 "$run/s_server.log")"
 # The resource manager stands between OpenSSL and the TPM: OpenSSL keeps more objects open than a TPM has slots for.
 # Its bus and itself are started, and ended, with this one command. It takes the port of the TLS server.
 cat >"$run/handshake.sh" <<HANDSHAKE
@@ -258,7 +260,7 @@ openssl s_server -accept "127.0.0.1:$relying" -tls1_3 -Verify 3 -verify_return_e
     -cert "$run/ca/server-tls.pem" -key "$run/ca/server-tls.key" -CAfile "$run/ca/ca/root.pem" \
     -verifyCAfile "$run/ca/ca/root.pem" -chainCAfile "$run/ca/ca/issuing.pem" >"$run/relying.log" 2>&1 &
 pids+=($!)
-until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$relying" || fail 's_server does not answer'
+until_true bash -c "exec 3<>/dev/tcp/127.0.0.1/$relying" || fail "s_server does not answer: $(tail -n 3 "$run/relying.log")"
 handshake "$relying" >"$run/accepted.log" 2>&1 || fail "a good device was refused: $run/accepted.log, $run/relying.log"
 grep -aE '^New, TLS' "$run/accepted.log" | sort -u | show
 grep -aE 'Client certificate|Subject: ' "$run/accepted.log" | head -n 2 | show
