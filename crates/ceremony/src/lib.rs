@@ -1,0 +1,15 @@
+//! Root key ceremonies as data: [`Plan`] -> script -> [`Transcript`] -> archive, each checked against the one before.
+//!
+//! The same plan is rehearsed, performed and afterwards verified. Pure: no clock, file, environment or thread; what the
+//! room does (tokens, media, people) is `ca-cli ceremony`.
+
+pub mod calendar;
+mod digest;
+pub mod plan;
+pub mod transcript;
+
+pub use digest::Sha256;
+pub use plan::{
+    Backup, CertificatePlan, CrlPlan, Input, KeyPlan, Officer, Plan, PlanError, Quorum, Revocation, TokenPlan, Work,
+};
+pub use transcript::{Event, Record, Transcript, TranscriptError};
