@@ -5,7 +5,10 @@
 
 pub mod calendar;
 mod digest;
+pub mod display;
 pub mod plan;
+pub mod quorum;
+pub mod share;
 pub mod transcript;
 
 pub use digest::Sha256;
