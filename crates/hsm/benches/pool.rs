@@ -52,6 +52,7 @@ use openssl::pkey::PKey;
 use openssl::sign::Verifier;
 use secrecy::SecretString;
 
+use attributes::KeyCustody;
 use error::HsmError;
 use key::HsmKey;
 use module::PinWarning;

@@ -14,6 +14,32 @@ pub(crate) enum Absent {
     Harmless,
 }
 
+/// How a key is kept against loss of its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KeyCustody {
+    /// It never leaves its token: made there, never extractable.
+    #[default]
+    NeverLeaves,
+    /// It was, or came from, a backup under a wrap-only key. Now it is as closed as any, but its token cannot vouch for
+    /// its past: the record of the ceremony does.
+    WrappedBackup,
+}
+
+impl KeyCustody {
+    /// Attributes of a key's past, which unwrapping cannot restore (PKCS#11 3.1 §4.9), and CKA_MODIFIABLE, without which
+    /// a key could not be closed after its backup.
+    const PAST: [AttributeType; 4] = [
+        AttributeType::AlwaysSensitive,
+        AttributeType::NeverExtractable,
+        AttributeType::Local,
+        AttributeType::Modifiable,
+    ];
+
+    fn asks(self, attribute: AttributeType) -> bool {
+        self == Self::NeverLeaves || !Self::PAST.contains(&attribute)
+    }
+}
+
 /// One attribute and its value.
 pub(crate) struct Rule {
     pub(crate) attribute: AttributeType,
@@ -86,10 +112,33 @@ pub(crate) fn private_template() -> Vec<Attribute> {
 ///
 /// # Errors
 /// [`HsmError::Attribute`] with the first that is wrong.
-pub(crate) fn prove(session: &Session, key: ObjectHandle) -> Result<Vec<(String, String)>, HsmError> {
+pub(crate) fn prove(
+    session: &Session,
+    key: ObjectHandle,
+    custody: KeyCustody,
+) -> Result<Vec<(String, String)>, HsmError> {
     let asked = RULES.map(|rule| rule.attribute);
     // Attributes the token does not have are left out of the answer in silence: looked up by type, never by place.
-    judge(&session.get_attributes(key, &asked)?)
+    judge(&session.get_attributes(key, &asked)?, custody)
+}
+
+/// As [`prove`], of a key that waits for its backup: extractable still, sensitive and made here already.
+pub(crate) fn prove_open(session: &Session, key: ObjectHandle) -> Result<Vec<(String, String)>, HsmError> {
+    let found = session.get_attributes(key, &RULES.map(|rule| rule.attribute))?;
+    let open = [
+        AttributeType::Extractable,
+        AttributeType::NeverExtractable,
+        AttributeType::Modifiable,
+    ];
+    let rules = RULES.iter().filter(|rule| !open.contains(&rule.attribute));
+    if let Some(wrong) = rules.map(|rule| rule.verdict(&found)).find(|verdict| !verdict.fits) {
+        return Err(wrong.refusal());
+    }
+    Ok(RULES
+        .iter()
+        .map(|rule| rule.verdict(&found))
+        .map(|verdict| (verdict.attribute.to_owned(), verdict.found.to_owned()))
+        .collect())
 }
 
 /// One attribute of a key, as it is and as it must be.
@@ -103,6 +152,16 @@ pub struct AttributeVerdict {
     pub wanted: &'static str,
     /// Whether a CA key may be so.
     pub fits: bool,
+}
+
+impl AttributeVerdict {
+    fn refusal(&self) -> HsmError {
+        HsmError::Attribute {
+            attribute: self.attribute,
+            found: self.found.to_owned(),
+            wanted: self.wanted,
+        }
+    }
 }
 
 /// The verdict of every rule on this object, for a person: proves nothing.
@@ -130,23 +189,19 @@ impl Rule {
     }
 }
 
-fn judge(found: &[Attribute]) -> Result<Vec<(String, String)>, HsmError> {
+fn judge(found: &[Attribute], custody: KeyCustody) -> Result<Vec<(String, String)>, HsmError> {
     let mut read = Vec::with_capacity(RULES.len());
     for rule in &RULES {
         let verdict = rule.verdict(found);
-        if !verdict.fits {
-            return Err(HsmError::Attribute {
-                attribute: verdict.attribute,
-                found: verdict.found.to_owned(),
-                wanted: verdict.wanted,
-            });
+        if !verdict.fits && custody.asks(rule.attribute) {
+            return Err(verdict.refusal());
         }
         read.push((verdict.attribute.to_owned(), verdict.found.to_owned()));
     }
     Ok(read)
 }
 
-fn boolean(attribute: &Attribute) -> Option<bool> {
+pub(crate) fn boolean(attribute: &Attribute) -> Option<bool> {
     use Attribute as A;
     match attribute {
         A::Token(value) | A::Private(value) | A::Sensitive(value) | A::AlwaysSensitive(value) => Some(*value),
@@ -179,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_attribute_the_token_does_not_tell_is_refused_where_it_must_be_proven() {
-        let read = judge(&good()).unwrap();
+        let read = judge(&good(), KeyCustody::NeverLeaves).unwrap();
         assert_eq!(read.len(), RULES.len());
         for rule in &RULES {
             let answer: Vec<_> = good()
@@ -187,13 +242,27 @@ mod tests {
                 .filter(|a| a.attribute_type() != rule.attribute)
                 .collect();
             assert_eq!(answer.len(), good().len() - 1);
-            match (judge(&answer), rule.absent) {
+            match (judge(&answer, KeyCustody::NeverLeaves), rule.absent) {
                 (Ok(_), Absent::Harmless) => {}
                 (Err(HsmError::Attribute { attribute, found, .. }), Absent::Refused) => {
                     assert_eq!((attribute, found.as_str()), (rule.name, "not told by the token"));
                 }
                 (other, _) => panic!("{}: {other:?}", rule.name),
             }
+        }
+    }
+
+    #[test]
+    fn a_backed_up_key_has_a_past_but_is_closed_now() {
+        for rule in &RULES {
+            let answer: Vec<_> = good()
+                .into_iter()
+                .filter(|a| a.attribute_type() != rule.attribute)
+                .collect();
+            let past = KeyCustody::PAST.contains(&rule.attribute);
+            let excused = past || rule.absent == Absent::Harmless;
+            let outcome = judge(&answer, KeyCustody::WrappedBackup);
+            assert_eq!(outcome.is_ok(), excused, "{}", rule.name);
         }
     }
 
@@ -208,7 +277,7 @@ mod tests {
             let mut answer = good();
             answer.retain(|a| a.attribute_type() != wrong.attribute_type());
             answer.push(wrong);
-            match judge(&answer) {
+            match judge(&answer, KeyCustody::NeverLeaves) {
                 Err(HsmError::Attribute { attribute, .. }) => assert_eq!(attribute, name),
                 other => panic!("{name}: {other:?}"),
             }

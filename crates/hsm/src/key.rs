@@ -10,7 +10,7 @@ use cryptoki::session::Session;
 use issuance::{CaKey, KeyError, SignatureAlgorithm, ToSign};
 
 use crate::pool::{Lease, Pool};
-use crate::{HsmError, attributes, public, scheme};
+use crate::{HsmError, KeyCustody, attributes, public, scheme};
 
 /// A private key in a token whose attributes were proven. `Send + Sync`; each signature leases a session.
 pub struct HsmKey {
@@ -18,6 +18,7 @@ pub struct HsmKey {
     id: Vec<u8>,
     spki: Vec<u8>,
     algorithm: SignatureAlgorithm,
+    custody: KeyCustody,
     /// The object's handle and the connection it was proven on. Looked up and proven once for each connection: after
     /// the token was away it may hold other things.
     handle: RwLock<Option<(u64, ObjectHandle)>>,
@@ -62,12 +63,14 @@ impl HsmKey {
         id: &[u8],
         spki: &[u8],
         algorithm: SignatureAlgorithm,
+        custody: KeyCustody,
     ) -> Result<Self, HsmError> {
         let key = Self {
             pool,
             id: id.to_vec(),
             spki: spki.to_vec(),
             algorithm,
+            custody,
             handle: RwLock::new(None),
         };
         let mut lease = key.pool.lease()?;
@@ -163,7 +166,7 @@ impl HsmKey {
             ) {
                 return Err(HsmError::Key(format!("the token does not sign with {name}")));
             }
-            prove(&session, &self.id, &self.spki, self.algorithm)
+            prove(&session, &self.id, &self.spki, self.algorithm, self.custody)
         });
         match outcome {
             Ok(handle) => {
@@ -199,16 +202,27 @@ fn clean(code: &RvError) -> bool {
 
 /// The private key with this CKA_ID, its attributes proven, its public half the one wanted, and nothing on the token
 /// that could carry keys out of it.
-fn prove(session: &Session, id: &[u8], spki: &[u8], algorithm: SignatureAlgorithm) -> Result<ObjectHandle, HsmError> {
+pub(crate) fn prove(
+    session: &Session,
+    id: &[u8],
+    spki: &[u8],
+    algorithm: SignatureAlgorithm,
+    custody: KeyCustody,
+) -> Result<ObjectHandle, HsmError> {
     let handle = public::one(session, ObjectClass::PRIVATE_KEY, id)?;
-    attributes::prove(session, handle)?;
+    attributes::prove(session, handle, custody)?;
     if public::spki(session, id, handle, algorithm)? != spki {
         return Err(HsmError::Key(format!(
             "the key with CKA_ID {} on the token is not the certificate's",
             hex::encode(id)
         )));
     }
-    // With such a key whatever else can be wrapped leaves the token in the clear (Clulow 2003; Tookan 2010).
+    no_conflict(session)?;
+    Ok(handle)
+}
+
+/// No key on the token can carry others out in the clear (Clulow 2003; Tookan 2010).
+pub(crate) fn no_conflict(session: &Session) -> Result<(), HsmError> {
     let conflict = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::Wrap(true),
@@ -221,7 +235,7 @@ fn prove(session: &Session, id: &[u8], spki: &[u8], algorithm: SignatureAlgorith
                 .into(),
         ));
     }
-    Ok(handle)
+    Ok(())
 }
 
 #[cfg(test)]

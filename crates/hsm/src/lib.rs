@@ -4,6 +4,7 @@
 //! private key whose attributes were proven. Sessions are pooled, and the pool heals itself after the token went away.
 
 mod attributes;
+mod custody;
 mod error;
 mod key;
 mod link;
@@ -17,7 +18,8 @@ mod scheme;
 mod token;
 mod uri;
 
-pub use attributes::AttributeVerdict;
+pub use attributes::{AttributeVerdict, KeyCustody};
+pub use custody::{Destruction, OfficerSignature};
 pub use error::HsmError;
 pub use key::HsmKey;
 pub use module::PinWarning;

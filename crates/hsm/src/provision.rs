@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::TokenInfo;
 use issuance::SignatureAlgorithm;
@@ -13,7 +13,7 @@ use crate::link::{Held, Mode};
 use crate::module::Module;
 use crate::pool::Pool;
 use crate::scheme::{self, Material};
-use crate::{HsmError, Pkcs11Uri, attributes, public};
+use crate::{HsmError, KeyCustody, Pkcs11Uri, attributes, public};
 
 /// A CA key to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +40,50 @@ pub struct GeneratedKey {
 /// Longest token label, CK_TOKEN_INFO.
 const LABEL: usize = 32;
 
-pub(crate) fn generate(pool: &Pool, spec: &KeySpec) -> Result<GeneratedKey, HsmError> {
+pub(crate) fn generate(pool: &Pool, spec: &KeySpec, custody: KeyCustody) -> Result<GeneratedKey, HsmError> {
+    let held = pool.read_write()?;
+    let session = held.enter()?;
+    free(&session, spec)?;
+    let (mechanism, public, mut private) = templates(spec);
+    if custody == KeyCustody::WrappedBackup {
+        // Closed again by [`crate::Token::back_up`], which needs it modifiable.
+        private.retain(|a| !matches!(a, Attribute::Extractable(_) | Attribute::Modifiable(_)));
+        private.extend([Attribute::Extractable(true), Attribute::Modifiable(true)]);
+    }
+    let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
+    let read = match custody {
+        KeyCustody::NeverLeaves => attributes::prove(&session, private, custody),
+        KeyCustody::WrappedBackup => attributes::prove_open(&session, private),
+    };
+    let read = read.and_then(|read| Ok((read, public::spki(&session, &spec.id, private, spec.algorithm)?)));
+    match read {
+        Ok((attributes, spki)) => Ok(GeneratedKey {
+            id: spec.id.clone(),
+            spki,
+            attributes,
+        }),
+        Err(error) => {
+            // A key we would refuse to use must not stay behind under this name.
+            discard(&session, &[private, public]);
+            Err(error)
+        }
+    }
+}
+
+/// Destroy what must not stay behind.
+pub(crate) fn discard(session: &Session, objects: &[ObjectHandle]) {
+    for object in objects {
+        if let Err(error) = session.destroy_object(*object) {
+            tracing::warn!(%error, "an object that was refused could not be destroyed");
+        }
+    }
+}
+
+/// Neither half of a key has this CKA_ID or label yet.
+pub(crate) fn free(session: &Session, spec: &KeySpec) -> Result<(), HsmError> {
     if spec.label.is_empty() || spec.id.is_empty() {
         return Err(HsmError::Key("a CA key needs a label and a CKA_ID".into()));
     }
-    let held = pool.read_write()?;
-    let session = held.enter()?;
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
         let taken = |attribute| {
             session
@@ -65,26 +103,7 @@ pub(crate) fn generate(pool: &Pool, spec: &KeySpec) -> Result<GeneratedKey, HsmE
             )));
         }
     }
-    let (mechanism, public, private) = templates(spec);
-    let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
-    let read = attributes::prove(&session, private)
-        .and_then(|read| Ok((read, public::spki(&session, &spec.id, private, spec.algorithm)?)));
-    match read {
-        Ok((attributes, spki)) => Ok(GeneratedKey {
-            id: spec.id.clone(),
-            spki,
-            attributes,
-        }),
-        Err(error) => {
-            // A key we would refuse to use must not stay behind under this name.
-            for half in [private, public] {
-                if let Err(error) = session.destroy_object(half) {
-                    tracing::warn!(%error, "a key that was refused could not be destroyed");
-                }
-            }
-            Err(error)
-        }
-    }
+    Ok(())
 }
 
 fn templates(spec: &KeySpec) -> (Mechanism<'static>, Vec<Attribute>, Vec<Attribute>) {

@@ -45,13 +45,37 @@ pub(crate) fn spki(
 ) -> Result<Vec<u8>, HsmError> {
     let wanted = scheme::material(algorithm);
     let public = one(session, ObjectClass::PUBLIC_KEY, id)?;
-    for half in [private, public] {
-        let found = session.get_attributes(half, &[AttributeType::KeyType])?;
-        if !found.contains(&Attribute::KeyType(wanted.key_type())) {
-            return Err(wrong_kind(id, algorithm));
-        }
+    of_kind(session, private, id, algorithm)?;
+    if let Material::Rsa { .. } = wanted
+        && rsa(session, public)?.0 != rsa(session, private)?.0
+    {
+        return Err(HsmError::Key(format!(
+            "the public and the private key with CKA_ID {} are not a pair",
+            hex::encode(id)
+        )));
     }
-    match wanted {
+    of_public(session, id, public, algorithm)
+}
+
+fn of_kind(session: &Session, half: ObjectHandle, id: &[u8], algorithm: SignatureAlgorithm) -> Result<(), HsmError> {
+    let wanted = scheme::material(algorithm).key_type();
+    let found = session.get_attributes(half, &[AttributeType::KeyType])?;
+    if found.contains(&Attribute::KeyType(wanted)) {
+        Ok(())
+    } else {
+        Err(wrong_kind(id, algorithm))
+    }
+}
+
+/// As [`spki`], of a public half alone.
+pub(crate) fn of_public(
+    session: &Session,
+    id: &[u8],
+    public: ObjectHandle,
+    algorithm: SignatureAlgorithm,
+) -> Result<Vec<u8>, HsmError> {
+    of_kind(session, public, id, algorithm)?;
+    match scheme::material(algorithm) {
         Material::Ec { curve, coordinate } => {
             let (parameters, point) = ec(session, public)?;
             if curve_of(&parameters) != Some(curve) {
@@ -64,13 +88,6 @@ pub(crate) fn spki(
         }
         Material::Rsa { bits } => {
             let (modulus, exponent) = rsa(session, public)?;
-            let (private_modulus, _) = rsa(session, private)?;
-            if modulus != private_modulus {
-                return Err(HsmError::Key(format!(
-                    "the public and the private key with CKA_ID {} are not a pair",
-                    hex::encode(id)
-                )));
-            }
             let (size, spki) = rsa_spki(&modulus, &exponent)
                 .map_err(|_| HsmError::Key(format!("the public key with CKA_ID {} is no RSA key", hex::encode(id))))?;
             if size != i32::try_from(bits).unwrap_or(i32::MAX) {

@@ -10,7 +10,9 @@ use secrecy::SecretString;
 
 use crate::pin::{KeptPin, PinSource};
 use crate::pool::Pool;
-use crate::{GeneratedKey, HsmError, HsmKey, KeySpec, PinWarning, Pkcs11Uri, attributes, provision, public};
+use crate::{
+    GeneratedKey, HsmError, HsmKey, KeyCustody, KeySpec, PinWarning, Pkcs11Uri, attributes, provision, public,
+};
 
 /// How to reach a token.
 #[derive(Clone, Debug)]
@@ -41,7 +43,7 @@ impl TokenConfig {
 /// A token, logged in. Clones share the login and the sessions.
 #[derive(Clone)]
 pub struct Token {
-    pool: Arc<Pool>,
+    pub(crate) pool: Arc<Pool>,
 }
 
 impl core::fmt::Debug for Token {
@@ -97,7 +99,21 @@ impl Token {
     /// # Errors
     /// [`HsmError::Key`] or [`HsmError::Attribute`].
     pub fn ca_key(&self, id: &[u8], spki: &[u8], algorithm: SignatureAlgorithm) -> Result<HsmKey, HsmError> {
-        HsmKey::find(Arc::clone(&self.pool), id, spki, algorithm)
+        self.kept_key(id, spki, algorithm, KeyCustody::NeverLeaves)
+    }
+
+    /// As [`Token::ca_key`], for a key that is kept so: a backed-up one is not asked about its past.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] or [`HsmError::Attribute`].
+    pub fn kept_key(
+        &self,
+        id: &[u8],
+        spki: &[u8],
+        algorithm: SignatureAlgorithm,
+        custody: KeyCustody,
+    ) -> Result<HsmKey, HsmError> {
+        HsmKey::find(Arc::clone(&self.pool), id, spki, algorithm, custody)
     }
 
     /// The private key with this CKA_ID, whose public half is read from the token: for a key that no certificate names
@@ -164,7 +180,8 @@ impl Token {
     /// # Errors
     /// [`HsmError`]; a key with this CKA_ID or label exists already.
     pub fn generate(&self, spec: &KeySpec) -> Result<GeneratedKey, HsmError> {
-        self.pool.checked(|| provision::generate(&self.pool, spec))
+        self.pool
+            .checked(|| provision::generate(&self.pool, spec, KeyCustody::NeverLeaves))
     }
 
     /// Serial number of the token.

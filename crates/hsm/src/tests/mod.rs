@@ -2,6 +2,7 @@
 //! process of its own: see [`kit`].
 
 mod attributes;
+mod custody;
 mod keys;
 mod kit;
 mod login;
