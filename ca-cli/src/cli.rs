@@ -1,5 +1,6 @@
 //! The command tree.
 
+pub(crate) mod ceremony;
 #[cfg(feature = "online")]
 pub(crate) mod crl;
 #[cfg(feature = "online")]
@@ -70,6 +71,16 @@ Examples:
   ca-cli init --dir demo --answers init.toml  answers from a file
 The answers of every run are kept in DIR/answers.toml, for --answers.")]
     Init(Init),
+    /// Root key ceremonies: planned, rehearsed, held offline by several people, provable afterwards.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli ceremony new --kind root --name example-root-r1 > root.toml
+  ca-cli ceremony rehearse root.toml --dir rehearsal
+  ca-cli ceremony verify cer-2026-12.tar"
+    )]
+    Ceremony(ceremony::CeremonyCommand),
     /// Look into certificates.
     #[command(subcommand, after_help = "Examples:\n  ca-cli cert inspect device.pem")]
     Cert(CertCommand),

@@ -1,6 +1,7 @@
 //! Holdfast for people: rehearsals, devices, verification.
 
 mod admin;
+mod ceremony;
 mod certificate;
 mod cli;
 mod command;

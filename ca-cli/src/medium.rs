@@ -5,11 +5,13 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use issuance::{Intent, IssuedRecord, Order, RecordError, Recorder};
+use issuance::{Intent, IssuedRecord, Order, RecordError, Recorder, Serial};
 
 /// A folder that takes one `.intent.json` and one `.issued.json` for each certificate.
 pub(crate) struct Medium {
     folder: PathBuf,
+    /// Whether what stands there already may be written again, if it says the same.
+    again: bool,
 }
 
 impl Medium {
@@ -18,7 +20,41 @@ impl Medium {
         DirBuilder::new().mode(0o700).create(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
+            again: false,
         })
+    }
+
+    /// The folder of a ceremony that may have been interrupted. What stands there is never changed, but the same
+    /// certificate may be intended again: a step that is repeated signs the same bytes, or none.
+    pub(crate) fn resume(folder: &Path) -> std::io::Result<Self> {
+        DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            again: true,
+        })
+    }
+
+    /// Whether the file of this name says the same as `value`, the time and the actor left out. What was cut off in the
+    /// middle says nothing, and nothing was asked of the token after it: it goes.
+    fn stands(&self, name: &str, value: &serde_json::Value) -> bool {
+        let path = self.folder.join(name);
+        let Ok(bytes) = std::fs::read(&path) else { return false };
+        let Ok(there) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
+            let _ = std::fs::remove_file(&path);
+            return false;
+        };
+        // An ECDSA signature over the same bytes is another one each time.
+        let same = |key: &str| there.get(key) == value.get(key);
+        ["schema", "plan_sha256", "serial", "issuer_key_id", "tbs"]
+            .into_iter()
+            .all(same)
+    }
+
+    /// The certificate of this serial whose outcome is written down.
+    pub(crate) fn certificate(&self, serial: Serial) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.folder.join(format!("{}.issued.json", serial.hex()))).ok()?;
+        let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        hex::decode(value.get("certificate")?.as_str()?).ok()
     }
 
     /// Write a new file and make it durable: content, then the folder's entry.
@@ -53,7 +89,10 @@ impl Recorder for Medium {
                 "rules": intent.decision.rules,
                 "tbs": hex::encode(&intent.tbs),
             });
-            self.put(&format!("{}.intent.json", intent.serial.hex()), &value)?;
+            let name = format!("{}.intent.json", intent.serial.hex());
+            if !(self.again && self.stands(&name, &value)) {
+                self.put(&name, &value)?;
+            }
         }
         Ok(())
     }
@@ -73,7 +112,10 @@ impl Recorder for Medium {
                 "serial": record.serial.hex(),
                 "certificate": hex::encode(&record.certificate),
             });
-            self.put(&format!("{}.issued.json", record.serial.hex()), &value)?;
+            let name = format!("{}.issued.json", record.serial.hex());
+            if !(self.again && self.stands(&name, &value)) {
+                self.put(&name, &value)?;
+            }
         }
         Ok(())
     }
@@ -85,7 +127,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use attest::{Entropy, EntropyError, UnixTime};
-    use issuance::{AuditRecord, CaKey, Draft, KeyError, Linted, Serial, SignatureAlgorithm, ToSign};
+    use issuance::{AuditRecord, CaKey, Draft, KeyError, Linted, SignatureAlgorithm, ToSign};
     use openssl::pkey::{PKey, Private};
     use policies::{CaPlan, CeremonyPlan, Profiles, Quorum, SanEntry, ServerTlsPlan};
 

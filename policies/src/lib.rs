@@ -11,7 +11,7 @@ pub mod place;
 mod profile;
 pub mod trust;
 
-pub use ceremony::{CaPlan, CeremonyError, CeremonyPlan, Quorum, REHEARSAL_PREFIX, ServerTlsPlan};
+pub use ceremony::{CaCertificatePlan, CaPlan, CeremonyError, CeremonyPlan, Quorum, REHEARSAL_PREFIX, ServerTlsPlan};
 pub use decide::{Denial, DenialCode, InventoryEntry, Mode, Permit, PolicyError, PolicySet, decide, decide_renewal};
 pub use delegate::{DelegateError, RESPONDER_NAME, delegate};
 pub use grant::{Decision, Grant, GrantKind, KeyRole, Rdn, RdnKind, SanEntry, Subject, Validity};

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "online")]
 mod audit;
+mod ceremony;
 mod cert_inspect;
 #[cfg(feature = "online")]
 mod cert_status;
@@ -40,6 +41,7 @@ use crate::output::Report;
 pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
     match cli.command {
         Command::Init(arguments) => init::run(&arguments, cli.no_input),
+        Command::Ceremony(command) => ceremony::run(&command),
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
         #[cfg(feature = "online")]
         Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),

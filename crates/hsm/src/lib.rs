@@ -6,6 +6,7 @@
 mod attributes;
 mod custody;
 mod error;
+mod found;
 mod key;
 mod link;
 mod module;
@@ -21,6 +22,7 @@ mod uri;
 pub use attributes::{AttributeVerdict, KeyCustody};
 pub use custody::{Destruction, OfficerSignature};
 pub use error::HsmError;
+pub use found::Found;
 pub use key::HsmKey;
 pub use module::PinWarning;
 pub use pin::{PinError, PinSource};

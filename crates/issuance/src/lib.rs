@@ -16,6 +16,7 @@ mod key;
 pub mod lint;
 pub mod ocsp;
 mod record;
+mod request;
 mod serial;
 mod tbs;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use crl::{Crl, CrlDraft, CrlNumber, CrlScope, LintedCrl, PublishableCrl, Raw
 pub use issuer::{Issuer, IssuerError, IssuerUrls};
 pub use key::{CaKey, KeyError, Probe, SignatureAlgorithm, ToSign, probe};
 pub use record::{AuditRecord, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
+pub use request::{IssuerRequest, MAX_REQUEST_BYTES, RequestError, RequestRefusal};
 pub use serial::Serial;
 
 // The words below this room that every neighbour above it needs.

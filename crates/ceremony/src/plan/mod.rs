@@ -1,6 +1,7 @@
 //! The plan: one commented TOML file, [`raw`] as written, [`Plan`] as checked.
 
 mod raw;
+pub mod write;
 
 use std::path::Path;
 
@@ -184,6 +185,9 @@ pub struct CertificatePlan {
     pub organization: String,
     /// Common name, as it will be outside of rehearsals.
     pub common_name: String,
+    /// Serial number, drawn when the plan was written: so the bytes to be signed are known, and a step that is repeated
+    /// after a power cut signs the same bytes again, never another certificate.
+    pub serial: Serial,
     /// First second.
     pub not_before: UnixTime,
     /// Last second.

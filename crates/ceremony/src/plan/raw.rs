@@ -85,6 +85,7 @@ struct RawCertificate {
     profile: Text,
     organization: Text,
     common_name: Text,
+    serial: Text,
     not_before: Text,
     not_after: Text,
     ca_issuers_url: Option<Text>,
@@ -210,6 +211,18 @@ impl Reader<'_> {
         match Sha256::from_hex(text.get_ref()) {
             Some(digest) => Ok(digest),
             None => self.wrong(text, "not a SHA-256: 64 lower-case hex digits"),
+        }
+    }
+
+    fn serial(&self, text: &Text) -> Result<Serial, ConfigError> {
+        let mut octets = [0; 16];
+        let read = hex::decode_to_slice(text.get_ref(), &mut octets).ok();
+        match read.and_then(|()| Serial::from_octets(octets)) {
+            Some(serial) if serial.hex() == *text.get_ref() => Ok(serial),
+            _ => self.wrong(
+                text,
+                "not a serial number of ours: 32 lower-case hex digits, the first from 4 to 7",
+            ),
         }
     }
 
@@ -373,6 +386,7 @@ impl Reader<'_> {
             profile: self.word(&raw.profile)?,
             organization: self.line(&raw.organization)?,
             common_name: self.line(&raw.common_name)?,
+            serial: self.serial(&raw.serial)?,
             not_before: self.time(&raw.not_before)?,
             not_after: self.time(&raw.not_after)?,
             ca_issuers_url: url(&raw.ca_issuers_url)?,
@@ -387,11 +401,7 @@ impl Reader<'_> {
         };
         let mut revoked: Vec<Revocation> = Vec::new();
         for line in &raw.revoked {
-            let mut octets = [0; 16];
-            let read = hex::decode_to_slice(line.serial.get_ref(), &mut octets).ok();
-            let Some(serial) = read.and_then(|()| Serial::from_octets(octets)) else {
-                return self.wrong(&line.serial, "not a serial number of ours: 32 hex digits");
-            };
+            let serial = self.serial(&line.serial)?;
             if revoked.iter().any(|r| r.serial == serial) {
                 return self.wrong(&line.serial, "this serial is there already");
             }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use attest::sha256;
 use policies::{Grant, GrantKind, KeyRole, ProfileKind, Validity};
 
+use super::recorded::{check, twin};
 use crate::issuer::IssuerFacts;
 use crate::lint::{self, Curves, Finding};
 use crate::tbs::{TbsSpec, key_id, name};
 use crate::verify::Verifier;
-use crate::{CaKey, Intent, Issuer, IssuerUrls, Serial, probe};
+use crate::{CaKey, Intent, Issuer, IssuerUrls, Serial, SignFailure, probe};
 
 /// A certificate not yet judged.
 #[derive(Debug)]
@@ -174,6 +175,24 @@ pub(crate) fn fits_issuer(kind: ProfileKind, validity: Validity, issuer: &Issuer
 }
 
 impl Linted {
+    /// `TBSCertificate`, DER: the bytes that will be signed.
+    #[must_use]
+    pub fn tbs(&self) -> &[u8] {
+        &self.0.tbs
+    }
+    /// Whether `certificate` carries exactly these bytes under a signature of the issuer: for whoever verifies afterwards.
+    #[must_use]
+    pub fn signed_by_issuer(&self, certificate: &[u8]) -> bool {
+        check(certificate, &self.0.tbs, &self.0.issuer).is_ok()
+    }
+    /// The same bytes signed by a key of no worth, for readers of whole certificates: a ceremony looks at this twin before
+    /// the token is asked. `key` is of the issuer's algorithm and is not the issuer's.
+    ///
+    /// # Errors
+    /// [`SignFailure`].
+    pub fn twin(&self, key: &dyn CaKey) -> Result<Vec<u8>, SignFailure> {
+        twin(&self.0.tbs, &self.0.issuer, key)
+    }
     pub(super) fn intent(&self) -> Intent {
         let Content {
             tbs,

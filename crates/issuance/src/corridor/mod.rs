@@ -7,5 +7,5 @@ mod tests;
 
 pub(crate) use draft::fits_issuer;
 pub use draft::{Draft, DraftError, Linted};
-pub(crate) use recorded::sign_bytes;
 pub use recorded::{Issued, Recorded, SignFailure, Signed, issue, record};
+pub(crate) use recorded::{sign_bytes, twin};

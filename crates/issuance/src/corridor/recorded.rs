@@ -80,6 +80,16 @@ impl Recorded {
     }
 }
 
+/// `TBSCertificate` or `TBSCertList` -> the whole, signed by a key of no worth.
+pub(crate) fn twin(tbs: &[u8], issuer: &IssuerFacts, key: &dyn CaKey) -> Result<Vec<u8>, SignFailure> {
+    if key.spki() == issuer.spki || key.algorithm() != issuer.algorithm {
+        return Err(SignFailure::WrongKey("not a key of no worth for this".into()));
+    }
+    let signature = key.sign(ToSign(tbs))?;
+    let bits = tlv(BIT_STRING, &[&[0], &signature]);
+    Ok(tlv(SEQUENCE, &[tbs, issuer.algorithm.identifier(), &bits]))
+}
+
 /// `TBSCertificate` or `TBSCertList` -> the signed whole. The key is asked once.
 pub(crate) fn sign_bytes(tbs: &[u8], issuer: &IssuerFacts, key: &dyn CaKey) -> Result<Vec<u8>, SignFailure> {
     if key.spki() != issuer.spki {

@@ -11,7 +11,7 @@ use super::lint;
 use super::read::{Crl, RawCrl};
 use super::scope::CrlScope;
 use super::statement::{By, CrlNumber, Statement};
-use crate::corridor::sign_bytes;
+use crate::corridor::{sign_bytes, twin};
 use crate::issuer::{IssuerFacts, plain_http};
 use crate::lint::Finding;
 use crate::{CaKey, Issuer, Serial, SignFailure};
@@ -201,6 +201,24 @@ impl CrlDraft {
 }
 
 impl LintedCrl {
+    /// `TBSCertList`, DER: the bytes that will be signed.
+    #[must_use]
+    pub fn tbs(&self) -> &[u8] {
+        &self.tbs
+    }
+    /// Whether `crl`, whose signature was verified, says exactly this.
+    #[must_use]
+    pub fn is_of(&self, crl: &Crl) -> bool {
+        let bytes = crate::view::Certificate::parse(crl.der());
+        bytes.is_ok_and(|read| read.tbs == self.tbs) && crl.issuer_key_id() == self.issuer.key_id
+    }
+    /// The same bytes signed by a key of no worth, as [`crate::Linted::twin`].
+    ///
+    /// # Errors
+    /// [`SignFailure`].
+    pub fn twin(&self, key: &dyn CaKey) -> Result<Vec<u8>, SignFailure> {
+        twin(&self.tbs, &self.issuer, key)
+    }
     /// SHA-256 of the bytes about to be signed: written down beside the number before the key is asked.
     #[must_use]
     pub fn tbs_sha256(&self) -> [u8; 32] {

@@ -73,6 +73,18 @@ impl RawCrl {
         Ok(Self { der, claimed })
     }
 
+    /// The number it claims, believed by nobody yet.
+    #[must_use]
+    pub fn claimed_number(&self) -> CrlNumber {
+        self.claimed.statement.number
+    }
+
+    /// The `Name` (DER) of the issuer it claims, believed by nobody yet.
+    #[must_use]
+    pub fn claimed_issuer(&self) -> &[u8] {
+        &self.claimed.issuer
+    }
+
     /// Believe it, if `issuer` signed it.
     ///
     /// # Errors

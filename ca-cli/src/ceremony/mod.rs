@@ -1,0 +1,33 @@
+//! Ceremonies as they are held: a medium, people, a token, and a journal that survives a power cut.
+
+pub(crate) mod failpoint;
+pub(crate) mod journal;
+mod people;
+pub(crate) mod rehearse;
+pub(crate) mod room;
+mod run;
+pub(crate) mod seal;
+mod sign;
+pub(crate) mod softtoken;
+pub(crate) mod throwaway;
+
+pub(crate) use people::Terminal;
+pub(crate) use room::Room;
+pub(crate) use run::{Access, Run, program};
+
+use anyhow::Context as _;
+use attest::{Entropy, EntropyError};
+
+/// Random bytes of the operating system, by way of OpenSSL.
+pub(crate) struct OsEntropy;
+
+impl Entropy for OsEntropy {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        openssl::rand::rand_bytes(out).map_err(|_| EntropyError)
+    }
+}
+
+/// A new serial number.
+pub(crate) fn draw_serial() -> anyhow::Result<issuance::Serial> {
+    issuance::Serial::draw(&mut OsEntropy).context("randomness")
+}

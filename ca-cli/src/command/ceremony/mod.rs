@@ -1,0 +1,23 @@
+//! `ca-cli ceremony …`.
+
+mod new;
+mod papers;
+mod perform;
+
+use crate::cli::ceremony::CeremonyCommand;
+use crate::exit::Failure;
+use crate::output::Report;
+
+pub(super) fn run(command: &CeremonyCommand) -> Result<Report, Failure> {
+    match command {
+        CeremonyCommand::New(arguments) => new::run(arguments),
+        CeremonyCommand::Lint { plan, inputs, bytes } => papers::lint(plan, inputs, *bytes),
+        CeremonyCommand::Rehearse(arguments) => perform::rehearse(arguments),
+        CeremonyCommand::Script { plan, html, rehearsal } => papers::script(plan, *html, *rehearsal),
+        CeremonyCommand::Kit { plan, inputs, dir } => papers::kit(plan, inputs, dir),
+        CeremonyCommand::Run(arguments) => perform::run(arguments),
+        CeremonyCommand::Seal { dir, out, rehearsal } => perform::seal(dir, out.as_deref(), *rehearsal),
+        CeremonyCommand::Verify { archive, rehearsal } => papers::verify(archive, *rehearsal),
+        CeremonyCommand::Import { archive, to, rehearsal } => papers::import(archive, to, *rehearsal),
+    }
+}

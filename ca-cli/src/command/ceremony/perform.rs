@@ -1,0 +1,145 @@
+//! Rehearsing, holding and sealing.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use ceremony::quorum::Mode;
+use ceremony::{Sha256, Work, display};
+use hsm::{PinSource, Pkcs11Uri};
+
+use super::papers::{inputs, judge};
+use crate::ceremony::rehearse::{Rehearsal, stand_ins};
+use crate::ceremony::room::plan as read_plan;
+use crate::ceremony::softtoken::{self, SOFTHSM_CONF};
+use crate::ceremony::{Access, Room, Run, Terminal, seal as sealing};
+use crate::cli::ceremony as cli;
+use crate::exit::{Exit, Failure};
+use crate::output::Report;
+
+pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
+    let plan = read_plan(&arguments.plan)?;
+    let files = inputs(&plan, &arguments.inputs)?;
+    let judged = judge(&plan, &files)?;
+    if let Some(finding) = judged.findings.iter().find(|f| f.refuses) {
+        return Err(Failure::new(Exit::No, format!("{}: {}", finding.rule, finding.message))
+            .fix("ca-cli ceremony lint PLAN shows everything"));
+    }
+    let secrets = arguments.dir.join("secrets");
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets);
+    made.with_context(|| secrets.display().to_string())?;
+    let access = match (&arguments.pin_file, plan.work()) {
+        (None, Work::Root { .. }) => {
+            if std::env::var_os(SOFTHSM_CONF).is_none() {
+                return Err(softtoken::again_with_configuration(&arguments.dir));
+            }
+            softtoken::token(
+                &arguments.module,
+                &secrets,
+                "token",
+                &format!("rehearsal {}", plan.name()),
+            )?
+        }
+        (None, _) => {
+            return Err(
+                Failure::new(Exit::Usage, "this plan needs the token of the rehearsed root")
+                    .fix("--pin-file DIR/secrets/token.pin of the root's rehearsal"),
+            );
+        }
+        (Some(pin), _) => {
+            // The token store of the root's rehearsal lies two folders above its PIN.
+            let store = pin.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+            if std::env::var_os(SOFTHSM_CONF).is_none() {
+                return Err(softtoken::again_with_configuration(store));
+            }
+            Access {
+                uri: Pkcs11Uri {
+                    serial: Some(plan.token().serial.clone()),
+                    module_path: Some(arguments.module.clone()),
+                    ..Pkcs11Uri::default()
+                },
+                pin: PinSource::File(pin.clone()),
+            }
+        }
+    };
+    let officers = stand_ins(&plan, &secrets)?;
+    let archive = arguments.dir.join(format!("{}.tar", plan.name()));
+    let medium = arguments.dir.join("medium");
+    let rehearsal = Rehearsal {
+        plan: &plan,
+        inputs: &files,
+        medium: &medium,
+        archive: &archive,
+        access,
+        officers: &officers,
+    };
+    let outcome = rehearsal.perform(arguments.resume, &|line| eprintln!("  {line}"))?;
+    let sha256 = outcome.certificate.as_ref().map(|der| Sha256::of(der));
+    let json = serde_json::json!({
+        "schema": "holdfast.ceremony-rehearsed.v1", "plan_sha256": plan.sha256(), "archive": outcome.archive,
+        "certificate_sha256": sha256, "crl": outcome.crl.is_some(),
+    });
+    Ok(Report::new(json, move |_| {
+        format!(
+            "rehearsed: {}\nThis was a REHEARSAL: `ca-cli ceremony verify` refuses it unless told --rehearsal.\n",
+            outcome.archive.display()
+        )
+    }))
+}
+
+pub(super) fn run(arguments: &cli::Run) -> Result<Report, Failure> {
+    let mut people = Terminal::open()?;
+    let room = Room::open(&arguments.dir)?;
+    let plan = room.plan()?;
+    let mode = if arguments.rehearsal {
+        Mode::Rehearsal
+    } else {
+        Mode::Ceremony
+    };
+    if mode == Mode::Ceremony {
+        let judged = judge(&plan, &room.inputs(&plan)?)?;
+        if let Some(finding) = judged.findings.iter().find(|f| f.refuses) {
+            return Err(Failure::new(Exit::No, format!("{}: {}", finding.rule, finding.message)));
+        }
+    }
+    let access = Access {
+        uri: Pkcs11Uri {
+            serial: Some(plan.token().serial.clone()),
+            module_path: Some(arguments.module.clone()),
+            ..Pkcs11Uri::default()
+        },
+        pin: PinSource::Prompt,
+    };
+    Run::open(&room, mode, access, &mut people, arguments.resume)?.to_the_end()?;
+    let dir = arguments.dir.display().to_string();
+    let json = serde_json::json!({ "schema": "holdfast.ceremony-held.v1", "dir": dir });
+    Ok(Report::new(json, move |_| {
+        format!("\nEvery step is done.\nnext: ca-cli ceremony seal {dir}\n")
+    }))
+}
+
+pub(super) fn seal(dir: &Path, out: Option<&Path>, rehearsal: bool) -> Result<Report, Failure> {
+    let room = Room::open(dir)?;
+    let mode = if rehearsal { Mode::Rehearsal } else { Mode::Ceremony };
+    let subject = sealing::close(&room, mode)?;
+    let sums = subject.medium.unwrap_or(Sha256([0; 32]));
+    let packed = out.map(|out| sealing::pack(&room, out, rehearsal)).transpose()?;
+    let json = serde_json::json!({
+        "schema": "holdfast.ceremony-sealed.v1", "sums_sha256": sums, "archive": packed,
+    });
+    let dir = dir.display().to_string();
+    Ok(Report::new(json, move |_| {
+        let mut text = format!(
+            "everybody writes this on the last sheet (sha256 of SHA256SUMS)\n{}\n{}\n",
+            display::groups(&sums),
+            display::words(&sums).join(" ")
+        );
+        match packed {
+            Some(path) => text.push_str(&format!("\npacked: {}\n", path.display())),
+            None => text.push_str(&format!(
+                "\nnext: each officer seals, then: ca-cli ceremony seal {dir} --out FILE.tar\n"
+            )),
+        }
+        text
+    }))
+}
