@@ -125,7 +125,9 @@ fn unreachable_server(socket: &Path, error: &ureq::Error) -> Failure {
     };
     let fix = match kind {
         Some(std::io::ErrorKind::NotFound) => "is ca-server running? give its `server.admin` path with --admin",
-        Some(std::io::ErrorKind::PermissionDenied) => "run this as root or as the user of ca-server",
+        Some(std::io::ErrorKind::PermissionDenied) => {
+            "run this as root, as the user of ca-server, or as one of its [operators]"
+        }
         Some(std::io::ErrorKind::ConnectionRefused) => "the socket is there but nobody listens: start ca-server",
         _ => "look at the log of ca-server",
     };

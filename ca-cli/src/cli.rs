@@ -4,6 +4,8 @@ pub(crate) mod ceremony;
 #[cfg(feature = "online")]
 pub(crate) mod crl;
 #[cfg(feature = "online")]
+pub(crate) mod replacement;
+#[cfg(feature = "online")]
 pub(crate) mod revocation;
 pub(crate) mod trust;
 
@@ -110,6 +112,17 @@ Examples:
   ca-cli device tree GW-7F3K-00412"
     )]
     Device(DeviceCommand),
+    /// TPMs that are to be replaced: what one person asked for, and another decides.
+    #[cfg(feature = "online")]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli device replace-tpm GW-7F3K-00412 --ek new.pem --reason 'board swap'
+  ca-cli replacement list
+  ca-cli replacement approve 7"
+    )]
+    Replacement(replacement::ReplacementCommand),
     /// Revoke certificates, for good.
     #[cfg(feature = "online")]
     #[command(after_help = "\
@@ -353,6 +366,16 @@ Examples:
     /// Release devices from their hold.
     #[command(after_help = "Examples:\n  ca-cli device release GW-7F3K-00412 --reason 'TPM updated'")]
     Release(DeviceHold),
+    /// Ask for another TPM for a device (board swap, repair): another person approves it. Then the old identity is
+    /// revoked, and the old TPM never comes back, under no name.
+    #[command(after_help = "\
+Examples:
+  ca-cli device replace-tpm GW-7F3K-00412 --ek new.pem --reason 'board swap'
+  ca-cli device replace-tpm GW-7F3K-00412 --first-contact 2h \\
+    --reason 'TPM died, ticket 4711' --revocation cessationOfOperation
+  ca-cli replacement approve 7
+Who asks and who approves are two people of [operators] in server.toml.")]
+    ReplaceTpm(replacement::ReplaceTpm),
     /// Draw the two chains that meet at a device's key: ours, and the TPM vendor's.
     #[command(after_help = "Examples:\n  ca-cli device tree GW-7F3K-00412\n  ca-cli device tree GW-7F3K-00412 -o json")]
     Tree {

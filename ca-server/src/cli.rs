@@ -98,6 +98,7 @@ fn serve(config: Config) -> Result<(), StartError> {
         limits: config.limits,
         base_url: config.server.base_url.clone().unwrap_or_default(),
         signer_stale: probe_interval * 3,
+        operators: config.operators.clone(),
     };
     let tls = acceptor(&config.tls).map_err(|e| other(&e))?;
     let house = Arc::new(House::open(config)?);

@@ -82,6 +82,7 @@ impl Running {
             limits: limits(),
             base_url: String::new(),
             signer_stale: Duration::from_secs(90),
+            operators: ca_server::config::Operators::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();

@@ -41,6 +41,8 @@ pub struct Permit {
     pub evidence: EvidenceRecord,
     /// The endorsement, for the record.
     pub ek: attest::EkFacts,
+    /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that was activated, for the record.
+    pub ak_spki_sha256: [u8; 32],
     /// Name of the device.
     pub device: String,
     /// The certificate that is replaced, when it is a renewal: then there is one grant.
@@ -105,6 +107,7 @@ pub fn decide(
     Ok(Permit {
         grants,
         evidence: binding.evidence().clone(),
+        ak_spki_sha256: attest::sha256(&facts.ak.spki),
         ek: facts.ek,
         device,
         renews: None,
@@ -131,6 +134,7 @@ pub fn decide_renewal(
     Ok(Permit {
         grants,
         evidence: proof.binding().evidence().clone(),
+        ak_spki_sha256: attest::sha256(&facts.ak.spki),
         ek: facts.ek,
         device,
         renews: Some(proof.renewed().clone()),

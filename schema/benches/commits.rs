@@ -66,6 +66,7 @@ fn order(number: u64) -> Order {
         request_sha256: spread(number, 2),
         device: Some(DeviceBinding {
             name: format!("bench-{number}"),
+            ak_spki_sha256: spread(number, 9),
             ek: EkFacts {
                 certificate_sha256: spread(number, 3),
                 spki_sha256: spread(number, 4),

@@ -5,7 +5,10 @@ use serde::Serialize;
 
 use wire::revocation::RevocationReason;
 
-use crate::rows::{AllowDevice, DeviceRow, NewDeviceError, Orphan, Revocation, RevokeError};
+use crate::rows::{
+    AllowDevice, DeviceRow, EkLink, NewDeviceError, NewReplacement, Orphan, ReplaceError, ReplacementRow, Revocation,
+    RevokeError,
+};
 use crate::tables::NewAudit;
 
 /// One unit that is written whole or not at all.
@@ -35,6 +38,12 @@ pub(crate) enum Change {
     },
     /// Revoke, hold or release a certificate.
     Revocation(NewStep),
+    /// Ask for another TPM.
+    Replace { wish: NewReplacement, audit: NewAudit },
+    /// Decide over it.
+    Decide(NewDecision),
+    /// A second EK of a device's TPM.
+    Link { link: EkLink, audit: NewAudit },
     /// Open intents become orphans.
     Recover { older_than: i64, now: i64 },
     /// An audit record on its own.
@@ -53,6 +62,7 @@ pub(crate) enum Outcome {
     Found(bool),
     Orphans(Vec<Orphan>),
     Revocation(Result<Revocation, RevokeError>),
+    Replacement(Result<Box<ReplacementRow>, ReplaceError>),
     Done,
 }
 
@@ -62,6 +72,7 @@ impl Change {
         match self {
             Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } | Self::Hold { .. } => true,
             Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
+            Self::Replace { .. } | Self::Decide(_) | Self::Link { .. } => true,
             Self::Attempt { .. } | Self::Recover { .. } | Self::Audit(_) => false,
             #[cfg(test)]
             Self::Panic => false,
@@ -88,6 +99,8 @@ pub(crate) struct NewOrder {
 pub(crate) struct Binding {
     pub(crate) name: String,
     pub(crate) ek: [u8; 32],
+    /// SHA-256 of the SubjectPublicKeyInfo of the AK that was activated.
+    pub(crate) ak: [u8; 32],
     pub(crate) facts: TpmFacts,
 }
 
@@ -127,6 +140,16 @@ pub(crate) struct NewStep {
     pub(crate) audit: NewAudit,
 }
 
+/// A decision over a replacement.
+#[derive(Debug)]
+pub(crate) struct NewDecision {
+    pub(crate) replacement: i64,
+    pub(crate) approve: bool,
+    pub(crate) comment: String,
+    /// Who decides is its actor.
+    pub(crate) audit: NewAudit,
+}
+
 /// The signatures of an order.
 #[derive(Debug)]
 pub(crate) struct Signatures {
@@ -150,6 +173,7 @@ impl NewOrder {
             device: order.device.as_ref().map(|d| Binding {
                 name: d.name.clone(),
                 ek: d.ek.spki_sha256,
+                ak: d.ak_spki_sha256,
                 facts: TpmFacts {
                     ek_certificate_sha256: d.ek.certificate_sha256.to_vec(),
                     manufacturer: storable(&d.ek.manufacturer),

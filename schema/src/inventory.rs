@@ -28,9 +28,12 @@ pub(crate) fn allow(
         });
     }
     if let Some(ek) = &new.ek_spki_sha256
-        && let Some(other) = read::device_by_ek(link, ek)?
+        && let Some(owner) = crate::replacement::owner(link, ek)?
     {
-        return Ok(Err(NewDeviceError::EkTaken(other.name)));
+        return Ok(Err(match owner.replacement {
+            None => NewDeviceError::EkTaken(owner.device),
+            Some(_) => NewDeviceError::EkReplaced(owner.device),
+        }));
     }
     let dns_names = serde_json::to_string(&new.dns_names).map_err(|e| Fault::Failed(e.to_string()))?;
     let stored: StoredDevice = on!(link, c => diesel::insert_into(device::table)

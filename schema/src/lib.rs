@@ -15,6 +15,7 @@ mod order;
 mod postgres;
 mod read;
 mod renewal;
+mod replacement;
 mod revocation;
 mod rows;
 mod seen;
@@ -27,7 +28,7 @@ mod writer;
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, TakenNumber};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
-    EnrollmentRow, EvidenceRow, LastStep, NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError,
-    StatusRow,
+    EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, LastStep, NewDeviceError, NewReplacement, NewTpm, Orphan,
+    Page, ReplaceError, ReplacementRow, ReplacementState, Revocation, RevocationRow, RevokeError, StatusRow,
 };
 pub use store::{Store, StoreError, StoreOptions};

@@ -14,11 +14,12 @@ use crate::among::among;
 use crate::change::{NewIntent, NewOrder, TpmFacts};
 use crate::fixed::{BindDevice, Intent, PutIdentity};
 use crate::link::{Fault, Link, insert, on};
-use crate::seen::{Holder, Known, Seen};
+use crate::rows::EkShown;
+use crate::seen::{Holder, Known, Owner, Seen};
 use crate::tables::{
-    NewAudit, NewCertificate, blocked_key, certificate, device, enrollment, evidence, identity, key_owner,
+    NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, identity, key_owner,
 };
-use crate::{renewal, revocation};
+use crate::{renewal, replacement, revocation};
 
 /// Whether a UNIQUE index that refused is the one on (serial, issuer).
 pub(crate) fn is_serial(constraint: &str) -> bool {
@@ -92,6 +93,7 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
         .iter()
         .flat_map(|o| &o.intents)
         .map(|i| i.spki_sha256.as_slice())
+        .chain(bindings().map(|b| b.ak.as_slice()))
         .collect();
     let blocked: Vec<Vec<u8>> = on!(link, c => blocked_key::table
         .filter(among(blocked_key::spki_sha256, keys.iter().copied()))
@@ -105,6 +107,28 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
         .load(c))?;
     seen.owned_before = owners.iter().map(|(key, _)| key.clone()).collect();
     seen.owners.extend(owners);
+    let aks: Vec<&[u8]> = bindings().map(|b| b.ak.as_slice()).collect();
+    if !aks.is_empty() {
+        let gone: Vec<(Vec<u8>, String)> = on!(link, c => key_owner::table
+            .inner_join(ek_owner::table.on(ek_owner::ek_spki_sha256.nullable().eq(key_owner::ek_spki_sha256)))
+            .inner_join(device::table.on(device::id.eq(ek_owner::device_id)))
+            .filter(among(key_owner::spki_sha256, aks.iter().copied()))
+            .filter(ek_owner::replacement_id.is_not_null())
+            .select((key_owner::spki_sha256, device::name))
+            .load(c))?;
+        seen.gone.extend(gone);
+        // After the AKs: whoever's AK is seen to be another's is seen with its EK.
+        let eks: Vec<&[u8]> = bindings().map(|b| b.ek.as_slice()).collect();
+        let owned: Vec<(Vec<u8>, String, Option<i64>)> = on!(link, c => ek_owner::table
+            .inner_join(device::table)
+            .filter(among(ek_owner::ek_spki_sha256, eks.iter().copied()))
+            .select((ek_owner::ek_spki_sha256, device::name, ek_owner::replacement_id))
+            .load(c))?;
+        for (ek, device, replacement) in owned {
+            let replaced = replacement.is_some();
+            seen.know_ek(ek, Owner { device, replaced });
+        }
+    }
     seen.renewed = renewal::look(link, orders)?;
     let ids = seen.ids();
     if !ids.is_empty() {
@@ -157,6 +181,9 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
     if accepted.is_empty() {
         return Ok(());
     }
+    for (id, (ek, at)) in &seen.bound {
+        replacement::own(link, *id, ek, *at, EkShown::FirstContact)?;
+    }
     bind(link, &seen.changed)?;
     let device_of = |order: &NewOrder| order.device.as_ref().and_then(|b| seen.id_of(&b.name));
     let ids = enrollments(link, accepted, device_of)?;
@@ -194,17 +221,29 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
     }
     let mut keys = BTreeMap::new();
     let mut identities = BTreeMap::new();
-    for (row, new) in rows.iter().zip(&certificates) {
-        if !seen.owned_before.contains(&new.spki_sha256) {
-            keys.insert(new.spki_sha256.as_slice(), new.device_id);
+    for order in accepted {
+        let binding = order.device.as_ref();
+        let certified = order.intents.iter().map(|i| i.spki_sha256.as_slice());
+        for key in certified.chain(binding.map(|b| b.ak.as_slice())) {
+            if !seen.owned_before.contains(key) {
+                keys.insert(key, (device_of(order), binding.map(|b| b.ek.as_slice())));
+            }
         }
+    }
+    for (row, new) in rows.iter().zip(&certificates) {
         if let Some(owner) = new.device_id {
             identities.insert((owner, new.profile.as_str()), (*row, new.not_after));
         }
     }
     let keys: Vec<_> = keys
         .into_iter()
-        .map(|(spki, owner)| (key_owner::spki_sha256.eq(spki), key_owner::device_id.eq(owner)))
+        .map(|(spki, (owner, ek))| {
+            (
+                key_owner::spki_sha256.eq(spki),
+                key_owner::device_id.eq(owner),
+                key_owner::ek_spki_sha256.eq(ek),
+            )
+        })
         .collect();
     insert!(link, key_owner::table, &keys);
     put_identities(link, &identities)?;

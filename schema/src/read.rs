@@ -10,7 +10,7 @@ use crate::rows::{
     AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceRow, DeviceTpm, EnrollmentRow, EvidenceRow,
 };
 use crate::tables::{
-    audit, certificate, challenge_attempt, crl_point, device, enrollment, evidence, identity, renewal,
+    audit, certificate, challenge_attempt, crl_point, device, ek_owner, enrollment, evidence, identity, renewal,
 };
 
 /// A row of `device`.
@@ -225,7 +225,12 @@ pub(crate) fn device_by_name(link: &mut Link, name: &str) -> Result<Option<Devic
 }
 
 pub(crate) fn device_by_ek(link: &mut Link, ek: &[u8; 32]) -> Result<Option<DeviceRow>, Fault> {
-    Ok(devices!(link, all => all.filter(device::ek_spki_sha256.eq(ek.as_slice())))?.pop())
+    // Any EK of its TPM: a TPM may have several.
+    let owner = ek_owner::table
+        .filter(ek_owner::ek_spki_sha256.eq(ek.as_slice()))
+        .filter(ek_owner::replacement_id.is_null())
+        .select(ek_owner::device_id);
+    Ok(devices!(link, all => all.filter(device::id.eq_any(owner)))?.pop())
 }
 
 /// Devices of these row ids, in their order.

@@ -30,6 +30,9 @@ pub enum NewDeviceError {
     /// The EK belongs to another device.
     #[error("this EK belongs to device `{0}`")]
     EkTaken(String),
+    /// The EK was this device's until its TPM was replaced, and is nobody's any more.
+    #[error("this EK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
+    EkReplaced(String),
     /// Storage.
     #[error(transparent)]
     Store(#[from] crate::StoreError),
@@ -60,6 +63,190 @@ pub struct DeviceRow {
     pub created_at: i64,
     /// Last successful enrollment.
     pub last_seen_at: Option<i64>,
+}
+
+/// How it was shown that an EK belongs to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EkShown {
+    /// An administrator named it.
+    Named,
+    /// It came first, while the window was open.
+    FirstContact,
+    /// It activated the same AK as another EK of the device: two EKs of one TPM.
+    SameAk,
+}
+
+impl EkShown {
+    /// The word as it is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Named => "named",
+            Self::FirstContact => "first_contact",
+            Self::SameAk => "same_ak",
+        }
+    }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let all = [Self::Named, Self::FirstContact, Self::SameAk];
+        all.into_iter().find(|shown| shown.as_str() == text)
+    }
+}
+
+/// Whose an EK is, or was: one device's, for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EkOwner {
+    /// SHA-256 of the EK's SubjectPublicKeyInfo.
+    pub ek_spki_sha256: [u8; 32],
+    /// Name of the device.
+    pub device: String,
+    /// Since when, unix seconds.
+    pub since: i64,
+    /// How it was shown.
+    pub shown: EkShown,
+    /// The replacement with which it went: it is nobody's any more.
+    pub replacement: Option<i64>,
+    /// Facts about the TPM that went; of the EK the device was bound to, when it ever enrolled.
+    pub tpm: Option<DeviceTpm>,
+}
+
+/// A wish that a device gets another TPM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReplacement {
+    /// Name of the device.
+    pub device: String,
+    /// The new TPM.
+    pub new_tpm: NewTpm,
+    /// Why the certificates of the old one are revoked; never a hold.
+    pub revocation: RevocationReason,
+    /// Why, in words: 1 to 500 characters.
+    pub reason: String,
+    /// Last second in which it can be approved, unix seconds.
+    pub expires_at: i64,
+}
+
+/// Which TPM comes in the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTpm {
+    /// The one with this EK (SHA-256 of its SubjectPublicKeyInfo).
+    Named([u8; 32]),
+    /// The first genuine one that claims the name in so many seconds from the approval on.
+    FirstContact(i64),
+}
+
+/// Where a replacement stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReplacementState {
+    /// Asked for.
+    Pending,
+    /// Another person agreed, and it was carried out.
+    Approved,
+    /// Somebody did not agree, or who asked took it back.
+    Rejected,
+    /// Nobody agreed in time.
+    Expired,
+}
+
+impl ReplacementState {
+    /// The word as it is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+        }
+    }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let all = [Self::Pending, Self::Approved, Self::Rejected, Self::Expired];
+        all.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// A replacement on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacementRow {
+    /// Row id, increasing: the cursor of lists.
+    pub id: i64,
+    /// Name of the device.
+    pub device: String,
+    /// EK of the old TPM.
+    pub old_ek: [u8; 32],
+    /// The new TPM.
+    pub new_tpm: NewTpm,
+    /// Why the certificates of the old one are revoked.
+    pub revocation: RevocationReason,
+    /// Why, in words.
+    pub reason: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// When, unix seconds.
+    pub requested_at: i64,
+    /// Last second in which it can be approved.
+    pub expires_at: i64,
+    /// Where it stands.
+    pub state: ReplacementState,
+    /// Who decided.
+    pub decided_by: Option<String>,
+    /// When.
+    pub decided_at: Option<i64>,
+    /// What the second person said.
+    pub comment: Option<String>,
+}
+
+/// Why a TPM was not replaced.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReplaceError {
+    /// No such device, or no such replacement.
+    #[error("there is no such device or replacement")]
+    NotFound,
+    /// There is nothing to replace: no TPM is bound yet.
+    #[error("device `{0}` has no TPM yet: nothing is to be replaced")]
+    NotBound(String),
+    /// One is open already.
+    #[error("replacement {id} of this device, asked for by `{by}`, is open")]
+    Open {
+        /// Its row id.
+        id: i64,
+        /// Who asked.
+        by: String,
+    },
+    /// The new EK is one that is known.
+    #[error("the new EK is that of device `{0}`")]
+    EkTaken(String),
+    /// The new EK was replaced before.
+    #[error("the new EK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
+    EkReplaced(String),
+    /// Nobody approves what he asked for.
+    #[error("`{0}` asked for this: another person approves it")]
+    SamePerson(String),
+    /// It is decided.
+    #[error("it is {0:?} already, by `{1}`")]
+    Decided(ReplacementState, String),
+    /// Too late to approve it.
+    #[error("nobody approved it in time: ask anew")]
+    Expired,
+    /// Not a wish that can be recorded.
+    #[error("{0}")]
+    Unfit(&'static str),
+    /// Storage.
+    #[error(transparent)]
+    Store(#[from] crate::StoreError),
+}
+
+/// A second EK of a device's TPM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EkLink {
+    /// Name of the device.
+    pub device: String,
+    /// SHA-256 of the EK's SubjectPublicKeyInfo.
+    pub ek_spki_sha256: [u8; 32],
+    /// SHA-256 of the SubjectPublicKeyInfo of the AK that both EKs activated.
+    pub ak_spki_sha256: [u8; 32],
+    /// The evidence record of this activation.
+    pub evidence: Vec<u8>,
 }
 
 /// Proven facts about a device's TPM.

@@ -54,21 +54,33 @@ pub(crate) struct Holder {
     pub(crate) not_after: i64,
 }
 
+/// Whose an EK is.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) device: String,
+    /// It went when the device's TPM was replaced.
+    pub(crate) replaced: bool,
+}
+
 /// What the records say, and what the accepted orders of this batch add to it.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     devices: HashMap<String, Known>,
-    by_ek: HashMap<Vec<u8>, String>,
+    by_ek: HashMap<Vec<u8>, Owner>,
     /// Challenges already used.
     pub(crate) used: HashSet<Vec<u8>>,
     /// Keys blocked.
     pub(crate) blocked: HashSet<Vec<u8>>,
     /// Keys certified before, and the device they belong to; none: the CA's own.
     pub(crate) owners: HashMap<Vec<u8>, Option<String>>,
+    /// AKs of TPMs that were replaced, and whose they were.
+    pub(crate) gone: HashMap<Vec<u8>, String>,
     /// Certificates to be replaced, by issuer and serial.
     pub(crate) renewed: HashMap<(Vec<u8>, Vec<u8>), Standing>,
     /// Who stands for (device, profile).
     pub(crate) identities: HashMap<(i64, String), Holder>,
+    /// EKs that came first, and when, by device.
+    pub(crate) bound: BTreeMap<i64, ([u8; 32], i64)>,
     /// Bindings and facts to write, by device.
     pub(crate) changed: BTreeMap<i64, ([u8; 32], TpmFacts)>,
     /// Keys that had an owner before this batch.
@@ -78,10 +90,12 @@ pub(crate) struct Seen {
 impl Seen {
     /// Note a device of the inventory.
     pub(crate) fn know(&mut self, known: Known) {
-        if let Some(ek) = &known.ek_spki_sha256 {
-            self.by_ek.insert(ek.clone(), known.name.clone());
-        }
         self.devices.insert(known.name.clone(), known);
+    }
+
+    /// Note whose an EK is.
+    pub(crate) fn know_ek(&mut self, ek: Vec<u8>, owner: Owner) {
+        self.by_ek.insert(ek, owner);
     }
 
     /// Row ids of the devices seen.
@@ -105,6 +119,9 @@ impl Seen {
         };
         let replaced = self.may_replace(order, id)?;
         let name = order.device.as_ref().map(|b| b.name.as_str());
+        if let Some(binding) = &order.device {
+            self.may_attest(binding)?;
+        }
         let mut profiles = HashSet::new();
         for intent in &order.intents {
             let key = intent.spki_sha256.as_slice();
@@ -165,16 +182,18 @@ impl Seen {
 
     fn may_bind(&self, binding: &Binding, at: i64) -> Result<i64, RecordError> {
         let name = &binding.name;
-        if let Some(other) = self.by_ek.get(binding.ek.as_slice())
-            && other != name
-        {
-            return Err(RecordError::EkBoundElsewhere(other.clone()));
+        let owner = self.by_ek.get(binding.ek.as_slice());
+        match owner {
+            Some(owner) if owner.replaced => return Err(RecordError::EkReplaced(owner.device.clone())),
+            Some(owner) if owner.device != *name => return Err(RecordError::EkBoundElsewhere(owner.device.clone())),
+            _ => {}
         }
         let closed = || RecordError::DeviceNotOpen(name.clone());
         let known = self.devices.get(name).ok_or_else(closed)?;
         match &known.ek_spki_sha256 {
-            Some(ek) if ek != binding.ek.as_slice() => return Err(RecordError::DeviceBoundElsewhere(name.clone())),
-            Some(_) => {}
+            // Its own, or a second one of the same TPM.
+            Some(_) if owner.is_some() => {}
+            Some(_) => return Err(RecordError::DeviceBoundElsewhere(name.clone())),
             None if known.first_contact_until.is_some_and(|end| at <= end) => {}
             None => return Err(closed()),
         }
@@ -184,15 +203,43 @@ impl Seen {
         Ok(known.id)
     }
 
+    /// An AK lives in one TPM: one that was activated by another device's is not this one's.
+    fn may_attest(&self, binding: &Binding) -> Result<(), RecordError> {
+        let ak = binding.ak.as_slice();
+        if self.blocked.contains(ak) {
+            return Err(RecordError::KeyBlocked);
+        }
+        if let Some(owner) = self.gone.get(ak) {
+            return Err(RecordError::EkReplaced(owner.clone()));
+        }
+        match self.owners.get(ak) {
+            Some(Some(owner)) if *owner != binding.name => Err(RecordError::TpmOfAnother(owner.clone())),
+            Some(None) => Err(RecordError::KeyBlocked),
+            _ => Ok(()),
+        }
+    }
+
     fn add(&mut self, order: &NewOrder, id: Option<i64>) {
         self.used.insert(order.challenge.to_vec());
         if let (Some(binding), Some(id)) = (&order.device, id)
             && let Some(known) = self.devices.get_mut(&binding.name)
+            && known.stands_on(binding)
             && !known.has(binding)
         {
+            if known.ek_spki_sha256.is_none() {
+                let owner = Owner {
+                    device: binding.name.clone(),
+                    replaced: false,
+                };
+                self.by_ek.insert(binding.ek.to_vec(), owner);
+                self.bound.insert(id, (binding.ek, order.at));
+            }
             known.take(binding);
-            self.by_ek.insert(binding.ek.to_vec(), binding.name.clone());
             self.changed.insert(id, (binding.ek, binding.facts.clone()));
+        }
+        if let Some(binding) = &order.device {
+            let owner = self.owners.entry(binding.ak.to_vec());
+            owner.or_insert_with(|| Some(binding.name.clone()));
         }
         if let Some(standing) = order.renews.as_deref().and_then(|r| self.renewed.get_mut(r)) {
             standing.replaced = true;
@@ -215,6 +262,13 @@ impl Seen {
 }
 
 impl Known {
+    /// Whether this is the EK that the device is, or will be, bound to; not a second one of its TPM.
+    fn stands_on(&self, binding: &Binding) -> bool {
+        self.ek_spki_sha256
+            .as_deref()
+            .is_none_or(|ek| ek == binding.ek.as_slice())
+    }
+
     fn has(&self, binding: &Binding) -> bool {
         let facts = &binding.facts;
         self.ek_spki_sha256.as_deref() == Some(binding.ek.as_slice())

@@ -11,14 +11,14 @@ use issuance::{AuditRecord, Intent, IssuedRecord, Order, RecordError, Recorder};
 
 use wire::revocation::RevocationReason;
 
-use crate::change::{Change, NewOrder, NewStep, Signatures, new_audit, storable};
+use crate::change::{Change, NewDecision, NewOrder, NewStep, Signatures, new_audit, storable};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
-    AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EnrollmentRow, EvidenceRow,
-    NewDeviceError, Orphan, Page, Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, find, read,
-    revocation, status,
+    AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner, EnrollmentRow,
+    EvidenceRow, NewDeviceError, NewReplacement, Orphan, Page, ReplaceError, ReplacementRow, Revocation, RevocationRow,
+    RevokeError, StatusRow, change::Outcome, find, read, replacement, revocation, status,
 };
 
 /// Why storage does not serve.
@@ -409,6 +409,102 @@ impl Store {
             Outcome::Revocation(verdict) => verdict,
             other => Err(strange(&other).into()),
         }
+    }
+
+    /// Ask for another TPM for a device: `audit.actor` does, at `audit.at`. Another person has to approve it, in time. One
+    /// at a time for a device; the same wish of the same person again is a success.
+    ///
+    /// # Errors
+    /// [`ReplaceError`].
+    pub fn request_replacement(
+        &self,
+        wish: &NewReplacement,
+        audit: &AuditRecord,
+    ) -> Result<ReplacementRow, ReplaceError> {
+        let (wish, audit) = (wish.clone(), new_audit(audit));
+        self.replacing(Change::Replace { wish, audit })
+    }
+
+    /// Decide over a replacement (row id): `audit.actor` does. An approval carries it out in the same transaction: every
+    /// certificate of the device that has not ended is revoked, every EK of the old TPM goes for ever, and the new TPM
+    /// may come. The same decision of the same person again is a success.
+    ///
+    /// # Errors
+    /// [`ReplaceError`]; whoever asked may reject his own, but not approve it.
+    pub fn decide_replacement(
+        &self,
+        replacement: i64,
+        approve: bool,
+        comment: &str,
+        audit: &AuditRecord,
+    ) -> Result<ReplacementRow, ReplaceError> {
+        self.replacing(Change::Decide(NewDecision {
+            replacement,
+            approve,
+            comment: storable(comment),
+            audit: new_audit(audit),
+        }))
+    }
+
+    fn replacing(&self, change: Change) -> Result<ReplacementRow, ReplaceError> {
+        match self.inner.writer.write(change)? {
+            Outcome::Replacement(verdict) => verdict.map(|row| *row),
+            other => Err(strange(&other).into()),
+        }
+    }
+
+    /// A replacement by its row id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn replacement(&self, id: i64) -> Result<Option<ReplacementRow>, StoreError> {
+        self.read(|link| replacement::find(link, id))
+    }
+
+    /// Replacements, newest first: of one device, or of all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn replacements(
+        &self,
+        device: Option<&str>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Page<ReplacementRow>, StoreError> {
+        self.read(|link| replacement::list(link, device, before, limit))
+    }
+
+    /// Whose an EK is, or was until its TPM was replaced.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ek_owner(&self, ek_spki_sha256: &[u8; 32]) -> Result<Option<EkOwner>, StoreError> {
+        self.read(|link| replacement::owner(link, ek_spki_sha256))
+    }
+
+    /// Every EK that is, or was, a device's, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn eks_of(&self, device: &str) -> Result<Vec<EkOwner>, StoreError> {
+        self.read(|link| replacement::of_device(link, device))
+    }
+
+    /// The EK under which this AK (SHA-256 of its SubjectPublicKeyInfo) was activated first, and whose it is or was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ak_owner(&self, ak_spki_sha256: &[u8; 32]) -> Result<Option<EkOwner>, StoreError> {
+        self.read(|link| replacement::ak_owner(link, ak_spki_sha256))
+    }
+
+    /// Record a second EK of a device's TPM: both activated the same AK. Again is a success.
+    ///
+    /// # Errors
+    /// [`RecordError`]: the EK, or the AK, is another device's; the device has no TPM.
+    pub fn link_ek(&self, link: &EkLink, audit: &AuditRecord) -> Result<(), RecordError> {
+        let (link, audit) = (link.clone(), new_audit(audit));
+        self.record(Change::Link { link, audit })
     }
 
     /// Every step of a certificate (row id), oldest first.

@@ -77,6 +77,7 @@ diesel::table! {
         id -> BigInt,
         spki_sha256 -> Binary,
         device_id -> Nullable<BigInt>,
+        ek_spki_sha256 -> Nullable<Binary>,
     }
 }
 
@@ -181,7 +182,48 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    replacement (id) {
+        id -> BigInt,
+        device_id -> BigInt,
+        old_ek -> Binary,
+        new_ek -> Nullable<Binary>,
+        first_contact_for -> Nullable<BigInt>,
+        revocation -> Text,
+        reason -> Text,
+        requested_by -> Text,
+        requested_at -> BigInt,
+        expires_at -> BigInt,
+        state -> Text,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<BigInt>,
+        comment -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    ek_owner (id) {
+        id -> BigInt,
+        ek_spki_sha256 -> Binary,
+        device_id -> BigInt,
+        since -> BigInt,
+        shown -> Text,
+        ak_spki_sha256 -> Nullable<Binary>,
+        evidence -> Nullable<Binary>,
+        replacement_id -> Nullable<BigInt>,
+        ek_certificate_sha256 -> Nullable<Binary>,
+        manufacturer -> Nullable<Text>,
+        model -> Nullable<Text>,
+        version -> Nullable<Text>,
+        assurance -> Nullable<Text>,
+        anchor -> Nullable<Text>,
+    }
+}
+
 diesel::joinable!(enrollment -> device (device_id));
+diesel::joinable!(replacement -> device (device_id));
+diesel::joinable!(ek_owner -> device (device_id));
+diesel::joinable!(ek_owner -> replacement (replacement_id));
 diesel::joinable!(evidence -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> device (device_id));
@@ -197,7 +239,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     key_owner,
     revocation,
     crl_entry,
-    renewal
+    renewal,
+    replacement,
+    ek_owner
 );
 diesel::allow_tables_to_appear_in_same_query!(crl, crl_point);
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
-use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order, revocation};
+use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order, replacement, revocation};
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
 const BACK_OFF: Duration = Duration::from_millis(250);
@@ -386,6 +386,11 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
                 Outcome::Done
             }
             Change::Revocation(step) => Outcome::Revocation(revocation::step(link, step)?),
+            Change::Replace { wish, audit } => {
+                Outcome::Replacement(replacement::request(link, wish, audit)?.map(Box::new))
+            }
+            Change::Decide(decision) => Outcome::Replacement(replacement::decide(link, decision)?.map(Box::new)),
+            Change::Link { link: new, audit } => Outcome::Recorded(replacement::link(link, new, audit)?),
             Change::Recover { older_than, now } => Outcome::Orphans(keeping::recover(link, *older_than, *now)?),
             Change::Audit(audit) => {
                 keeping::audit(link, std::slice::from_ref(audit))?;

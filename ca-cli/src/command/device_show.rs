@@ -1,6 +1,7 @@
 //! `ca-cli device show NAME`.
 
 use wire::admin::{Device, DeviceCertificate};
+use wire::replacement::DeviceEk;
 
 use super::device_find::firmware;
 use super::vendor;
@@ -56,6 +57,20 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
             lines.push(("anchor", clean(&tpm.anchor)));
         }
         let mut text = fields(&lines);
+        // The one that stands alone is shown above.
+        if device.eks.len() > 1 {
+            let row = |ek: &DeviceEk| {
+                vec![
+                    ek.shown.replace('_', " "),
+                    words::date(ek.since, now),
+                    ek.replacement
+                        .map_or_else(|| "stands".to_owned(), |id| format!("went with replacement {id}")),
+                    clean(&ek.ek_spki_sha256),
+                ]
+            };
+            let rows = device.eks.iter().map(row).collect();
+            text.push_str(&format!("\n{}", table(&["EK SHOWN", "SINCE", "STATE", "SHA256"], rows)));
+        }
         let row = |c: &DeviceCertificate| {
             vec![
                 clean(&c.profile),

@@ -25,6 +25,8 @@ mod hsm_probe;
 mod init;
 mod man;
 #[cfg(feature = "online")]
+mod replacement;
+#[cfg(feature = "online")]
 mod revoke;
 mod trust_tpm;
 mod vendor;
@@ -47,6 +49,10 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),
         #[cfg(feature = "online")]
         Command::Crl(command) => crl::run(&command),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::ReplaceTpm(arguments)) => replacement::request(&arguments),
+        #[cfg(feature = "online")]
+        Command::Replacement(command) => replacement::run(&command),
         #[cfg(feature = "online")]
         Command::Revoke(arguments) => revoke::revoke(&arguments, cli.no_input),
         #[cfg(feature = "online")]

@@ -2,6 +2,7 @@
 
 mod files;
 mod materials;
+mod operators;
 mod raw;
 mod values;
 
@@ -20,6 +21,7 @@ use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
+pub use operators::Operators;
 pub use settings::ConfigError;
 pub use values::{Rate, SecretSource, Span};
 
@@ -27,6 +29,8 @@ pub use values::{Rate, SecretSource, Span};
 pub struct Config {
     /// `[server]`.
     pub server: Server,
+    /// `[operators]`.
+    pub operators: Operators,
     /// `[tls]`.
     pub tls: Tls,
     /// `[database]`.
@@ -240,6 +244,7 @@ impl Config {
     fn build(source: &Source, raw: raw::RawConfig) -> Result<Self, ConfigError> {
         let base = files::Base::of(&source.path);
         let server = server(source, &base, raw.server)?;
+        let operators = Operators::of(source, raw.operators)?;
         let limits = limits(source, &raw.limits)?;
         let enrollment = Enrollment {
             challenge_ttl: span(raw.enrollment.challenge_ttl, 120),
@@ -267,6 +272,7 @@ impl Config {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
             },
             server,
+            operators,
             tls,
             database,
             hsm,

@@ -1,5 +1,6 @@
 //! The shape of `server.toml`, as written.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ use super::values::{Rate, SecretSource, Span};
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub server: RawServer,
+    #[serde(default)]
+    pub operators: BTreeMap<String, Spanned<u32>>,
     pub tls: RawTls,
     pub database: RawDatabase,
     pub hsm: RawHsm,

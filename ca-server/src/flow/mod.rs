@@ -10,6 +10,7 @@ pub mod ocsp;
 pub mod publish;
 pub mod recover;
 pub mod renew;
+pub mod replace;
 pub mod revoke;
 
 /// Enrollment: [`begin`](enroll::begin), [`activate`](enroll::activate) and looking back.

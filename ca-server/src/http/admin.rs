@@ -12,6 +12,7 @@ use wire::admin::{
 };
 use wire::firmware::FirmwareRule;
 use wire::problem::{Problem, ProblemCode};
+use wire::replacement::DeviceEk;
 use wire::revocation::RevocationState;
 
 use super::answers::{not_offered, nothing_here, only_get, settle};
@@ -37,6 +38,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .service(get("/v1/devices/{name:[^/]*}", web::get().to(show)))
         .service(get("/v1/devices/{name:[^/]*}/tree", web::get().to(tree)))
         .configure(super::device::routes)
+        .configure(super::replacement::routes)
         .configure(super::revocation::routes)
         .configure(super::crl::routes)
         .service(get("/v1/audit", web::get().to(audit)))
@@ -112,7 +114,7 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
     };
     match house.store.allow_device(&device, &audit) {
         Ok(row) => device_of(&house.store, row).map_err(away),
-        Err(taken @ (NewDeviceError::NameTaken(_) | NewDeviceError::EkTaken(_))) => {
+        Err(taken @ (NewDeviceError::NameTaken(_) | NewDeviceError::EkTaken(_) | NewDeviceError::EkReplaced(_))) => {
             Err(Problem::new(ProblemCode::IdentityConflict).with_detail(taken.to_string()))
         }
         Err(NewDeviceError::Store(error)) => Err(away(error)),
@@ -175,7 +177,7 @@ async fn show(front: web::Data<Front>, name: web::Path<String>) -> HttpResponse 
         let device = front
             .work_aside(move |house| {
                 let row = house.store.device_by_name(&name)?;
-                row.map(|row| device_of(&house.store, row)).transpose()
+                row.map(|row| device_in_full(&house.store, row)).transpose()
             })
             .await?
             .map_err(away)?
@@ -285,6 +287,34 @@ pub(super) fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreEr
     Ok(device_with(row, &certificates))
 }
 
+/// With its history of TPMs.
+pub(super) fn device_in_full(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
+    let eks = store.eks_of(&row.name)?;
+    let mut device = device_of(store, row)?;
+    device.eks = eks
+        .into_iter()
+        .map(|ek| DeviceEk {
+            ek_spki_sha256: hex::encode(ek.ek_spki_sha256),
+            since: ek.since,
+            shown: ek.shown.as_str().to_owned(),
+            replacement: ek.replacement,
+            tpm: ek.tpm.map(tpm),
+        })
+        .collect();
+    Ok(device)
+}
+
+fn tpm(tpm: schema::DeviceTpm) -> DeviceTpm {
+    DeviceTpm {
+        manufacturer: tpm.manufacturer,
+        model: tpm.model,
+        version: tpm.version,
+        assurance: tpm.assurance,
+        anchor: tpm.anchor,
+        ek_certificate_sha256: hex::encode(tpm.ek_certificate_sha256),
+    }
+}
+
 fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
     let issued = || certificates.iter().filter(|c| c.state == CertificateState::Issued);
     let good = issued().any(|c| c.not_good().is_none());
@@ -304,14 +334,7 @@ fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
         batch: row.batch,
         dns_names: row.dns_names,
         spiffe_id: row.spiffe_id,
-        tpm: row.tpm.map(|tpm| DeviceTpm {
-            manufacturer: tpm.manufacturer,
-            model: tpm.model,
-            version: tpm.version,
-            assurance: tpm.assurance,
-            anchor: tpm.anchor,
-            ek_certificate_sha256: hex::encode(tpm.ek_certificate_sha256),
-        }),
+        tpm: row.tpm.map(tpm),
         certificates: certificates
             .iter()
             .map(|c| DeviceCertificate {
@@ -326,6 +349,7 @@ fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
             .collect(),
         created_at: row.created_at,
         last_seen_at: row.last_seen_at,
+        eks: Vec::new(),
     }
 }
 
@@ -334,7 +358,7 @@ fn away(error: StoreError) -> Problem {
     trouble(&Trouble::from(error))
 }
 
-fn sha256_of(text: &str) -> Option<[u8; 32]> {
+pub(super) fn sha256_of(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
     (lower && hex::decode_to_slice(text, &mut digest).is_ok()).then_some(digest)

@@ -9,7 +9,7 @@ use wire::problem::{Problem, ProblemCode};
 
 use super::limits::Rates;
 use super::status::{Documents, Mount};
-use crate::config::{Limits, Rate};
+use crate::config::{Limits, Operators, Rate};
 use crate::house::House;
 
 /// What stands before the house.
@@ -43,6 +43,8 @@ pub struct Manners {
     pub base_url: String,
     /// Age of the newest signature at which the server is no longer ready.
     pub signer_stale: Duration,
+    /// Who may use the administration socket beside root and the server's own user.
+    pub operators: Operators,
 }
 
 impl Front {

@@ -16,6 +16,7 @@ mod problem;
 mod public;
 mod query;
 mod renewal;
+mod replacement;
 mod revocation;
 mod serve;
 mod status;

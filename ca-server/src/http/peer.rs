@@ -26,7 +26,7 @@ pub(super) fn on_connect(connection: &dyn Any, extensions: &mut Extensions) {
     }
 }
 
-/// Root and the server's own user, nobody else.
+/// Root, the server's own user and the operators by name, nobody else.
 ///
 /// # Errors
 /// What the handler returns; ours never do.
@@ -36,8 +36,11 @@ pub(super) async fn only_this_host<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let own = rustix::process::geteuid().as_raw();
+    let operators = &front.manners.operators;
     match request.conn_data::<Peer>() {
-        Some(peer) if peer.uid == 0 || peer.uid == own => Ok(next.call(request).await?.map_into_left_body()),
+        Some(peer) if peer.uid == 0 || peer.uid == own || operators.name(peer.uid).is_some() => {
+            Ok(next.call(request).await?.map_into_left_body())
+        }
         _ => {
             let answer = response(&front.manners.base_url, Problem::new(ProblemCode::Forbidden));
             Ok(request.into_response(answer).map_into_right_body())
@@ -45,9 +48,17 @@ pub(super) async fn only_this_host<B: MessageBody>(
     }
 }
 
-/// Who asks, for the record.
+/// Who asks, for the record: a person's name, else the uid.
 pub(super) fn actor(request: &HttpRequest) -> String {
-    request
-        .conn_data::<Peer>()
-        .map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
+    person(request).unwrap_or_else(|| {
+        let peer = request.conn_data::<Peer>();
+        peer.map_or_else(|| "unknown".to_owned(), |peer| format!("uid:{}", peer.uid))
+    })
+}
+
+/// The person who asks; root and the server's own user are nobody in particular.
+pub(super) fn person(request: &HttpRequest) -> Option<String> {
+    let front = request.app_data::<web::Data<Front>>()?;
+    let peer = request.conn_data::<Peer>()?;
+    front.manners.operators.name(peer.uid).map(ToOwned::to_owned)
 }

@@ -8,6 +8,7 @@ use wire::problem::{Problem, ProblemCode};
 
 use crate::flow::enroll::{ActivateError, BeginError, LookupError};
 use crate::flow::renew::RenewError;
+use crate::flow::replace::ReplaceError;
 use crate::flow::revoke::RevokeError;
 use crate::flow::{Failure, Trouble};
 
@@ -104,6 +105,22 @@ pub(super) fn revoke(error: &RevokeError) -> Problem {
             self::trouble(trouble)
         }
     }
+}
+
+/// Why a TPM was not replaced.
+pub(super) fn replace(error: &ReplaceError) -> Problem {
+    let code = match error {
+        ReplaceError::NotFound => return Problem::new(ProblemCode::NotFound),
+        ReplaceError::Malformed(_) => ProblemCode::Malformed,
+        ReplaceError::SamePerson(_) => ProblemCode::Forbidden,
+        ReplaceError::Taken(_) => ProblemCode::IdentityConflict,
+        ReplaceError::Conflict(_) => ProblemCode::ReplacementConflict,
+        ReplaceError::Trouble(trouble) => {
+            tracing::warn!(%trouble, "replacement");
+            return self::trouble(trouble);
+        }
+    };
+    Problem::new(code).with_detail(error.to_string())
 }
 
 /// What is nobody's request's fault. The text stays in the log.

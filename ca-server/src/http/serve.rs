@@ -135,7 +135,12 @@ impl Serving {
             servers.push(http.run());
         }
         if let Some(path) = &server.admin {
-            let listener = private_socket(path).map_err(|e| at(&path.display(), &e))?;
+            let mode = if front.manners.operators.is_empty() {
+                0o600
+            } else {
+                0o660
+            };
+            let listener = private_socket(path, mode).map_err(|e| at(&path.display(), &e))?;
             addresses.admin = Some(path.clone());
             let shared = front.clone();
             let http = HttpServer::new(move || {
@@ -187,8 +192,8 @@ impl Serving {
     }
 }
 
-/// A socket for its owner alone. The process's umask keeps others out from the first moment.
-fn private_socket(path: &Path) -> io::Result<UnixListener> {
+/// A socket for its owner, or for its group, too. The process's umask keeps others out from the first moment.
+fn private_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
     // What a crash left behind is removed; anything that is not a socket, or answers, is not.
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -197,7 +202,7 @@ fn private_socket(path: &Path) -> io::Result<UnixListener> {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 

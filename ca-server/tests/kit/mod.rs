@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use attest::trust::{AnchorSource, Anchors};
 use attest::{AnchorKind, Entropy, EntropyError, SealKey, UnixTime};
-use ca_server::config::{CrlTerms, Enrollment, Limits, Rate};
+use ca_server::config::{CrlTerms, Enrollment, Limits, Operators, Rate};
 use ca_server::house::{AuditFile, House, OsEntropy, Parts, StartError, TimeSource};
 use ca_server::http::Manners;
 use device_kit::keys::{Secret, Shape, SoftKey};
@@ -398,5 +398,6 @@ pub fn manners() -> Manners {
         limits: limits(),
         base_url: "https://ca.example".to_owned(),
         signer_stale: Duration::from_secs(90),
+        operators: Operators::default(),
     }
 }

@@ -31,6 +31,8 @@ pub struct DeviceBinding {
     pub name: String,
     /// The endorsement.
     pub ek: EkFacts,
+    /// SHA-256 of the SubjectPublicKeyInfo of the AK that was activated: it lives in this TPM, and in no other.
+    pub ak_spki_sha256: [u8; 32],
 }
 
 /// What is about to be signed, complete.
@@ -95,6 +97,12 @@ pub enum RecordError {
     /// The EK is bound to another device.
     #[error("the EK is bound to device `{0}`")]
     EkBoundElsewhere(String),
+    /// The EK was this device's until its TPM was replaced; it is nobody's any more.
+    #[error("the EK was device `{0}`'s until its TPM was replaced")]
+    EkReplaced(String),
+    /// The AK lives in the TPM of another device: this is a second EK of that TPM.
+    #[error("the attestation key lives in the TPM of device `{0}`")]
+    TpmOfAnother(String),
     /// The device is bound to another EK.
     #[error("device `{0}` is bound to another EK")]
     DeviceBoundElsewhere(String),

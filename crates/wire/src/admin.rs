@@ -1,5 +1,6 @@
 //! What people say to the server over its administration socket.
 
+use crate::replacement::DeviceEk;
 use crate::revocation::RevocationStep;
 use crate::{Bytes, EnrollmentId};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct Device {
     pub created_at: i64,
     /// Last successful enrollment.
     pub last_seen_at: Option<i64>,
+    /// Every EK that is, or was, its own, oldest first; in the answer about one device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub eks: Vec<DeviceEk>,
 }
 
 /// Facts about a device's TPM as proven at enrollment.

@@ -104,7 +104,8 @@ impl From<ProblemCode> for Exit {
             | ProblemCode::StateConflict
             | ProblemCode::CertificateRevoked
             | ProblemCode::CertificateReplaced
-            | ProblemCode::RevocationConflict => Self::Conflict,
+            | ProblemCode::RevocationConflict
+            | ProblemCode::ReplacementConflict => Self::Conflict,
             ProblemCode::Forbidden | ProblemCode::CertificateRequired => Self::NotAllowed,
             ProblemCode::RateLimited
             | ProblemCode::SignerUnavailable

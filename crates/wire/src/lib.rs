@@ -12,6 +12,7 @@ pub mod firmware;
 mod parse;
 pub mod problem;
 pub mod renewal;
+pub mod replacement;
 pub mod revocation;
 
 pub use bytes::Bytes;

@@ -24,6 +24,8 @@ pub enum ProblemCode {
     CertificateReplaced,
     /// Where the certificate stands is final, or it is not on hold.
     RevocationConflict,
+    /// Another replacement is open, or this one is decided or too old, or there is nothing to replace.
+    ReplacementConflict,
     /// The challenge is too old, or was tried too often.
     ChallengeExpired,
     /// The body is larger than this route takes.
@@ -60,7 +62,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, in the order of the catalogue.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::AttestationRejected,
         Self::IdentityConflict,
@@ -70,6 +72,7 @@ impl ProblemCode {
         Self::CertificateEnded,
         Self::CertificateReplaced,
         Self::RevocationConflict,
+        Self::ReplacementConflict,
         Self::ChallengeExpired,
         Self::PayloadTooLarge,
         Self::UnsupportedMedia,
@@ -101,6 +104,7 @@ impl ProblemCode {
             Self::CertificateEnded => "certificate_ended",
             Self::CertificateReplaced => "certificate_replaced",
             Self::RevocationConflict => "revocation_conflict",
+            Self::ReplacementConflict => "replacement_conflict",
             Self::ChallengeExpired => "challenge_expired",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMedia => "unsupported_media",
@@ -142,7 +146,8 @@ impl ProblemCode {
             | Self::StateConflict
             | Self::CertificateRevoked
             | Self::CertificateReplaced
-            | Self::RevocationConflict => 409,
+            | Self::RevocationConflict
+            | Self::ReplacementConflict => 409,
             Self::ChallengeExpired => 410,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMedia => 415,
@@ -166,6 +171,7 @@ impl ProblemCode {
             Self::CertificateEnded => "The certificate has ended",
             Self::CertificateReplaced => "The certificate was replaced by a newer one",
             Self::RevocationConflict => "The certificate does not stand where this begins",
+            Self::ReplacementConflict => "The replacement does not stand where this begins",
             Self::ChallengeExpired => "The challenge is no longer valid",
             Self::PayloadTooLarge => "The body is too large",
             Self::UnsupportedMedia => "Only application/json is taken here",
@@ -209,6 +215,7 @@ impl ProblemCode {
             | Self::IdentityConflict
             | Self::StateConflict
             | Self::RevocationConflict
+            | Self::ReplacementConflict
             | Self::PayloadTooLarge
             | Self::UnsupportedMedia
             | Self::KeyRejected
@@ -247,6 +254,9 @@ impl ProblemCode {
             }
             Self::RevocationConflict => {
                 "A revocation is final: only keyCompromise may take the place of another reason, and only what is on hold can be released."
+            }
+            Self::ReplacementConflict => {
+                "A device has one open replacement at a time; what is decided is final, and what nobody approved in time is asked for anew. A device without a TPM has nothing to replace."
             }
             Self::ChallengeExpired => "The challenge is too old or was tried too often. Begin a new enrollment.",
             Self::PayloadTooLarge => "The body is larger than this route takes.",

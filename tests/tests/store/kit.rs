@@ -137,6 +137,7 @@ pub(crate) fn order(challenge: &str, device: &str, tpm: &str) -> Order {
         device: Some(DeviceBinding {
             name: device.to_owned(),
             ek: ek(tpm),
+            ak_spki_sha256: digest(&format!("ak of {tpm}")),
         }),
         renews: None,
         evidence: Some(EvidenceRecord {

@@ -20,6 +20,7 @@ mod races;
 mod raw;
 mod recall;
 mod renewals;
+mod replacements;
 mod revocations;
 mod statuses;
 mod tables;

@@ -134,6 +134,7 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
         device: Some(DeviceBinding {
             name: permit.device.clone(),
             ek: permit.ek.clone(),
+            ak_spki_sha256: permit.ak_spki_sha256,
         }),
         evidence: Some(permit.evidence.clone()),
         renews: permit.renews.clone(),
@@ -179,13 +180,21 @@ fn draft_error(error: DraftError) -> ActivateError {
     }
 }
 
-fn record_error(error: RecordError) -> ActivateError {
+pub(super) fn record_error(error: RecordError) -> ActivateError {
     let text = error.to_string();
     match error {
         RecordError::ChallengeUsed => ActivateError::Replayed,
         RecordError::EkBoundElsewhere(_) | RecordError::DeviceBoundElsewhere(_) => {
             ActivateError::IdentityConflict(text)
         }
+        RecordError::TpmOfAnother(_) => ActivateError::Attestation {
+            reason: "EK_DUPLICATE",
+            detail: text,
+        },
+        RecordError::EkReplaced(_) => ActivateError::Attestation {
+            reason: "EK_REPLACED",
+            detail: text,
+        },
         RecordError::DeviceNotOpen(_) => ActivateError::Attestation {
             reason: "NOT_IN_INVENTORY",
             detail: text,

@@ -4,8 +4,9 @@ pub(super) mod corridor;
 mod error;
 
 use attest::{Answer, Pending, TicketError, UnixTime, VerifiedBinding};
+use issuance::AuditRecord;
 use policies::{InventoryEntry, Permit};
-use schema::DeviceRow;
+use schema::{DeviceRow, EkLink};
 use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentResult, EnrollmentState, IssuedCertificate};
 
@@ -171,14 +172,17 @@ fn issue(
     };
     let binding = house.metrics.timed(Phase::Answer, || pending.answer(answer))?;
     refuse_own_keys(house, &binding)?;
-    let (permit, certified) = house.metrics.timed(Phase::Decide, || {
-        let row = known(house, &binding)?;
+    let (permit, certified, second) = house.metrics.timed(Phase::Decide, || {
+        let (row, second) = known(house, &binding)?;
         let certified = row.as_ref().is_some_and(|row| row.last_seen_at.is_some());
-        let entry = row.map(|row| entry(row, now));
+        let entry = row.map(|row| entry(row, &binding, now));
         let permit = policies::decide(&house.policy, &house.profiles, binding, entry, now)?;
-        Ok::<_, ActivateError>((permit, certified))
+        Ok::<_, ActivateError>((permit, certified, second))
     })?;
     let device = permit.device.clone();
+    if second {
+        link(house, id, &permit, now)?;
+    }
     let (wanted, stored) = if certified {
         already_live(house, permit, now)?
     } else {
@@ -220,16 +224,62 @@ pub(super) fn inventory(
     binding: &VerifiedBinding,
     now: UnixTime,
 ) -> Result<Option<InventoryEntry>, ActivateError> {
-    Ok(known(house, binding)?.map(|row| entry(row, now)))
+    let (row, _) = known(house, binding)?;
+    Ok(row.map(|row| entry(row, binding, now)))
 }
 
-/// The device of this EK; before first contact, of the name it claims.
-fn known(house: &House, binding: &VerifiedBinding) -> Result<Option<DeviceRow>, ActivateError> {
+/// The device of this EK; of the TPM in which this AK was activated by another EK (then: true, a second EK of that TPM);
+/// before first contact, of the name it claims.
+fn known(house: &House, binding: &VerifiedBinding) -> Result<(Option<DeviceRow>, bool), ActivateError> {
     let ek = &binding.ek().spki_sha256;
-    if let Some(row) = house.store.device_by_ek(ek).map_err(Trouble::from)? {
-        return Ok(Some(row));
+    let claimed = binding.context().device.as_deref();
+    let by_ek = house.store.ek_owner(ek).map_err(Trouble::from)?;
+    let by_ak = house
+        .store
+        .ak_owner(&sha256(&binding.ak().spki))
+        .map_err(Trouble::from)?;
+    let refuse = |reason, detail| Err(ActivateError::Attestation { reason, detail });
+    for owner in by_ek.iter().chain(&by_ak).filter(|owner| owner.replacement.is_some()) {
+        let detail = format!(
+            "EK {}: this TPM was device `{}` until it was replaced",
+            hex::encode(ek),
+            owner.device
+        );
+        return refuse("EK_REPLACED", detail);
     }
-    let Some(name) = &binding.context().device else {
+    let second = by_ek.is_none() && by_ak.is_some();
+    match (by_ek, by_ak) {
+        (Some(one), Some(other)) if one.device != other.device => {
+            let detail = format!(
+                "EK {}: device `{}` by this EK, device `{}` by EK {}, and one TPM",
+                hex::encode(ek),
+                one.device,
+                other.device,
+                hex::encode(other.ek_spki_sha256)
+            );
+            refuse("EK_DUPLICATE", detail)
+        }
+        (None, Some(other)) if claimed.is_some_and(|name| name != other.device) => {
+            let detail = format!(
+                "EK {}: this TPM is device `{}` by EK {}, and asks to be `{}`",
+                hex::encode(ek),
+                other.device,
+                hex::encode(other.ek_spki_sha256),
+                claimed.unwrap_or_default()
+            );
+            refuse("EK_DUPLICATE", detail)
+        }
+        (Some(owner), _) | (None, Some(owner)) => {
+            let row = house.store.device_by_name(&owner.device).map_err(Trouble::from)?;
+            Ok((row, second))
+        }
+        (None, None) => Ok((claimant(house, ek, claimed)?, false)),
+    }
+}
+
+/// The device whose name is claimed, as long as it has no TPM.
+fn claimant(house: &House, ek: &[u8; 32], claimed: Option<&str>) -> Result<Option<DeviceRow>, ActivateError> {
+    let Some(name) = claimed else {
         return Ok(None);
     };
     let Some(row) = house.store.device_by_name(name).map_err(Trouble::from)? else {
@@ -244,11 +294,31 @@ fn known(house: &House, binding: &VerifiedBinding) -> Result<Option<DeviceRow>, 
     Ok(Some(row))
 }
 
-fn entry(row: DeviceRow, now: UnixTime) -> InventoryEntry {
+/// Two EKs activated one AK: they are of one TPM, and so of one device, for ever.
+fn link(house: &House, id: EnrollmentId, permit: &Permit, now: UnixTime) -> Result<(), ActivateError> {
+    let link = EkLink {
+        device: permit.device.clone(),
+        ek_spki_sha256: permit.ek.spki_sha256,
+        ak_spki_sha256: permit.ak_spki_sha256,
+        evidence: permit.evidence.bytes.clone(),
+    };
+    let audit = AuditRecord {
+        at: now,
+        action: "device.ek.linked".to_owned(),
+        actor: format!("device:{}", permit.device),
+        subject: permit.device.clone(),
+        reason: "SAME_AK".to_owned(),
+        detail: format!("{id}: EK {}", hex::encode(permit.ek.spki_sha256)),
+    };
+    house.store.link_ek(&link, &audit).map_err(corridor::record_error)
+}
+
+fn entry(row: DeviceRow, binding: &VerifiedBinding, now: UnixTime) -> InventoryEntry {
     InventoryEntry {
         first_contact_open: row.ek_spki_sha256.is_none() && row.first_contact_until.is_some_and(|end| now.0 <= end),
         name: row.name,
-        ek_spki_sha256: row.ek_spki_sha256,
+        // The one it is known by now: a TPM may have several.
+        ek_spki_sha256: row.ek_spki_sha256.map(|_| binding.ek().spki_sha256),
         held: row.held,
         batch: row.batch,
         dns_names: row.dns_names,
