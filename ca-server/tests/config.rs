@@ -187,7 +187,7 @@ fn an_unknown_key_is_shown_with_a_suggestion() {
          19 | [audti]\n   \
          |  ^^^^^\n   \
          = did you mean `audit`?\n   \
-         = keys here: server, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, limits, audit, log"
+         = keys here: server, operators, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, limits, audit, log"
     );
     let strange = wrong(&ca, "[audit]", "[log]\nzzz = 1\n[audit]");
     assert!(strange.starts_with("server.toml:20:1: unknown key `zzz`"), "{strange}");
@@ -489,4 +489,42 @@ fn a_file_that_is_not_there_is_said_so() {
     let error = Config::load(std::path::Path::new("no/such/server.toml")).err().unwrap();
     assert!(error.to_string().starts_with("no/such/server.toml: cannot be read"));
     assert_eq!(error.exit().code(), 2);
+}
+
+#[test]
+fn operators_are_people_told_apart_by_their_uids() {
+    let ca = directory();
+    let with = |lines: &str| changed("[tls]", &format!("[operators]\n{lines}\n[tls]"));
+    let config = load(&ca, &with("alice = 1001\nbob = 1002"))
+        .map_err(|(shown, _)| shown)
+        .unwrap();
+    assert_eq!(config.operators.name(1001), Some("alice"));
+    assert_eq!(
+        (config.operators.name(1003), config.operators.is_empty()),
+        (None, false)
+    );
+    assert!(
+        load(&ca, SHORT)
+            .map_err(|(shown, _)| shown)
+            .unwrap()
+            .operators
+            .is_empty()
+    );
+    let own = rustix::process::geteuid().as_raw();
+    for (lines, word) in [
+        ("alice = 1001\nbob = 1001".to_owned(), "one uid, one person"),
+        ("alice = 0".to_owned(), "can be anybody"),
+        (format!("alice = {own}"), "can be anybody"),
+        ("Alice = 1001".to_owned(), "a name has"),
+        ("\"uid:0\" = 1001".to_owned(), "a name has"),
+        ("\"\" = 1001".to_owned(), "a name has"),
+        (format!("{} = 1001", "a".repeat(65)), "a name has"),
+        ("server = 1001".to_owned(), "nobody's name"),
+        ("root = 1001".to_owned(), "nobody's name"),
+        ("alice = -1".to_owned(), "u32"),
+        ("alice = \"1001\"".to_owned(), "invalid type"),
+    ] {
+        let (shown, _) = load(&ca, &with(&lines)).err().unwrap();
+        assert!(shown.contains(word), "{lines}: {shown}");
+    }
 }

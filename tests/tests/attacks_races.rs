@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use attest::KeyAlgorithm;
-use device_kit::endorsement::SoftEk;
+use device_kit::der::{bits, integer, oid, sequence};
+use device_kit::endorsement::{SoftEk, Template};
 use device_kit::keys::{Shape, SoftKey};
 use device_kit::rig::{Client, Raw, Refused, Rig, Server, Wanted};
 use device_kit::soft_tpm::{SoftTpm, csr};
 use device_kit::trial::{Verdict, activate_raw, outsider_sees};
+use device_kit::vendor::EkContent;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentResult, EnrollmentState, RotEvidence};
 use wire::problem::ProblemCode;
 
@@ -141,6 +143,115 @@ fn a14_another_tpm_for_a_name_that_is_bound() {
         .enroll(&owner, &request(&owner))
         .expect("the owner is served, anywhere");
     assert_eq!(again.device, "A14");
+}
+
+/// Put another EK into a TPM; the one before.
+fn exchange_ek(rig: &Rig, tpm: &mut SoftTpm, template: Template) -> (SoftEk, Vec<u8>) {
+    let ek = SoftEk::generate(template);
+    let certificate = rig.vendor.ek_certificate(&ek.spki, &EkContent::honest(&ek.key));
+    let before = std::mem::replace(&mut tpm.ek, ek);
+    (before, std::mem::replace(&mut tpm.ek_certificate, certificate))
+}
+
+/// The record of a refusal, as `ca-cli audit show` finds it: the detail.
+fn told(rig: &Rig, refused: &Refused) -> String {
+    let incident = refused.problem.incident.clone().unwrap();
+    let shown = rig.cli_json(&["audit", "show", &incident]);
+    shown["items"][0]["detail"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a14_two_eks_of_one_tpm_are_one_device() {
+    let two = house();
+    let rig = &two.rig;
+    let client = rig.client();
+    let mut tpm = SoftTpm::p256(&rig.vendor);
+    rig.allow("A14-ECC", &tpm);
+    let request = |tpm: &SoftTpm, name: Option<&str>| tpm.request("device-ldevid", None, name);
+    let first = client.enroll(&tpm, &request(&tpm, None)).unwrap();
+    let (ecc, ecc_certificate) = exchange_ek(rig, &mut tpm, Template::L1);
+
+    // The same TPM by its other EK: under an open name it is not another device, and the record says which it is.
+    rig.expect_device("A14-OTHER");
+    let open = client.begin(&request(&tpm, Some("A14-OTHER"))).unwrap();
+    let answer = tpm.answer(&open).unwrap();
+    rig.refuses_activation(&client, open.id, &answer, Verdict::attestation("EK_DUPLICATE"));
+    let refused = client.enroll(&tpm, &request(&tpm, Some("A14-OTHER"))).unwrap_err();
+    let detail = told(rig, &refused);
+    for word in ["`A14-ECC`", "`A14-OTHER`", &hex::encode(ecc.sha256())] {
+        assert!(detail.contains(word), "{word}: {detail}");
+    }
+    // Under its own name it is, and gets what it has.
+    let same = client.enroll(&tpm, &request(&tpm, None)).unwrap();
+    assert_eq!(same.device, "A14-ECC");
+    assert_eq!(same.certificates[0].certificate.0, first.certificates[0].certificate.0);
+    let device = rig.device("A14-ECC").unwrap();
+    assert_eq!(device.ek_spki_sha256, Some(hex::encode(ecc.sha256())));
+    let shown: Vec<&str> = device.eks.iter().map(|ek| ek.shown.as_str()).collect();
+    assert_eq!(shown, ["named", "same_ak"]);
+    // From now on it is known, whatever AK comes with it.
+    let mut fresh = SoftTpm::p256(&rig.vendor);
+    fresh.ek = SoftEk::with_key(tpm.ek.template, tpm.ek.key.clone());
+    fresh.ek_certificate = tpm.ek_certificate.clone();
+    let refused = client.enroll(&fresh, &request(&fresh, Some("A14-OTHER"))).unwrap_err();
+    assert_eq!(refused.problem.code, ProblemCode::AttestationRejected);
+    let taken = serde_json::json!({ "name": "A14-RSA", "ek_spki_sha256": hex::encode(tpm.ek.sha256()) });
+    let (status, body) = rig.admin_call("POST", "/v1/devices", taken.to_string().as_bytes());
+    assert_eq!(status, 409);
+    assert!(
+        String::from_utf8_lossy(&body).contains("A14-ECC"),
+        "people are told whose it is"
+    );
+
+    // A third one, that people gave to another device: both names, to them.
+    let (rsa, rsa_certificate) = exchange_ek(rig, &mut tpm, Template::H3);
+    rig.allow("A14-THIRD", &tpm);
+    let open = client.begin(&request(&tpm, None)).unwrap();
+    let answer = tpm.answer(&open).unwrap();
+    rig.refuses_activation(&client, open.id, &answer, Verdict::attestation("EK_DUPLICATE"));
+    let detail = told(rig, &client.enroll(&tpm, &request(&tpm, None)).unwrap_err());
+    assert!(
+        detail.contains("`A14-THIRD`") && detail.contains("`A14-ECC`"),
+        "{detail}"
+    );
+    // With an AK of its own it is what people said.
+    let ak = SoftKey::generate(Shape::ak(KeyAlgorithm::P256));
+    let ak = std::mem::replace(&mut tpm.ak, ak);
+    let identity = SoftKey::generate(Shape::identity(KeyAlgorithm::P256));
+    let identity = std::mem::replace(&mut tpm.identity, identity);
+    assert_eq!(client.enroll(&tpm, &request(&tpm, None)).unwrap().device, "A14-THIRD");
+    // The first one goes on by both of its EKs.
+    (tpm.ak, tpm.identity) = (ak, identity);
+    for (ek, certificate) in [(ecc, ecc_certificate), (rsa, rsa_certificate)] {
+        (tpm.ek, tpm.ek_certificate) = (ek, certificate);
+        assert_eq!(client.enroll(&tpm, &request(&tpm, None)).unwrap().device, "A14-ECC");
+    }
+}
+
+#[test]
+fn a14_the_same_ek_in_another_certificate_is_the_same_device() {
+    let two = house();
+    let rig = &two.rig;
+    let client = rig.client();
+    let mut tpm = SoftTpm::manufacture(&rig.vendor, Template::L1, KeyAlgorithm::P256, KeyAlgorithm::P256);
+    rig.allow("A14-SAME", &tpm);
+    let request = |tpm: &SoftTpm| tpm.request("device-ldevid", None, Some("A14-SAME"));
+    let first = client.enroll(&tpm, &request(&tpm)).unwrap();
+    // Certified again; and with its key marked id-RSAES-OAEP, as older vendors do.
+    let rsa = tpm.ek.key.rsa().unwrap();
+    let key = sequence(&[&integer(&rsa.n().to_vec()), &integer(&rsa.e().to_vec())]);
+    let oaep = sequence(&[&sequence(&[&oid("1.2.840.113549.1.1.7"), &sequence(&[])]), &bits(&key)]);
+    for spki in [tpm.ek.spki.clone(), oaep] {
+        let before = std::mem::replace(
+            &mut tpm.ek_certificate,
+            rig.vendor.ek_certificate(&spki, &EkContent::honest(&tpm.ek.key)),
+        );
+        assert_ne!(tpm.ek_certificate, before);
+        let again = client.enroll(&tpm, &request(&tpm)).unwrap();
+        assert_eq!(again.device, "A14-SAME");
+        assert_eq!(again.certificates[0].certificate.0, first.certificates[0].certificate.0);
+    }
+    assert_eq!(rig.device("A14-SAME").unwrap().eks.len(), 1);
 }
 
 /// Two TPMs, one name.

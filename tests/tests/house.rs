@@ -399,7 +399,7 @@ fn the_table_of_attacks_has_every_row() {
         "A01", "A03", "A04", "A06", "A07", "A08", "A09", "A10", "A11", "A13", "A14", "A15", "A16", "A17", "A18", "A20",
         "A21", "A22", "A43", "A44", "A45", "A46", "A47", "K01", "K02", "K03", "K04", "K05", "K06", "K07", "K08", "K10",
         "K11", "D02", "D03", "D04", "D05", "D06", "D09", "D14", "H01", "H03", "H04", "H05", "H06", "L01", "P10", "P13",
-        "P14", "P15", "R05", "R12", "S01", "S07", "S09",
+        "P14", "P15", "R05", "R12", "S01", "S07", "S09", "C06",
     ] {
         let start = format!("| {row} | ");
         let lines = table.lines().filter(|line| line.starts_with(&start)).count();

@@ -12,16 +12,18 @@ use super::Rig;
 use crate::soft_tpm::SoftTpm;
 
 /// Tables that are counted.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 12] = [
     "audit",
     "blocked_key",
     "certificate",
     "challenge_attempt",
     "device",
+    "ek_owner",
     "enrollment",
     "evidence",
     "identity",
     "key_owner",
+    "replacement",
     "revocation",
 ];
 

@@ -19,7 +19,11 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
-        let mut rig = Rig::initialised(&Wanted::default());
+        Self::with(&Wanted::default())
+    }
+
+    pub(crate) fn with(wanted: &Wanted) -> Self {
+        let mut rig = Rig::initialised(wanted);
         let folder = rig.dir.path().join("vendor");
         std::fs::create_dir(&folder).unwrap();
         let vendor = VendorCa::within(&folder).unwrap();
@@ -143,6 +147,11 @@ impl AgentDevice {
     pub(crate) fn reinstall(&mut self) {
         let number = std::fs::read_dir(self.folder.path()).unwrap().count();
         self.state = self.folder.path().join(format!("state-{number}"));
+    }
+
+    /// Where everything of it is, and its state directory's own place.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -14,4 +14,5 @@ mod manners;
 mod proxy;
 mod refused;
 mod renew;
+mod replace;
 mod resume;
