@@ -19,6 +19,9 @@ const LONGEST: usize = 500;
 /// Longest name of a person.
 const LONGEST_NAME: usize = 255;
 
+/// Row id and EK of a device.
+type Bound = (i64, Option<Vec<u8>>);
+
 /// A row of `replacement`.
 #[derive(Queryable, Selectable, Debug)]
 #[diesel(table_name = replacement)]
@@ -325,7 +328,7 @@ fn revokes(reason: RevocationReason) -> bool {
 }
 
 /// Row id and EK of a device, locked until the end of the transaction.
-fn lock(link: &mut Link, name: &str) -> Result<Option<(i64, Option<Vec<u8>>)>, Fault> {
+fn lock(link: &mut Link, name: &str) -> Result<Option<Bound>, Fault> {
     if name.contains('\0') {
         return Ok(None);
     }

@@ -239,7 +239,7 @@ fn known(house: &House, binding: &VerifiedBinding) -> Result<(Option<DeviceRow>,
         .ak_owner(&sha256(&binding.ak().spki))
         .map_err(Trouble::from)?;
     let refuse = |reason, detail| Err(ActivateError::Attestation { reason, detail });
-    for owner in by_ek.iter().chain(&by_ak).filter(|owner| owner.replacement.is_some()) {
+    if let Some(owner) = by_ek.iter().chain(&by_ak).find(|owner| owner.replacement.is_some()) {
         let detail = format!(
             "EK {}: this TPM was device `{}` until it was replaced",
             hex::encode(ek),
