@@ -40,5 +40,11 @@ echo
 echo '== OCSP answers'
 cargo bench --locked -q -p tests --bench ocsp -- --postgres
 echo
+echo '== device find'
+cargo bench --locked -q -p tests --bench recall
+echo
+echo '== renewals'
+cargo bench --locked -q -p tests --bench renewal -- --postgres
+echo
 echo '== enrollments'
 cargo bench --locked -q -p tests --bench enrollment -- --postgres "$@"

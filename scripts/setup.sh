@@ -11,7 +11,12 @@ case $want in
         # libtss2-dev brings the TCTIs for devices and swtpm, whatever this release calls them.
         packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd0 dbus openssl)
         ;;&
-    test) packages+=(postgresql sqlite3 opensc curl faketime gnutls-bin util-linux) ;;
+    test)
+        packages+=(postgresql sqlite3 opensc curl faketime gnutls-bin util-linux)
+        # Validators of others, by which everything we sign is judged.
+        packages+=(libnss3-tools golang-go golang-golang-x-crypto-dev python3-venv)
+        command -v javac >/dev/null || packages+=(default-jdk-headless)
+        ;;
     demo) ;;
     *)
         echo "usage: $0 build|demo|test" >&2
@@ -53,4 +58,14 @@ if ! command -v cargo >/dev/null; then
     echo "setup: no cargo here. Install Rust with rustup (https://rustup.rs, or Debian's package rustup from release 13)," >&2
     echo "       open a new shell, and run the same command again." >&2
     exit 1
+fi
+
+# pkilint is in no package: it gets a place of its own among what is built.
+judges=${CARGO_TARGET_DIR:-target}/judges
+if [ "$want" = test ] && ! [ -x "$judges/bin/lint_ocsp_response" ]; then
+    echo "setup: installing pkilint into $judges"
+    rm -rf "$judges"
+    mkdir -p "$(dirname "$judges")"
+    /usr/bin/python3 -m venv "$judges"
+    "$judges/bin/pip" install -q --disable-pip-version-check 'pkilint==0.13.3'
 fi

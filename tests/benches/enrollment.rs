@@ -14,6 +14,9 @@
     reason = "a program for people that measures: what fails must stop it"
 )]
 
+#[path = "measure/mod.rs"]
+mod measure;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,8 +29,7 @@ use device_kit::endorsement::Template;
 use device_kit::postgres;
 use device_kit::rig::{Kept, Rig, Wanted};
 use device_kit::soft_tpm::SoftTpm;
-use issuance::AuditRecord;
-use schema::{AllowDevice, Store, StoreOptions};
+use measure::{cpu_seconds, expect_all, manufacture, memory};
 
 /// What to measure.
 #[derive(Parser)]
@@ -85,7 +87,7 @@ fn main() {
         for &clients in &arguments.clients {
             // One client alone gets fewer devices: it only has to show its latency.
             let count = if clients == 1 { devices / 6 } else { devices };
-            measure(title, wanted, template, count.max(clients), clients, floor);
+            enroll(title, wanted, template, count.max(clients), clients, floor);
         }
     };
     let sqlite = Wanted::default();
@@ -109,7 +111,7 @@ fn main() {
                 database,
                 ..Wanted::default()
             };
-            measure(
+            enroll(
                 "PostgreSQL, ECC EK (L-2)",
                 &wanted,
                 Template::L2,
@@ -145,7 +147,7 @@ fn aside(what: &str, word: &str, wanted: &Wanted) -> f64 {
 }
 
 /// Enroll `count` devices by `clients` clients and print a line.
-fn measure(title: &str, wanted: &Wanted, template: Template, count: usize, clients: usize, floor: f64) {
+fn enroll(title: &str, wanted: &Wanted, template: Template, count: usize, clients: usize, floor: f64) {
     let mut rig = Rig::initialised(&wanted.clone().set("enrollment", "challenge_ttl", "10m"));
     let devices = manufacture(&rig, template, count);
     expect_all(&rig, wanted, &devices);
@@ -268,71 +270,6 @@ fn begun_and_never_finished(count: usize) {
     assert_eq!(rig.stop(), Some(0));
 }
 
-fn manufacture(rig: &Rig, template: Template, count: usize) -> Arc<Vec<SoftTpm>> {
-    let make = || SoftTpm::manufacture(&rig.vendor, template, KeyAlgorithm::P256, KeyAlgorithm::P256);
-    let half = count / 2;
-    let mut devices: Vec<SoftTpm> = Vec::with_capacity(count);
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| (0..half).map(|_| make()).collect::<Vec<_>>());
-        devices.extend((half..count).map(|_| make()));
-        devices.extend(other.join().expect("keys"));
-    });
-    Arc::new(devices)
-}
-
-/// Put the devices into the inventory before the server starts.
-fn expect_all(rig: &Rig, wanted: &Wanted, devices: &[SoftTpm]) {
-    let url = match wanted.database.strip_prefix("sqlite://") {
-        Some(file) => format!("sqlite://{}", rig.path(file).display()),
-        None => wanted.database.clone(),
-    };
-    let store = Store::open(&url, &StoreOptions::default()).expect("the store");
-    let at = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        // Many at once share commits.
-        for _ in 0..16 {
-            scope.spawn(|| {
-                loop {
-                    let number = at.fetch_add(1, Ordering::Relaxed);
-                    let Some(device) = devices.get(number) else { break };
-                    let device = AllowDevice {
-                        name: format!("bench-{number}"),
-                        ek_spki_sha256: Some(device.ek.sha256()),
-                        first_contact_until: None,
-                        dns_names: Vec::new(),
-                        spiffe_id: None,
-                        batch: None,
-                    };
-                    store.allow_device(&device, &audit()).expect("a new device");
-                }
-            });
-        }
-    });
-}
-
-fn audit() -> AuditRecord {
-    AuditRecord {
-        at: UnixTime(1),
-        action: "device.allowed".into(),
-        actor: "bench".into(),
-        subject: String::new(),
-        reason: String::new(),
-        detail: String::new(),
-    }
-}
-
-/// User and system time of a process so far, seconds.
-fn cpu_seconds(pid: u32) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let after = text.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks: f64 = [11, 12]
-        .iter()
-        .filter_map(|i| fields.get(*i)?.parse::<f64>().ok())
-        .sum();
-    ticks / 100.0
-}
-
 /// Processor time by name of thread, seconds.
 fn thread_seconds(pid: u32) -> BTreeMap<String, f64> {
     let mut all = BTreeMap::new();
@@ -347,17 +284,6 @@ fn thread_seconds(pid: u32) -> BTreeMap<String, f64> {
         *all.entry(name.trim().to_owned()).or_default() += time / 1e9;
     }
     all
-}
-
-/// A line of `/proc/PID/status`, MB.
-fn memory(pid: u32, key: &str) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = text.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default();
-    line.split_whitespace()
-        .next()
-        .and_then(|v| v.parse::<f64>().ok())
-        .unwrap_or_default()
-        / 1024.0
 }
 
 /// The floor: the cryptography and the two durable records of one enrollment, written tightly, without HTTP, TLS, JSON,
@@ -377,7 +303,7 @@ mod floor {
     use openssl::pkey::Private;
     use schema::{Store, StoreOptions};
 
-    use super::{audit, cpu_seconds};
+    use super::measure::{audit, cpu_seconds};
 
     struct Parts {
         group: EcGroup,

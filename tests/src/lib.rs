@@ -9,6 +9,7 @@ pub mod der;
 pub mod endorsement;
 pub mod issuing;
 pub mod keys;
+pub mod others;
 pub mod postgres;
 pub mod rig;
 pub mod soft_tpm;

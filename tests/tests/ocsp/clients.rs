@@ -1,25 +1,11 @@
 //! The clients of others: OpenSSL, GnuTLS, Java, Go. One that is not installed is named and left out, never in CI.
 
-use std::path::Path;
 use std::process::Command;
 
+use device_kit::others::{go_program, prints, there};
 use device_kit::rig::{Rig, Wanted};
 
 use crate::kit::{Leaf, answering, status};
-
-/// Whether a program is here.
-fn there(program: &str) -> bool {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
-    if !found {
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true") || !["openssl", "ocsptool"].contains(&program),
-            "{program} is not installed"
-        );
-        println!("skipped: {program} is not installed");
-    }
-    found
-}
 
 /// A good certificate, a revoked one and one on hold.
 struct Case {
@@ -43,16 +29,6 @@ fn case() -> Case {
         revoked,
         held,
     }
-}
-
-/// What a program prints.
-fn prints(command: &mut Command) -> String {
-    let out = command.output().expect("it runs");
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    )
 }
 
 #[test]
@@ -204,7 +180,6 @@ func main() {
 }
 "#;
 
-/// Needs golang.org/x/crypto in the module cache: nothing is fetched here.
 #[test]
 fn go() {
     if !there("go") {
@@ -213,24 +188,9 @@ fn go() {
     let case = case();
     let folder = case.rig.path("go");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("main.go"), GO).unwrap();
-    let go = |arguments: &[&str], at: &Path| {
-        let mut command = Command::new("go");
-        command
-            .args(arguments)
-            .current_dir(at)
-            .env("GOFLAGS", "-mod=mod")
-            .env("GOPROXY", "off");
-        command
-    };
-    prints(&mut go(&["mod", "init", "v"], &folder));
-    let built = go(&["build", "-o", "v", "."], &folder).output().unwrap();
-    if !built.status.success() {
-        println!("skipped: golang.org/x/crypto is not in Go's module cache");
-        return;
-    }
+    let program = go_program(GO, &folder);
     for (leaf, words) in [(&case.good, "0 0"), (&case.revoked, "1 1"), (&case.held, "1 6")] {
-        let mut command = Command::new(folder.join("v"));
+        let mut command = Command::new(&program);
         command
             .arg(case.rig.path("ca/issuing.pem"))
             .arg(leaf.pem(&case.rig))
