@@ -286,9 +286,10 @@ impl ServerTlsPlan {
 }
 
 fn validity(profile: &Profile, now: UnixTime) -> Result<Validity, String> {
-    profile
-        .validity(now)
-        .ok_or_else(|| "the clock is outside of what a certificate can say".to_owned())
+    profile.validity(now).ok_or_else(|| {
+        "its life would not lie between 1970 and 9999, which is all that a certificate can say: is the clock right?"
+            .to_owned()
+    })
 }
 
 /// Each name for itself; the first that is wrong is named with its place.

@@ -196,7 +196,7 @@ fn judge(
         let validity = item.profile.validity(now).ok_or_else(|| {
             of_item(Denial::new(
                 DenialCode::Profile,
-                "the clock is outside of what a certificate can say",
+                "its life would not lie between 1970 and 9999, which is all that a certificate can say: is the clock right?",
             ))
         })?;
         grants.push(Grant {

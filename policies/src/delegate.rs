@@ -22,7 +22,9 @@ pub enum DelegateError {
     #[error("key: {0}")]
     Key(String),
     /// The validity does not fit between 1970 and 9999.
-    #[error("the clock is outside of what a certificate can say")]
+    #[error(
+        "its life would not lie between 1970 and 9999, which is all that a certificate can say: is the clock right?"
+    )]
     Clock,
 }
 

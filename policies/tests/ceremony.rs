@@ -257,7 +257,10 @@ fn a_clock_outside_of_all_certificates_is_refused() {
         let error = plan()
             .approve(&Profiles::builtin().unwrap(), Quorum::Rehearsal, UnixTime(now))
             .unwrap_err();
-        assert_eq!(error.0, "root: the clock is outside of what a certificate can say");
+        assert_eq!(
+            error.0,
+            "root: its life would not lie between 1970 and 9999, which is all that a certificate can say: is the clock right?"
+        );
     }
     assert!(
         plan()

@@ -140,7 +140,7 @@ impl VendorCa {
             serial: random_serial(),
             subject,
             not_before: utc_time("200101000000Z"),
-            not_after: utc_time("491231235959Z"),
+            not_after: generalized_time("99991231235959Z"),
             spki,
             extensions: all,
         };

@@ -209,7 +209,7 @@ fn the_clock_must_fit_into_a_certificate() {
         .unwrap_err();
         assert_eq!(
             denial.detail,
-            "`device-ldevid`: the clock is outside of what a certificate can say"
+            "`device-ldevid`: its life would not lie between 1970 and 9999, which is all that a certificate can say: is the clock right?"
         );
     }
 }

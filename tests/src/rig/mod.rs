@@ -18,7 +18,7 @@ use crate::vendor::VendorCa;
 
 pub use certificates::Certificate;
 pub use client::{Client, Raw, Refused};
-pub use clock::FakeClock;
+pub use clock::{FakeClock, false_time};
 pub use kept::Kept;
 pub use records::{Rows, expected};
 pub use server::{Server, Surroundings};
