@@ -20,15 +20,13 @@ mod measure;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use attest::{KeyAlgorithm, UnixTime};
 use clap::Parser;
 use device_kit::endorsement::Template;
 use device_kit::postgres;
 use device_kit::rig::{Kept, Rig, Wanted};
-use device_kit::soft_tpm::SoftTpm;
 use measure::{cpu_seconds, expect_all, manufacture, memory};
 
 /// What to measure.

@@ -5,7 +5,6 @@
 //! libfaketime.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test that cannot go on stops"
 )]
