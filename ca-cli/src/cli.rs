@@ -3,6 +3,7 @@
 pub(crate) mod ceremony;
 #[cfg(feature = "online")]
 pub(crate) mod crl;
+pub(crate) mod custody;
 #[cfg(feature = "online")]
 pub(crate) mod replacement;
 #[cfg(feature = "online")]

@@ -6,6 +6,7 @@ mod certificate;
 mod cli;
 mod command;
 mod crl;
+mod custody;
 mod endorsement;
 mod exit;
 mod fingerprint;

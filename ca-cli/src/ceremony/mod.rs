@@ -1,5 +1,6 @@
 //! Ceremonies as they are held: a medium, people, a token, and a journal that survives a power cut.
 
+mod custody;
 pub(crate) mod failpoint;
 pub(crate) mod journal;
 mod people;

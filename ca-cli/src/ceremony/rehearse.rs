@@ -64,6 +64,8 @@ pub(crate) struct Rehearsal<'a> {
     pub(crate) archive: &'a Path,
     /// The token.
     pub(crate) access: Access,
+    /// Where the sheets of shares are kept.
+    pub(crate) shares: &'a Path,
     /// As many officers as are required.
     pub(crate) officers: &'a [StandIn],
 }
@@ -78,7 +80,10 @@ impl Rehearsal<'_> {
         };
         let subject = approval_subject(self.plan, Mode::Rehearsal, program()?);
         self.sign(&room, "approvals", &subject)?;
-        let mut people = Scripted { say };
+        let mut people = Scripted {
+            say,
+            secrets: self.shares,
+        };
         // After an interruption before the first record there is nothing to go on with.
         let begun = resume
             && room

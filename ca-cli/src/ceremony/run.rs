@@ -1,5 +1,6 @@
 //! One step after the other: shown, answered, done, written down. What is written down is never done again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,13 +11,14 @@ use ceremony::quorum::{Approved, Mode, Subject};
 use ceremony::step::{Action, Step, Typed, steps};
 use ceremony::transcript::Entry;
 use ceremony::{Event, Plan, Sha256, Work, display, script};
-use hsm::{Found, HsmKey, KeySpec, PinSource, Pkcs11Uri, Token, TokenConfig};
+use hsm::{Found, HsmKey, KeyCustody, KeySpec, PinSource, Pkcs11Uri, Token, TokenConfig};
 use policies::Profiles;
 
 use super::failpoint::power_cut;
 use super::journal::Journal;
 use super::people::{Answer, People};
 use super::room::Room;
+use crate::custody::guard;
 use crate::exit::{Exit, Failure};
 use crate::medium::Medium;
 use crate::words;
@@ -39,8 +41,8 @@ pub(crate) struct Run<'a> {
     pub(super) profiles: Profiles,
     pub(super) medium: Medium,
     pub(super) inputs: Inputs,
-    people: &'a mut dyn People,
-    access: Access,
+    pub(super) people: &'a mut dyn People,
+    pub(super) access: Access,
     token: Option<Token>,
     program: Sha256,
     approved: Option<Approved>,
@@ -55,6 +57,7 @@ impl<'a> Run<'a> {
         people: &'a mut dyn People,
         resume: bool,
     ) -> Result<Self, Failure> {
+        guard::harden()?;
         let plan = room.plan()?;
         let program = program()?;
         let subject = approval_subject(&plan, mode, program);
@@ -234,7 +237,7 @@ impl<'a> Run<'a> {
             Action::MakeKey => self.make_key(step, done),
             Action::SignCertificate => self.sign_certificate(step, done),
             Action::SignCrl => self.sign_crl(step, done),
-            Action::WrappedBackup | Action::Restore | Action::Destroy => self.custody(step, done),
+            Action::WrappedBackup | Action::Restore | Action::Destroy | Action::SplitPin => self.custody(step, done),
             _ => Ok(done),
         }
     }
@@ -274,7 +277,14 @@ impl<'a> Run<'a> {
 
     /// The machine is alone: outside of rehearsals no network interface is up.
     fn guard(&mut self, done: &mut Entry) -> Result<(), Failure> {
-        let _ = done;
+        let up = guard::network(&guard::system(), self.mode == Mode::Rehearsal)?;
+        let told = if up.is_empty() {
+            "no interface is up".to_owned()
+        } else {
+            format!("up: {}", up.join(", "))
+        };
+        self.people.show(&format!("network: {told}"));
+        done.facts.insert("network".into(), told);
         Ok(())
     }
 
@@ -341,17 +351,8 @@ impl<'a> Run<'a> {
         if let Some(token) = &self.token {
             return Ok(token.clone());
         }
-        let pin = self
-            .access
-            .pin
-            .read(None)
-            .map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-        let config = TokenConfig {
-            uri: self.access.uri.clone(),
-            sessions: 1,
-            queue_deadline: Duration::from_secs(30),
-            login_backoff: Duration::from_secs(1),
-        };
+        let pin = self.pin()?;
+        let config = self.token_config();
         // People are here to judge a warning: only the last try before a lock is not theirs to give away.
         let token = Token::open_despite(config, pin, hsm::PinWarning::CountLow).map_err(token_failure)?;
         let (found, planned) = (token.serial().to_owned(), self.plan.token().serial.clone());
@@ -363,6 +364,19 @@ impl<'a> Run<'a> {
         }
         self.token = Some(token.clone());
         Ok(token)
+    }
+
+    pub(super) fn token_config(&self) -> TokenConfig {
+        TokenConfig {
+            uri: self.access.uri.clone(),
+            sessions: 1,
+            queue_deadline: Duration::from_secs(30),
+            login_backoff: Duration::from_secs(1),
+        }
+    }
+
+    pub(super) fn rehearsal(&self) -> bool {
+        self.mode == Mode::Rehearsal
     }
 
     fn put_in(&mut self, mut done: Entry) -> Result<Entry, Failure> {
@@ -402,7 +416,9 @@ impl<'a> Run<'a> {
     pub(super) fn key(&mut self) -> Result<HsmKey, Failure> {
         let token = self.token()?;
         let spec = self.spec();
-        let key = token.own_key(&spec.id, spec.algorithm).map_err(token_failure)?;
+        let spki = token.public_key(&spec.id, spec.algorithm).map_err(token_failure)?;
+        let key = token.kept_key(&spec.id, &spki, spec.algorithm, self.kept());
+        let key = key.map_err(token_failure)?;
         if token.id_of(&spec.label).map_err(token_failure)? != spec.id {
             return Err(Failure::new(
                 Exit::No,
@@ -443,26 +459,24 @@ impl<'a> Run<'a> {
                 .map(|v| (v.attribute.to_owned(), v.found.to_string()))
                 .collect()
         } else {
-            token.generate(&spec).map_err(token_failure)?.attributes
+            let made = match self.kept() {
+                KeyCustody::NeverLeaves => token.generate(&spec),
+                KeyCustody::WrappedBackup => token.generate_for_backup(&spec),
+            };
+            made.map_err(token_failure)?.attributes
         };
         power_cut("acted", step.number);
-        let key = self.key()?;
-        let spki = issuance::CaKey::spki(&key).to_vec();
+        let spki = match self.kept() {
+            KeyCustody::NeverLeaves => issuance::CaKey::spki(&self.key()?).to_vec(),
+            // Proven by the next step, which closes it.
+            KeyCustody::WrappedBackup => token.public_key(&spec.id, spec.algorithm).map_err(token_failure)?,
+        };
         self.room.put(&format!("outputs/{}", ceremony::step::KEY), &spki)?;
         for (name, value) in attributes {
             done = done.fact(&name, value);
         }
         self.show_digest("public key (SHA-256)", Sha256::of(&spki));
         Ok(done.output(ceremony::step::KEY, Sha256::of(&spki)))
-    }
-
-    /// Backup, restoration and destruction.
-    fn custody(&mut self, step: &Step, done: Entry) -> Result<Entry, Failure> {
-        let _ = done;
-        Err(Failure::new(
-            Exit::Usage,
-            format!("step {}: this program does not do this by itself yet", step.number),
-        ))
     }
 
     /// The fingerprint of an output, and the digits somebody must read from another device.
@@ -505,8 +519,7 @@ fn check_subject(room: &Room, plan: &Plan, subject: &Subject) -> Result<(), Fail
 
 /// SHA-256 of the running program.
 pub(crate) fn program() -> Result<Sha256, Failure> {
-    let bytes = std::fs::read("/proc/self/exe").context("this program")?;
-    Ok(Sha256::of(&bytes))
+    guard::program(Path::new("/"))
 }
 
 /// What was typed, if it is what must be typed: a fact for the transcript, or the words to say no with. The right answer

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+pub(crate) use super::custody::{Approve, CheckShare};
 use crate::words;
 
 /// The verbs of a ceremony, in the order of a year.
@@ -70,8 +71,22 @@ The HTML prints itself: page x of y and the hash of the plan on every sheet.")]
 Examples:
   ca-cli ceremony run cer-2026-12 --module /usr/lib/vendor/pkcs11.so
   ca-cli ceremony run cer-2026-12 --module /usr/lib/vendor/pkcs11.so --resume
-At every prompt: !deviation notes what is other than the script says; !void takes the step before back.")]
+At every prompt: !deviation notes what is other than the script says;
+!void takes the step before back.")]
     Run(Run),
+    /// Approve a plan, or seal the record, as an officer: a signature by smart card.
+    #[command(after_help = "\
+Examples:
+  ca-cli ceremony approve root.toml --officer 'crypto officer 1' \\
+    --person 'Anna Berg' --key \"$KEY\" --out anna.approval
+  ca-cli ceremony approve cer-2026-12 --seal --officer 'crypto officer 1' \\
+    --person 'Anna Berg' --key \"$KEY\" --out cer-2026-12/seals/anna.approval
+KEY is like pkcs11:token=anna;id=%01?module-path=/usr/lib/opensc-pkcs11.so
+In a rehearsal a key in a file will do: --rehearsal --key-file anna.pem")]
+    Approve(Approve),
+    /// Check that the paper of a share can still be read. Nothing of it is kept.
+    #[command(after_help = "Examples:\n  ca-cli ceremony check-share --ceremony example-root-r1")]
+    CheckShare(CheckShare),
     /// Close the record and pack the archive, once the participants have sealed it.
     #[command(after_help = "\
 Examples:
@@ -176,6 +191,9 @@ pub(crate) struct Run {
     /// Go on after an interruption.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Printer for the sheets of shares, as a device or file; without it each officer copies from the screen.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) printer: Option<PathBuf>,
     /// Held by people on a rehearsal's medium and token.
     #[arg(long)]
     pub(crate) rehearsal: bool,

@@ -43,7 +43,7 @@ use crate::output::Report;
 pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
     match cli.command {
         Command::Init(arguments) => init::run(&arguments, cli.no_input),
-        Command::Ceremony(command) => ceremony::run(&command),
+        Command::Ceremony(command) => ceremony::run(&command, cli.no_input),
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
         #[cfg(feature = "online")]
         Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),

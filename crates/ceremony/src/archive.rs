@@ -11,12 +11,13 @@ use issuance::crl::RawCrl;
 use issuance::{Issuer, IssuerUrls};
 use policies::Profiles;
 
+use crate::backup::KeyBackup;
 use crate::inputs::{InputError, Inputs};
 use crate::making::{self, MakingError, PublicOnly};
 use crate::quorum::{Approval, ApprovalError, Approved, Mode, QuorumError, RawApproval, Subject};
 use crate::step::{self, Action, Step, steps};
 use crate::tar::{self, Files, TarError};
-use crate::{Event, Plan, PlanError, Record, Sha256, Transcript, TranscriptError, Work, calendar, script};
+use crate::{Backup, Event, Plan, PlanError, Record, Sha256, Transcript, TranscriptError, Work, calendar, script};
 
 /// Names of the files every archive has.
 pub const PLAN: &str = "plan.toml";
@@ -367,6 +368,14 @@ fn made(files: &Files, plan: &Plan, inputs: &Inputs, mode: Mode) -> Result<(), A
     if issuer.is_rehearsal() != (mode == Mode::Rehearsal) {
         return Err(wrong("a rehearsal's CA and a ceremony's do not go together"));
     }
+    if plan.work().kind() == "root" && plan.key().backup == Backup::Wrapped {
+        let backup = KeyBackup::parse(output(step::BACKUP)?);
+        let fits =
+            backup.is_some_and(|b| b.spki == key && b.ceremony == plan.name() && b.algorithm == plan.key().algorithm);
+        if !fits {
+            return Err(wrong("the backup is not one of the key that was made"));
+        }
+    }
     if plan.work().certificate().is_some() {
         let key = PublicOnly {
             algorithm: plan.key().algorithm,
@@ -405,18 +414,29 @@ fn quorum(
     subject: Subject,
     sums: Sha256,
 ) -> Result<(), ArchiveError> {
-    let at = |action: Action| {
-        let number = steps(plan).into_iter().find(|s| s.action == action).map(|s| s.number);
-        let done = transcript
-            .records()
-            .iter()
-            .rfind(|r| r.event == Event::Done && Some(r.step) == number);
-        done.and_then(|r| calendar::parse(&r.time))
-    };
-    let counted = at(Action::Approvals).ok_or_else(|| told("nobody counted the approvals"))?;
+    let number = steps(plan)
+        .into_iter()
+        .find(|s| s.action == Action::Approvals)
+        .map(|s| s.number);
+    let record = transcript
+        .records()
+        .iter()
+        .rfind(|r| r.event == Event::Done && Some(r.step) == number);
+    let record = record.ok_or_else(|| told("nobody counted the approvals"))?;
+    let counted = calendar::parse(&record.time).ok_or_else(|| told("the approvals were counted at no time"))?;
     let quorum = plan.quorum();
     let given = approvals(files, "approvals/")?;
-    Approved::by(subject.clone(), quorum.required, &quorum.officers, given, counted).map_err(ArchiveError::Quorum)?;
+    let approved = Approved::by(subject.clone(), quorum.required, &quorum.officers, given, counted);
+    let approved = approved.map_err(ArchiveError::Quorum)?;
+    let said = approved.approvals().iter().map(|a| {
+        let statement = a.statement();
+        (format!("approved by {}", statement.role), statement.person.clone())
+    });
+    let facts = record.facts.iter().filter(|(name, _)| name.starts_with("approved by "));
+    let recorded: BTreeMap<String, String> = facts.map(|(name, person)| (name.clone(), person.clone())).collect();
+    if recorded != said.collect() {
+        return Err(told("those who approved are not those who were counted"));
+    }
     let given = approvals(files, "seals/")?;
     // Seals are of after the end; nothing here knows the time by now.
     let ever = UnixTime(i64::MAX);

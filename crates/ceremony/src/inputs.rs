@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use issuance::crl::{Crl, RawCrl};
 use issuance::{Issuer, IssuerRequest, IssuerUrls};
 
+use crate::backup::KeyBackup;
 use crate::{Input, Plan, Sha256};
 
 /// What came with the plan, read and believed as far as its own signatures go.
@@ -18,6 +19,8 @@ pub struct Inputs {
     pub subject: Option<Subject>,
     /// The CRL before this one.
     pub previous: Option<Crl>,
+    /// The backup of the key.
+    pub backup: Option<KeyBackup>,
 }
 
 /// The certificate of another CA, whose signature is not judged here: only its name and key are taken, and compared
@@ -105,6 +108,21 @@ impl Inputs {
                 let issuer = self.issuer.as_ref().ok_or_else(|| wrong("there is no issuer".into()))?;
                 let crl = RawCrl::decode(bytes.to_vec()).and_then(|raw| raw.verify(issuer));
                 self.previous = Some(crl.map_err(|e| wrong(e.to_string()))?);
+            }
+            "backup" => {
+                let backup = KeyBackup::parse(bytes).ok_or_else(|| wrong("not a backup of a ceremony".into()))?;
+                let fits = plan.key().spki == Some(backup.key_sha256())
+                    && plan.key().algorithm == backup.algorithm
+                    && plan.quorum().shares_of.as_deref() == Some(backup.ceremony.as_str());
+                if !fits {
+                    return Err(wrong(format!(
+                        "it is of the key {} ({}), made by the ceremony {}: the plan names another",
+                        backup.key_sha256(),
+                        backup.algorithm.as_str(),
+                        backup.ceremony
+                    )));
+                }
+                self.backup = Some(backup);
             }
             _ => {}
         }

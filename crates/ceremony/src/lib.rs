@@ -4,6 +4,7 @@
 //! room does (tokens, media, people) is `ca-cli ceremony`.
 
 pub mod archive;
+pub mod backup;
 pub mod calendar;
 mod digest;
 pub mod display;

@@ -37,6 +37,8 @@ pub enum Action {
     WrappedBackup,
     /// The key comes back from its backup.
     Restore,
+    /// The token gets a drawn PIN, which is split among the officers.
+    SplitPin,
     /// The key is destroyed, and the token says so.
     Destroy,
     /// Token and medium go into their bags.
@@ -94,6 +96,7 @@ impl Action {
             Self::MakeKey => Some(KEY),
             Self::SignCertificate => Some(CERTIFICATE),
             Self::SignCrl => Some(CRL),
+            Self::WrappedBackup => Some(BACKUP),
             _ => None,
         }
     }
@@ -105,6 +108,8 @@ pub const KEY: &str = "key.spki";
 pub const CERTIFICATE: &str = "certificate.cer";
 /// The CRL that was made, DER.
 pub const CRL: &str = "ca.crl";
+/// The wrapped backup of the key that was made.
+pub const BACKUP: &str = "key.backup";
 
 /// Roles that every plan has.
 const ADMINISTRATOR: &str = "administrator";
@@ -145,14 +150,24 @@ pub fn steps(plan: &Plan) -> Vec<Step> {
                 Typed::Word(plan.key().label.clone()),
                 &[
                     format!("algorithm {}", plan.key().algorithm.as_str()),
-                    "CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE and CKA_LOCAL are true".to_owned(),
+                    match plan.key().backup {
+                        Backup::Wrapped => "CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE and CKA_LOCAL are true; CKA_EXTRACTABLE, too, until the next step".to_owned(),
+                        _ => "CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE and CKA_LOCAL are true".to_owned(),
+                    },
                 ],
             );
+            // Before the key signs anything, so that it signs closed.
+            if plan.key().backup == Backup::Wrapped {
+                backup(plan, &mut w);
+            }
             certificate(plan, &mut w);
             if crl.is_some() {
                 revocation(plan, &mut w);
             }
-            backup(plan, &mut w);
+            if plan.key().backup != Backup::Wrapped {
+                backup(plan, &mut w);
+            }
+            split_pin(plan, &mut w);
         }
         Work::Issuing { .. } | Work::Cross { .. } => {
             token(plan, &mut w);
@@ -176,6 +191,7 @@ pub fn steps(plan: &Plan) -> Vec<Step> {
                     "a test signature verifies".to_owned(),
                 ],
             );
+            split_pin(plan, &mut w);
         }
         Work::Destroy => {
             token(plan, &mut w);
@@ -266,12 +282,18 @@ fn token(plan: &Plan, w: &mut Writer) {
             }
         }
     }
+    // A new token has the PIN of whoever prepared it.
+    let shares = plan.quorum().split_pin && !matches!(plan.work(), Work::Root { .. } | Work::Restore);
     w.add(
         Action::Token,
         ADMINISTRATOR,
         "The token is put in",
-        &["Take the token out of its bag before the camera, put it in, and type its PIN."],
-        Typed::Secret("PIN"),
+        &[if shares {
+            "Take the token out of its bag before the camera, and put it in. Officers type their shares of its PIN."
+        } else {
+            "Take the token out of its bag before the camera, put it in, and type its PIN."
+        }],
+        Typed::Secret(if shares { "shares of the PIN" } else { "PIN" }),
         &sees,
     );
 }
@@ -310,6 +332,29 @@ fn certificate(plan: &Plan, w: &mut Writer) {
         Typed::Digits(None),
         &["both displays show the same".to_owned()],
     );
+}
+
+fn split_pin(plan: &Plan, w: &mut Writer) {
+    if plan.quorum().split_pin {
+        w.add(
+            Action::SplitPin,
+            ADMINISTRATOR,
+            "The token's PIN is drawn and split",
+            &[
+                "A PIN that nobody knows is drawn and split; each officer in turn gets a sheet, unseen by the others.",
+                "Type the word; then officers type their sheets, to show that they can be read.",
+            ],
+            Typed::Word("split".to_owned()),
+            &[
+                format!(
+                    "{} of {} shares entered",
+                    plan.quorum().required,
+                    plan.quorum().required
+                ),
+                "the token takes its new PIN".to_owned(),
+            ],
+        );
+    }
 }
 
 fn revocation(plan: &Plan, w: &mut Writer) {
@@ -369,9 +414,19 @@ fn backup(plan: &Plan, w: &mut Writer) {
             Action::WrappedBackup,
             ADMINISTRATOR,
             "The backup, wrapped",
-            &["Put the second token in. Type the word."],
+            &[
+                "A wrapping key is drawn and split; each officer in turn gets a sheet, unseen by the others.",
+                "Type the word; then officers type their sheets, to show that they can be read.",
+            ],
             Typed::Word("back up".to_owned()),
-            &["a signature of the restored key verifies".to_owned()],
+            &[
+                format!(
+                    "{} of {} shares entered",
+                    plan.quorum().required,
+                    plan.quorum().required
+                ),
+                "CKA_EXTRACTABLE is false".to_owned(),
+            ],
         ),
     }
 }

@@ -179,6 +179,19 @@ impl Token {
         })
     }
 
+    /// SubjectPublicKeyInfo (DER) of the key with this CKA_ID, of which nothing else is proven.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`].
+    pub fn public_key(&self, id: &[u8], algorithm: SignatureAlgorithm) -> Result<Vec<u8>, HsmError> {
+        self.pool.checked(|| {
+            let lease = self.pool.lease()?;
+            let session = lease.enter()?;
+            let public = public::one(&session, ObjectClass::PUBLIC_KEY, id)?;
+            public::of_public(&session, id, public, algorithm)
+        })
+    }
+
     /// Whether no half of any key has this CKA_ID.
     ///
     /// # Errors

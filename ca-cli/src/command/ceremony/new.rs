@@ -74,12 +74,17 @@ pub(super) fn run(arguments: &New) -> Result<Report, Failure> {
         id: vec![1],
         algorithm,
         spki: issuer.as_ref().and_then(|view| Sha256::from_hex(&view.spki_sha256)),
-        backup: Backup::None,
+        backup: if arguments.kind == "restore" {
+            Backup::Wrapped
+        } else {
+            Backup::None
+        },
         officers: (1..=arguments.officers)
             .map(|n| (format!("crypto officer {n}"), None))
             .collect(),
         required: usize::from(arguments.officers / 2 + 1),
         split_pin: false,
+        shares_of: (arguments.kind == "restore").then(|| ceremony::plan::write::FILL_IN.to_owned()),
         inputs,
         certificate: certificate(arguments, midnight, issuer.as_ref(), request, subject)?,
         crl: match arguments.kind.as_str() {

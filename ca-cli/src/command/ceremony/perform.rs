@@ -28,6 +28,7 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
     let secrets = arguments.dir.join("secrets");
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets);
     made.with_context(|| secrets.display().to_string())?;
+    let mut sheets = secrets.clone();
     let access = match (&arguments.pin_file, plan.work()) {
         (None, Work::Root { .. }) => {
             if std::env::var_os(SOFTHSM_CONF).is_none() {
@@ -47,18 +48,25 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
             );
         }
         (Some(pin), _) => {
+            sheets = pin.parent().unwrap_or(Path::new(".")).to_owned();
             // The token store of the root's rehearsal lies two folders above its PIN.
             let store = pin.parent().and_then(Path::parent).unwrap_or(Path::new("."));
             if std::env::var_os(SOFTHSM_CONF).is_none() {
                 return Err(softtoken::again_with_configuration(store));
             }
-            Access {
-                uri: Pkcs11Uri {
-                    serial: Some(plan.token().serial.clone()),
-                    module_path: Some(arguments.module.clone()),
-                    ..Pkcs11Uri::default()
-                },
-                pin: PinSource::File(pin.clone()),
+            if matches!(plan.work(), Work::Restore) {
+                // To a second token of the same store.
+                let label = format!("rehearsal {}", plan.name());
+                softtoken::token(&arguments.module, &secrets, "token", &label)?
+            } else {
+                Access {
+                    uri: Pkcs11Uri {
+                        serial: Some(plan.token().serial.clone()),
+                        module_path: Some(arguments.module.clone()),
+                        ..Pkcs11Uri::default()
+                    },
+                    pin: PinSource::File(pin.clone()),
+                }
             }
         }
     };
@@ -71,6 +79,7 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
         medium: &medium,
         archive: &archive,
         access,
+        shares: &sheets,
         officers: &officers,
     };
     let outcome = rehearsal.perform(arguments.resume, &|line| eprintln!("  {line}"))?;
@@ -88,7 +97,7 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
 }
 
 pub(super) fn run(arguments: &cli::Run) -> Result<Report, Failure> {
-    let mut people = Terminal::open()?;
+    let mut people = Terminal::open(arguments.printer.clone())?;
     let room = Room::open(&arguments.dir)?;
     let plan = room.plan()?;
     let mode = if arguments.rehearsal {

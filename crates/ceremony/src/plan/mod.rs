@@ -116,6 +116,8 @@ pub struct Quorum {
     pub officers: Vec<Officer>,
     /// Whether the token's PIN is split among the officers, `required` of them together.
     pub split_pin: bool,
+    /// Name of the ceremony that made the shares which are typed in this one; absent where none are.
+    pub shares_of: Option<String>,
 }
 
 /// One officer.

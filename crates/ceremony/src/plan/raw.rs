@@ -62,6 +62,7 @@ struct RawKey {
 struct RawQuorum {
     required: Spanned<i64>,
     split_pin: bool,
+    shares_of: Option<Text>,
     officer: Spanned<Vec<RawOfficer>>,
 }
 
@@ -165,7 +166,8 @@ impl Reader<'_> {
             serial: self.line(&raw.token.serial)?,
         };
         let key = self.key(&raw.key, &kind)?;
-        let quorum = self.quorum(raw.quorum, &roles)?;
+        let wrapped = key.backup == Backup::Wrapped && kind == "root";
+        let quorum = self.quorum(raw.quorum, &roles, &kind, wrapped)?;
         let inputs = self.inputs(raw.input, &raw.kind, required, allowed)?;
         let work = self.work(&raw.kind, raw.certificate, raw.crl)?;
         Ok(Plan {
@@ -277,7 +279,26 @@ impl Reader<'_> {
         })
     }
 
-    fn quorum(&self, raw: RawQuorum, roles: &[String]) -> Result<Quorum, ConfigError> {
+    fn quorum(&self, raw: RawQuorum, roles: &[String], kind: &str, wrapped: bool) -> Result<Quorum, ConfigError> {
+        // A restored token gets a PIN of its own; its key comes out of shares that are there already.
+        let typed = kind == "restore" || (raw.split_pin && kind != "root");
+        let shares_of = raw.shares_of.as_ref().map(|name| self.word(name)).transpose()?;
+        match (&raw.shares_of, typed) {
+            (None, true) => {
+                return self.wrong(
+                    &raw.required,
+                    "shares_of is missing: the name of the ceremony that made the shares which are typed",
+                );
+            }
+            (Some(extra), false) => return self.wrong(extra, "no shares are typed in this ceremony"),
+            _ => {}
+        }
+        if (raw.split_pin || wrapped) && *raw.required.get_ref() < 2 {
+            return self.wrong(
+                &raw.required,
+                "a secret is split among people of whom at least two are needed",
+            );
+        }
         let mut officers: Vec<Officer> = Vec::new();
         for officer in raw.officer.get_ref() {
             let role = self.line(&officer.role)?;
@@ -298,6 +319,7 @@ impl Reader<'_> {
                 required,
                 officers,
                 split_pin: raw.split_pin,
+                shares_of,
             }),
             _ => self.wrong(
                 &raw.required,

@@ -40,6 +40,8 @@ pub struct NewPlan {
     pub required: usize,
     /// Whether the PIN is split among them.
     pub split_pin: bool,
+    /// Name of the ceremony that made the shares which are typed; where some are.
+    pub shares_of: Option<String>,
     /// Inputs: name, file, SHA-256.
     pub inputs: Vec<(String, String, Option<Sha256>)>,
     /// Certificate.
@@ -195,6 +197,13 @@ fn quorum(new: &NewPlan, out: &mut String) {
          # Whether the token's PIN is split among them, as many together as are required.\nsplit_pin = {}\n",
         new.required, new.split_pin
     );
+    if let Some(name) = &new.shares_of {
+        let _ = write!(
+            out,
+            "# The ceremony that made the shares which are typed in this one.\nshares_of = {}\n",
+            quoted(name)
+        );
+    }
     for (role, key) in &new.officers {
         let _ = write!(
             out,
