@@ -28,6 +28,28 @@ impl Vendored {
         })
     }
 
+    /// Those of the other EKs of this TPM than the one with this public area.
+    pub(crate) fn others(chip: &mut Chip, ek_public: &[u8]) -> Result<Vec<Self>, TpmError> {
+        let mut others = Vec::new();
+        for endorsement in chip.endorsements()? {
+            let ek = match chip.load_ek(&endorsement) {
+                Ok(ek) => ek,
+                // A certificate of no key of this TPM shows nothing.
+                Err(TpmError::EkMismatch { .. }) => continue,
+                Err(other) => return Err(other),
+            };
+            chip.unload_ek(&ek);
+            if ek.public.raw() != ek_public {
+                others.push(Self {
+                    endorsement,
+                    ek_public: ek.public.raw().to_vec(),
+                    chain: chip.endorsement_chain()?,
+                });
+            }
+        }
+        Ok(others)
+    }
+
     /// The one whose EK has this SHA-256 of its SubjectPublicKeyInfo, when it is in this TPM.
     pub(crate) fn with_ek(chip: &mut Chip, spki_sha256: &[u8; 32]) -> Result<Option<Self>, TpmError> {
         for endorsement in chip.endorsements()? {

@@ -10,7 +10,7 @@ use attest::tpm::{HashAlgorithm, TpmAlgId, TpmtPublic};
 use wire::Bytes;
 use wire::enrollment::{AgentInfo, EnrollmentResult};
 use wire::problem::ProblemCode;
-use wire::renewal::RenewalRequest;
+use wire::renewal::{CertificateId, RenewalRequest};
 
 use crate::error::AgentError;
 use crate::pin::Pin;
@@ -83,6 +83,64 @@ impl Held {
 pub fn due(state: &State) -> Result<(i64, i64), AgentError> {
     let held = Held::of(state)?;
     Ok((held.due(), held.term.not_after))
+}
+
+/// What the CA says about when to renew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// Now, though there would be time.
+    pub now: bool,
+    /// Ask again after so long.
+    pub again: Duration,
+}
+
+/// Ask the CA whether to renew early (RFC 9773): people may have called this device. The moment in the window that it
+/// suggests is fixed by the certificate, so whoever starts again does not draw again.
+///
+/// # Errors
+/// [`AgentError`]; a CA that says nothing calls for nothing.
+pub fn advice(state: &State) -> Result<Advice, AgentError> {
+    let held = Held::of(state)?;
+    let none = || AgentError::NotFound("the certificate cannot be named".into());
+    let Pin::Known(root) = Pin::of(None, state)? else {
+        return Err(AgentError::NotFound(
+            "the pinned root is not in the state directory".into(),
+        ));
+    };
+    let id = certificate_id(&held.der).ok_or_else(none)?;
+    let (info, again) = Server::pinned(&held.enrolled.server, &root)?.renewal_info(&id)?;
+    let time = |text: &str| text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).ok();
+    let window = info.suggested_window;
+    let (start, end) = time(&window.start).zip(time(&window.end)).ok_or_else(none)?;
+    let [.., a, b] = held.sha256;
+    let now = jiff::Timestamp::now().as_second();
+    Ok(Advice {
+        now: now >= moment(start, end, u16::from_be_bytes([a, b])),
+        again: again.unwrap_or(ASK).clamp(SOONEST, LATEST),
+    })
+}
+
+/// When a CA does not say when to ask again; and the bounds of what it may say (RFC 9773 §4.3).
+const ASK: Duration = Duration::from_secs(21_600);
+const SOONEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_secs(86_400);
+
+/// A moment of a window; `fraction` is of 2^16.
+fn moment(start: i64, end: i64, fraction: u16) -> i64 {
+    let length = i128::from(end.saturating_sub(start).max(0));
+    let into = (length * i128::from(fraction)) >> 16;
+    start.saturating_add(i64::try_from(into).unwrap_or(i64::MAX))
+}
+
+/// How a certificate is named in renewal information.
+fn certificate_id(der: &[u8]) -> Option<CertificateId> {
+    use der::Decode as _;
+    let read = x509_cert::Certificate::from_der(der).ok()?;
+    let issuer = openssl::x509::X509::from_der(der).ok()?;
+    Some(CertificateId {
+        issuer_key_id: issuer.authority_key_id()?.as_slice().to_vec(),
+        serial: read.tbs_certificate().serial_number().as_bytes().to_vec(),
+    })
 }
 
 /// What became of an activation that was sent.

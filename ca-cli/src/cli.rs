@@ -367,6 +367,14 @@ Examples:
     /// Release devices from their hold.
     #[command(after_help = "Examples:\n  ca-cli device release GW-7F3K-00412 --reason 'TPM updated'")]
     Release(DeviceHold),
+    /// Call devices to renew now what they have: on other terms, or on new keys. They hear of it when they ask, every
+    /// few hours.
+    #[command(after_help = "\
+Examples:
+  ca-cli device renew GW-7F3K-00412 --reason 'new profile'
+  ca-cli device find --tpm-vendor IFX --tpm-fw '<16.13' --all -o json > ifx.json
+  ca-cli device renew --from ifx.json --reason 'recall' --within 24h --dry-run")]
+    Renew(DeviceRenew),
     /// Ask for another TPM for a device (board swap, repair): another person approves it. Then the old identity is
     /// revoked, and the old TPM never comes back, under no name.
     #[command(after_help = "\
@@ -462,6 +470,32 @@ pub(crate) struct DeviceHold {
     /// Why, for the record.
     #[arg(long)]
     pub(crate) reason: String,
+    /// Show what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How many devices this is about, as --dry-run counted; else it is asked above 100.
+    #[arg(long, value_name = "N")]
+    pub(crate) yes_count: Option<usize>,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+}
+
+/// `ca-cli device renew`.
+#[derive(Args)]
+pub(crate) struct DeviceRenew {
+    /// Name.
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    pub(crate) name: Option<String>,
+    /// A list of devices: a file with a name at the start of each line, or what `ca-cli device find -o json` printed;
+    /// `-` is standard input.
+    #[arg(long)]
+    pub(crate) from: Option<PathBuf>,
+    /// Why, for the record.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Each at a moment of its own within this time, so that they do not come together; at most 30 days.
+    #[arg(long, default_value = "1h", value_parser = words::duration)]
+    pub(crate) within: i64,
     /// Show what would be done, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -160,6 +160,66 @@ async fn the_whole_way() {
     assert_eq!(status, StatusCode::OK);
 }
 
+// RFC 9773.
+#[actix_web::test]
+async fn renewal_information_is_of_what_is_renewed() {
+    let (ca, store, house, tpm) = one_device();
+    let service = serve!(front(Arc::clone(&house), limits()));
+    let challenge = begin(&service, &tpm, None).await;
+    let answer = json(&tpm.answer(&challenge).unwrap());
+    let (_, _, body) = call(&service, post(&activation(&challenge.id), answer)).await;
+    let result: EnrollmentResult = serde_json::from_slice(&body).unwrap();
+    let id = wire::renewal::CertificateId {
+        issuer_key_id: house.issuer.key_id().to_vec(),
+        serial: hex::decode(&result.certificates[0].serial).unwrap(),
+    };
+    let get = |id: String| TestRequest::get().uri(&format!("/v1/renewal-info/{id}"));
+    let (status, headers, body) = call(&service, get(id.to_string())).await;
+    assert_eq!(status, StatusCode::OK, "{body:?}");
+    assert_eq!(headers.get(header::RETRY_AFTER).unwrap(), "60");
+    let info: wire::renewal::RenewalInfo = serde_json::from_slice(&body).unwrap();
+    let row = store.certificate(&id.serial).unwrap().unwrap();
+    let life = row.not_after - row.not_before;
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+    let window = |info: &wire::renewal::RenewalInfo| {
+        let window = &info.suggested_window;
+        (at(&window.start), at(&window.end))
+    };
+    let start = row.not_before + life / 3 * 2;
+    assert_eq!(window(&info), (start, start + life / 10));
+    // Called: from now on, for what it has.
+    let now = ca.hands.now();
+    ca_server::flow::device::call_renewal(&house, "alice", "gw-1", Some(600), "r").unwrap();
+    let (_, _, body) = call(&service, get(id.to_string())).await;
+    let info = serde_json::from_slice(&body).unwrap();
+    assert_eq!(window(&info), (now, now + 600));
+    for within in [0, -1, 30 * 86_400 + 1, i64::MAX] {
+        let refused = ca_server::flow::device::call_renewal(&house, "alice", "gw-1", Some(within), "r");
+        assert!(refused.is_err(), "{within}");
+    }
+    // Another issuer's, nobody's, none.
+    let mut other = id.clone();
+    other.issuer_key_id[0] ^= 1;
+    assert_eq!(code(&service, get(other.to_string())).await, "not_found");
+    let mut other = id.clone();
+    other.serial[15] ^= 1;
+    assert_eq!(code(&service, get(other.to_string())).await, "not_found");
+    other.serial = vec![1; 400];
+    assert_eq!(code(&service, get(other.to_string())).await, "not_found");
+    for wrong in [
+        "",
+        ".",
+        "a",
+        "a.b.c",
+        &format!("{id}="),
+        &format!("{id}%00"),
+        "%2e%2e",
+        "'.'",
+    ] {
+        assert_eq!(code(&service, get(wrong.to_owned())).await, "malformed", "{wrong}");
+    }
+}
+
 // U45, A49: an outsider learns that attestation failed, never why.
 #[actix_web::test]
 async fn every_attestation_failure_has_the_same_answer() {

@@ -44,6 +44,12 @@ pub(crate) enum Change {
     Decide(NewDecision),
     /// A second EK of a device's TPM.
     Link { link: EkLink, audit: NewAudit },
+    /// Call a device to renew early.
+    CallRenewal {
+        device: String,
+        within: i64,
+        audit: NewAudit,
+    },
     /// Open intents become orphans.
     Recover { older_than: i64, now: i64 },
     /// An audit record on its own.
@@ -73,6 +79,8 @@ impl Change {
             Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } | Self::Hold { .. } => true,
             Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
             Self::Replace { .. } | Self::Decide(_) | Self::Link { .. } => true,
+            // A second call says the same again.
+            Self::CallRenewal { .. } => true,
             Self::Attempt { .. } | Self::Recover { .. } | Self::Audit(_) => false,
             #[cfg(test)]
             Self::Panic => false,

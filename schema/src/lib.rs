@@ -29,6 +29,7 @@ pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, TakenNumber
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
     EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, LastStep, NewDeviceError, NewReplacement, NewTpm, Orphan,
-    Page, ReplaceError, ReplacementRow, ReplacementState, Revocation, RevocationRow, RevokeError, StatusRow,
+    Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState, Revocation, RevocationRow, RevokeError,
+    StatusRow,
 };
 pub use store::{Store, StoreError, StoreOptions};

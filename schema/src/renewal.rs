@@ -9,8 +9,9 @@ use crate::change::NewOrder;
 use crate::fixed::Orphaned;
 use crate::link::{Fault, Link, insert, on};
 use crate::revocation;
+use crate::rows::RenewalCall;
 use crate::seen::Standing;
-use crate::tables::{certificate, renewal};
+use crate::tables::{NewAudit, certificate, device, renewal, renewal_call};
 
 /// A certificate by issuer and serial.
 type Key = (Vec<u8>, Vec<u8>);
@@ -107,4 +108,49 @@ pub(crate) fn lineage(link: &mut Link, certificate: i64) -> Result<Vec<i64>, Fau
     let mut all: Vec<i64> = found.into_iter().collect();
     all.sort_unstable();
     Ok(all)
+}
+
+/// Call a device to renew what it has within so many seconds; whether there is such a device.
+pub(crate) fn call(link: &mut Link, name: &str, within: i64, record: &NewAudit) -> Result<bool, Fault> {
+    if name.contains('\0') {
+        return Ok(false);
+    }
+    let found = device::table.filter(device::name.eq(name)).select(device::id);
+    let id: Option<i64> = match link {
+        Link::Sqlite(c) => found.first(c).optional()?,
+        // Nobody certifies anything for it meanwhile: what comes later is not meant.
+        Link::Postgres(c) => found.for_no_key_update().first(c).optional()?,
+    };
+    let Some(id) = id else { return Ok(false) };
+    let upto: Option<i64> = on!(link, c => certificate::table
+        .filter(certificate::device_id.eq(id))
+        .select(diesel::dsl::max(certificate::id))
+        .first(c))?;
+    on!(link, c => diesel::insert_into(renewal_call::table)
+        .values((
+            renewal_call::device_id.eq(id),
+            renewal_call::upto.eq(upto.unwrap_or(0)),
+            renewal_call::at.eq(record.at),
+            renewal_call::within.eq(within.max(1)),
+            renewal_call::actor.eq(&record.actor),
+            renewal_call::reason.eq(&record.detail),
+        ))
+        .execute(c))?;
+    crate::keeping::audit(link, std::slice::from_ref(record))?;
+    Ok(true)
+}
+
+/// The last call to a device.
+pub(crate) fn called(link: &mut Link, name: &str) -> Result<Option<RenewalCall>, Fault> {
+    if name.contains('\0') {
+        return Ok(None);
+    }
+    let found: Option<(i64, i64, i64)> = on!(link, c => renewal_call::table
+        .inner_join(device::table)
+        .filter(device::name.eq(name))
+        .order(renewal_call::id.desc())
+        .select((renewal_call::upto, renewal_call::at, renewal_call::within))
+        .first(c)
+        .optional())?;
+    Ok(found.map(|(upto, at, within)| RenewalCall { upto, at, within }))
 }

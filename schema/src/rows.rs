@@ -236,6 +236,17 @@ pub enum ReplaceError {
     Store(#[from] crate::StoreError),
 }
 
+/// The last call to a device to renew early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenewalCall {
+    /// Certificates up to this row id are meant.
+    pub upto: i64,
+    /// From when on, unix seconds.
+    pub at: i64,
+    /// Within so many seconds.
+    pub within: i64,
+}
+
 /// A second EK of a device's TPM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EkLink {

@@ -17,8 +17,8 @@ use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner, EnrollmentRow,
-    EvidenceRow, NewDeviceError, NewReplacement, Orphan, Page, ReplaceError, ReplacementRow, Revocation, RevocationRow,
-    RevokeError, StatusRow, change::Outcome, find, read, replacement, revocation, status,
+    EvidenceRow, NewDeviceError, NewReplacement, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, Revocation,
+    RevocationRow, RevokeError, StatusRow, change::Outcome, find, read, renewal, replacement, revocation, status,
 };
 
 /// Why storage does not serve.
@@ -496,6 +496,31 @@ impl Store {
     /// [`StoreError`].
     pub fn ak_owner(&self, ak_spki_sha256: &[u8; 32]) -> Result<Option<EkOwner>, StoreError> {
         self.read(|link| replacement::ak_owner(link, ak_spki_sha256))
+    }
+
+    /// Call a device to renew the certificates it has now, within so many seconds from `audit.at` on; `audit.detail` says
+    /// why. Returns whether there is such a device.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn call_renewal(&self, device: &str, within: i64, audit: &AuditRecord) -> Result<bool, StoreError> {
+        let change = Change::CallRenewal {
+            device: device.to_owned(),
+            within,
+            audit: new_audit(audit),
+        };
+        match self.inner.writer.write(change)? {
+            Outcome::Found(found) => Ok(found),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// The last call to a device to renew early.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn renewal_call(&self, device: &str) -> Result<Option<RenewalCall>, StoreError> {
+        self.read(|link| renewal::called(link, device))
     }
 
     /// Record a second EK of a device's TPM: both activated the same AK. Again is a success.

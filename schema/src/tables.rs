@@ -220,6 +220,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    renewal_call (id) {
+        id -> BigInt,
+        device_id -> BigInt,
+        upto -> BigInt,
+        at -> BigInt,
+        within -> BigInt,
+        actor -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::joinable!(renewal_call -> device (device_id));
+diesel::allow_tables_to_appear_in_same_query!(renewal_call, device);
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(replacement -> device (device_id));
 diesel::joinable!(ek_owner -> device (device_id));

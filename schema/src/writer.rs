@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
-use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order, replacement, revocation};
+use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order, renewal, replacement, revocation};
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
 const BACK_OFF: Duration = Duration::from_millis(250);
@@ -390,6 +390,9 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
                 Outcome::Replacement(replacement::request(link, wish, audit)?.map(Box::new))
             }
             Change::Decide(decision) => Outcome::Replacement(replacement::decide(link, decision)?.map(Box::new)),
+            Change::CallRenewal { device, within, audit } => {
+                Outcome::Found(renewal::call(link, device, *within, audit)?)
+            }
             Change::Link { link: new, audit } => Outcome::Recorded(replacement::link(link, new, audit)?),
             Change::Recover { older_than, now } => Outcome::Orphans(keeping::recover(link, *older_than, *now)?),
             Change::Audit(audit) => {

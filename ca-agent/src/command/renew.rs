@@ -6,7 +6,7 @@ use crate::cli;
 use crate::config::Config;
 use crate::error::AgentError;
 use crate::hooks;
-use crate::renew::{Outcome, Renewal};
+use crate::renew::{self, Outcome, Renewal};
 use crate::state::State;
 use crate::stored;
 use crate::words::{clean, date};
@@ -21,10 +21,15 @@ pub(super) fn run(config: &Config, flags: &cli::Renew, quiet: bool) -> Result<Sa
     let state = State::open(&config.state_dir)?;
     let progress = Progress::new(quiet);
     let say = |step: &str| progress.say(step);
+    // A CA that cannot be asked calls for nothing; the renewal itself says what is wrong.
+    let called = !flags.force && renew::advice(&state).is_ok_and(|advice| advice.now);
+    if called {
+        say("the CA asks for a renewal before its time");
+    }
     let result = Renewal {
         state: &state,
         rekey: wish.rekey,
-        force: flags.force,
+        force: flags.force || called,
         wait: wish.wait,
         say: &say,
     }

@@ -4,7 +4,7 @@
 //! The directory is held while something is done, and free between, so that a person's commands work beside it.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -50,8 +50,9 @@ pub(super) fn run(config: &Config, hooks: Option<&std::path::PathBuf>) -> Result
     let every = sd_notify::watchdog_enabled().map(|limit| limit / 2);
     notify(&[NotifyState::Ready]);
     let mut pause = PAUSE;
+    let mut ask = Ask::default();
     loop {
-        let wait = match tick(config, &wish) {
+        let wait = match tick(config, &wish, &mut ask) {
             Ok(next) => {
                 pause = PAUSE;
                 next
@@ -86,13 +87,17 @@ pub(super) fn run(config: &Config, hooks: Option<&std::path::PathBuf>) -> Result
 }
 
 /// Do what is due; how long to sleep then.
-fn tick(config: &Config, wish: &RenewWish) -> Result<Duration, AgentError> {
+fn tick(config: &Config, wish: &RenewWish, ask: &mut Ask) -> Result<Duration, AgentError> {
     let say = |step: &str| {
         tracing::info!("{step}");
         notify(&[NotifyState::Status(step), NotifyState::Watchdog]);
     };
     let state = State::open(&config.state_dir)?;
-    let result = identity(config, wish, &state, &say);
+    let called = ask.called(&state);
+    if called {
+        say("the CA asks for a renewal before its time");
+    }
+    let result = identity(config, wish, &state, called, &say);
     remember(&state, result.as_ref().err());
     result?;
     hooks::settle(&state, &wish.hooks, &say)?;
@@ -107,11 +112,17 @@ fn tick(config: &Config, wish: &RenewWish) -> Result<Duration, AgentError> {
     let now = jiff::Timestamp::now().as_second();
     // What is never renewed has no date; what is due is done, or it would have failed.
     let left = u64::try_from(due.saturating_sub(now)).unwrap_or(0).max(1);
-    Ok(Duration::from_secs(left).min(LOOK))
+    Ok(Duration::from_secs(left).min(LOOK).min(ask.left()))
 }
 
 /// Enroll, renew, or enroll again once the certificate has ended, or was replaced by one that got lost here.
-fn identity(config: &Config, wish: &RenewWish, state: &State, say: &dyn Fn(&str)) -> Result<(), AgentError> {
+fn identity(
+    config: &Config,
+    wish: &RenewWish,
+    state: &State,
+    called: bool,
+    say: &dyn Fn(&str),
+) -> Result<(), AgentError> {
     let known = state.enrolled()?;
     let unfinished = state.journal()?.is_some();
     if known.is_none() || unfinished || stored::ended(state)? {
@@ -120,7 +131,7 @@ fn identity(config: &Config, wish: &RenewWish, state: &State, say: &dyn Fn(&str)
     let renewal = Renewal {
         state,
         rekey: wish.rekey,
-        force: false,
+        force: called,
         wait: wish.wait,
         say,
     };
@@ -156,6 +167,43 @@ fn enroll(config: &Config, state: &State, say: &dyn Fn(&str), again: enroll::Aga
     }
     .run(|| open(config))
     .map(drop)
+}
+
+/// When the CA is asked again whether to renew early. Forgotten with the process: then it is asked at once.
+#[derive(Debug, Default)]
+struct Ask {
+    next: Option<Instant>,
+}
+
+impl Ask {
+    /// Whether this device is called to renew now. A CA that cannot be asked is asked later: nothing depends on it.
+    fn called(&mut self, state: &State) -> bool {
+        if self.next.is_some_and(|next| Instant::now() < next) || !matches!(state.enrolled(), Ok(Some(_))) {
+            return false;
+        }
+        let (called, again) = match renew::advice(state) {
+            // What it renews now is another certificate: that one is asked about soon.
+            Ok(advice) => (
+                advice.now,
+                if advice.now {
+                    Duration::from_secs(1)
+                } else {
+                    advice.again
+                },
+            ),
+            Err(error) => {
+                tracing::debug!(%error, "no word about when to renew");
+                (false, LOOK)
+            }
+        };
+        self.next = Instant::now().checked_add(again);
+        called
+    }
+
+    fn left(&self) -> Duration {
+        let now = Instant::now();
+        self.next.map_or(LOOK, |next| next.saturating_duration_since(now))
+    }
 }
 
 /// Signals, as they come.

@@ -112,6 +112,7 @@ impl Enrollment<'_> {
         }
         let journal = self.begin(&server, &tpm)?;
         if let Sent::Stored(done) = self.activate(&server, &journal, &root)? {
+            self.show_others(&server, &tpm, &journal, &done);
             return Ok(Outcome::Done(done));
         }
         (self.say)("the CA cannot use this answer any more; asking for another challenge");
@@ -172,20 +173,7 @@ impl Enrollment<'_> {
         let ak = self.key(tpm, Role::Attestation)?;
         let key = self.key(tpm, Role::Identity)?;
         (self.say)("asking the CA for a challenge");
-        let request = EnrollmentRequest {
-            profile: profile.clone(),
-            attestation_profile: attestation_profile.clone(),
-            device: self.wish.device.clone(),
-            rot: RotEvidence::Tpm20 {
-                ek_certificate: vendored.endorsement.certificate.clone().into(),
-                ek_chain: vendored.chain.into_iter().map(Bytes).collect(),
-                ek_public: vendored.ek_public.clone().into(),
-                ak_public: ak.public()?.raw().to_vec().into(),
-            },
-            agent: Some(AgentInfo {
-                version: env!("CARGO_PKG_VERSION").into(),
-            }),
-        };
+        let request = self.request(&vendored, &ak, self.wish.device.clone())?;
         let challenge = self.patiently(|| server.begin(&request))?;
         (self.say)("answering it in the TPM");
         let (id, ticket) = (challenge.id, challenge.ticket.clone());
@@ -202,6 +190,58 @@ impl Enrollment<'_> {
         };
         self.state.begin(&journal)?;
         Ok(journal)
+    }
+
+    fn request(
+        &self,
+        vendored: &Vendored,
+        ak: &StoredKey,
+        device: Option<String>,
+    ) -> Result<EnrollmentRequest, TpmError> {
+        let (profile, attestation_profile) = self.profiles();
+        Ok(EnrollmentRequest {
+            profile,
+            attestation_profile,
+            device,
+            rot: RotEvidence::Tpm20 {
+                ek_certificate: vendored.endorsement.certificate.clone().into(),
+                ek_chain: vendored.chain.iter().cloned().map(Bytes).collect(),
+                ek_public: vendored.ek_public.clone().into(),
+                ak_public: ak.public()?.raw().to_vec().into(),
+            },
+            agent: Some(AgentInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+            }),
+        })
+    }
+
+    /// Show the CA the other EKs of this TPM, each with the attestation key that it knows now: they are this device, too.
+    /// The identity is there, so the CA issues nothing; and nothing here depends on it.
+    fn show_others(&self, server: &Server, tpm: &Tpm, journal: &Journal, done: &Enrolled) {
+        let used = journal.ek_public.0.clone();
+        let others = match tpm.run(move |chip| Vendored::others(chip, &used)) {
+            Ok(others) => others,
+            Err(error) => return tracing::warn!(%error, "the other endorsements could not be read"),
+        };
+        for other in others {
+            let words = other.endorsement.words();
+            match self.show(server, tpm, other, &done.device) {
+                Ok(()) => tracing::info!("the CA knows {words}, too"),
+                Err(error) => tracing::warn!(%error, "the CA was not shown {words}"),
+            }
+        }
+    }
+
+    fn show(&self, server: &Server, tpm: &Tpm, other: Vendored, device: &str) -> Result<(), AgentError> {
+        let missing = || AgentError::NotFound("a key of this enrollment is not in the state directory".into());
+        let ak = self.state.key(Role::Attestation)?.ok_or_else(missing)?;
+        let key = self.state.key(Role::Identity)?.ok_or_else(missing)?;
+        let challenge = server.begin(&self.request(&other, &ak, Some(device.to_owned()))?)?;
+        let (id, ticket) = (challenge.id, challenge.ticket.clone());
+        let mut answer = tpm.run(move |chip| answer(chip, &other.endorsement, &ak, &key, &challenge, None))?;
+        answer.ticket = ticket;
+        server.activate(id, &serialise(&answer)?)?;
+        Ok(())
     }
 
     /// Send the activation, the very same bytes whenever it is sent.

@@ -92,6 +92,16 @@ impl Line {
         Ok((self.read(response)?, date))
     }
 
+    /// A body, and after how long to ask again.
+    pub(super) fn get_again<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<Duration>), ServerError> {
+        let url = format!("{}{path}", self.base);
+        tracing::debug!(%url, "GET");
+        let response = self.agent.get(&url).call().map_err(|e| self.transport(e))?;
+        let after = response.headers().get("retry-after").and_then(|v| v.to_str().ok());
+        let after = after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        Ok((self.read(response)?, after))
+    }
+
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &str) -> Result<T, ServerError> {
         let url = format!("{}{path}", self.base);
         tracing::debug!(%url, bytes = body.len(), "POST");

@@ -12,7 +12,7 @@ use serde::Serialize;
 use ureq::tls::{Certificate, RootCerts};
 use wire::EnrollmentId;
 use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, EnrollmentState, Issuers};
-use wire::renewal::RenewalRequest;
+use wire::renewal::{CertificateId, RenewalInfo, RenewalRequest};
 
 pub use error::ServerError;
 use line::Line;
@@ -135,6 +135,14 @@ impl Server {
             url: self.line.base.clone(),
             detail: "it is still working on this enrollment".into(),
         })
+    }
+
+    /// `GET /v1/renewal-info/{certificate}`, and after how long to ask again.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn renewal_info(&self, id: &CertificateId) -> Result<(RenewalInfo, Option<Duration>), ServerError> {
+        self.line.get_again(&format!("/v1/renewal-info/{id}"))
     }
 
     /// `GET /v1/enrollments/{id}`.

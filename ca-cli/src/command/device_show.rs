@@ -57,6 +57,9 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
             lines.push(("anchor", clean(&tpm.anchor)));
         }
         let mut text = fields(&lines);
+        if let Some(at) = device.renewal_called_at {
+            text.push_str(&fields(&[("called to renew", words::date(at, now))]));
+        }
         // The one that stands alone is shown above.
         if device.eks.len() > 1 {
             let row = |ek: &DeviceEk| {

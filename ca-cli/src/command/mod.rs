@@ -16,6 +16,8 @@ mod device_find;
 #[cfg(feature = "online")]
 mod device_hold;
 #[cfg(feature = "online")]
+mod device_renew;
+#[cfg(feature = "online")]
 mod device_show;
 #[cfg(feature = "online")]
 mod device_tree;
@@ -49,6 +51,8 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),
         #[cfg(feature = "online")]
         Command::Crl(command) => crl::run(&command),
+        #[cfg(feature = "online")]
+        Command::Device(DeviceCommand::Renew(arguments)) => device_renew::run(&arguments, cli.no_input),
         #[cfg(feature = "online")]
         Command::Device(DeviceCommand::ReplaceTpm(arguments)) => replacement::request(&arguments),
         #[cfg(feature = "online")]

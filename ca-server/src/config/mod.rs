@@ -165,6 +165,8 @@ pub struct Enrollment {
     pub max_attempts: u32,
     /// Age at which an open intent is an orphan.
     pub sign_deadline: Duration,
+    /// How often devices ask whether to renew early.
+    pub renewal_info: Duration,
 }
 
 /// Limits that hold before expensive work.
@@ -250,6 +252,7 @@ impl Config {
             challenge_ttl: span(raw.enrollment.challenge_ttl, 120),
             max_attempts: at_least_one(source, raw.enrollment.max_attempts.as_ref(), 3)?,
             sign_deadline: span(raw.enrollment.sign_deadline, 30),
+            renewal_info: span(raw.enrollment.renewal_info, 21_600),
         };
         let tls = materials::tls(source, &base, &raw.tls)?;
         let database = database(source, &base, &raw.database)?;

@@ -129,6 +129,7 @@ pub(super) struct RawEnrollment {
     pub challenge_ttl: Option<Span>,
     pub max_attempts: Option<Spanned<u32>>,
     pub sign_deadline: Option<Span>,
+    pub renewal_info: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]

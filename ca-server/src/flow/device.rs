@@ -18,6 +18,9 @@ pub enum DeviceError {
     /// A reason that is none.
     #[error("reason: 1 to {LONGEST} characters, no control characters")]
     Reason,
+    /// A time that is none.
+    #[error("within: 1 to {LONGEST_WITHIN} seconds")]
+    Within,
     /// Not the caller's fault.
     #[error(transparent)]
     Trouble(#[from] Trouble),
@@ -48,6 +51,41 @@ pub fn hold(house: &House, actor: &str, name: &str, held: bool, reason: &str) ->
         return Err(DeviceError::NotFound);
     }
     tracing::warn!(device = name, actor, "{action}");
+    house.store.device_by_name(name)?.ok_or(DeviceError::NotFound)
+}
+
+/// Longest time in which a device may be called to renew, and the time when nothing is said: seconds.
+const LONGEST_WITHIN: i64 = 30 * 86_400;
+const WITHIN: i64 = 3600;
+
+/// Call a device to renew what it has now, each at a moment of its own within so many seconds. It hears of it when it
+/// asks for renewal information.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn call_renewal(
+    house: &House,
+    actor: &str,
+    name: &str,
+    within: Option<i64>,
+    reason: &str,
+) -> Result<DeviceRow, DeviceError> {
+    let within = within.unwrap_or(WITHIN);
+    if !(1..=LONGEST_WITHIN).contains(&within) {
+        return Err(DeviceError::Within);
+    }
+    let audit = AuditRecord {
+        at: house.clock.read().now,
+        action: "device.renewal.called".to_owned(),
+        actor: actor.to_owned(),
+        subject: name.to_owned(),
+        reason: "ADMIN".to_owned(),
+        detail: told(reason)?.to_owned(),
+    };
+    if !house.store.call_renewal(name, within, &audit)? {
+        return Err(DeviceError::NotFound);
+    }
+    tracing::warn!(device = name, actor, within, "device.renewal.called");
     house.store.device_by_name(name)?.ok_or(DeviceError::NotFound)
 }
 

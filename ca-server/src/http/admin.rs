@@ -290,7 +290,9 @@ pub(super) fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreEr
 /// With its history of TPMs.
 pub(super) fn device_in_full(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
     let eks = store.eks_of(&row.name)?;
+    let called = store.renewal_call(&row.name)?;
     let mut device = device_of(store, row)?;
+    device.renewal_called_at = called.map(|call| call.at);
     device.eks = eks
         .into_iter()
         .map(|ek| DeviceEk {
@@ -349,6 +351,7 @@ fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
             .collect(),
         created_at: row.created_at,
         last_seen_at: row.last_seen_at,
+        renewal_called_at: None,
         eks: Vec::new(),
     }
 }

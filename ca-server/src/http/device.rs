@@ -1,10 +1,10 @@
 //! What is done with one device, over the administration socket.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use wire::admin::HoldDevice;
+use wire::admin::{HoldDevice, RenewDevice};
 use wire::problem::{Problem, ProblemCode};
 
-use super::admin::device_of;
+use super::admin::{device_in_full, device_of};
 use super::answers::{only_post, settle};
 use super::body::Whole;
 use super::extract;
@@ -25,6 +25,11 @@ pub(super) fn routes(service: &mut web::ServiceConfig) {
             web::resource("/v1/devices/{name:[^/]*}/release")
                 .route(web::post().to(release))
                 .default_service(web::to(only_post)),
+        )
+        .service(
+            web::resource("/v1/devices/{name:[^/]*}/renewal")
+                .route(web::post().to(renew))
+                .default_service(web::to(only_post)),
         );
 }
 
@@ -44,6 +49,27 @@ async fn release(
     body: web::ReqData<Whole>,
 ) -> HttpResponse {
     settle(&front, stand(&front, &request, name.into_inner(), &body, false).await)
+}
+
+async fn renew(
+    front: web::Data<Front>,
+    request: HttpRequest,
+    name: web::Path<String>,
+    body: web::ReqData<Whole>,
+) -> HttpResponse {
+    let outcome = async {
+        let body: RenewDevice = extract::json(&request, &body.0)?;
+        let (actor, name) = (actor(&request), name.into_inner());
+        let device = front
+            .work_aside(move |house| {
+                let row = device::call_renewal(house, &actor, &name, body.within, &body.reason)?;
+                Ok(device_in_full(&house.store, row)?)
+            })
+            .await?
+            .map_err(|error| refused(&error))?;
+        Ok(HttpResponse::Ok().json(device))
+    };
+    settle(&front, outcome.await)
 }
 
 async fn stand(
@@ -68,7 +94,9 @@ async fn stand(
 fn refused(error: &DeviceError) -> Problem {
     match error {
         DeviceError::NotFound => Problem::new(ProblemCode::NotFound),
-        DeviceError::Reason => Problem::new(ProblemCode::Malformed).with_detail(error.to_string()),
+        DeviceError::Reason | DeviceError::Within => {
+            Problem::new(ProblemCode::Malformed).with_detail(error.to_string())
+        }
         DeviceError::Trouble(trouble) => problem::trouble(trouble),
     }
 }

@@ -50,12 +50,13 @@ pub async fn gate<B: MessageBody>(
 
 /// The pattern, out of a fixed set.
 fn route(pattern: Option<&str>) -> &'static str {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
         "/v1/enrollments",
         "/v1/enrollments/{id}",
         "/v1/enrollments/{id}/activation",
         "/v1/renewals",
         "/v1/renewals/{id}/activation",
+        "/v1/renewal-info/{certificate}",
         "/v1/certificates/{serial}",
         "/v1/issuers",
         "/v1/issuers/chain.pem",

@@ -40,6 +40,17 @@ pub struct HoldDevice {
     pub reason: String,
 }
 
+/// Body of `POST /v1/devices/{name}/renewal`: what the device has now is to be renewed early.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewDevice {
+    /// Why, for the record: 1 to 500 characters.
+    pub reason: String,
+    /// Within so many seconds from now on, each device at a moment of its own; absent: an hour. At most 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<i64>,
+}
+
 /// One device of the inventory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +76,9 @@ pub struct Device {
     pub created_at: i64,
     /// Last successful enrollment.
     pub last_seen_at: Option<i64>,
+    /// When it was last called to renew early; in the answer about one device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_called_at: Option<i64>,
     /// Every EK that is, or was, its own, oldest first; in the answer about one device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub eks: Vec<DeviceEk>,

@@ -29,6 +29,26 @@ fn signs(device: &AgentDevice, certificate: &X509, key: &str) {
     assert!(!(verify(false, b"hallo") || rsa && verify(true, b"hallo")), "{key}");
 }
 
+/// Both EKs of a TPM are shown, and are one device from then on.
+#[test]
+fn the_other_ek_is_the_same_device() {
+    let house = House::shared();
+    let device = house.device("BOTH-EKS");
+    house.enrolled(&device, &[]);
+    let record = house.record("BOTH-EKS");
+    let eks: Vec<(&str, &str)> = record
+        .eks
+        .iter()
+        .map(|ek| (ek.ek_spki_sha256.as_str(), ek.shown.as_str()))
+        .collect();
+    let (ecc, rsa) = (device.ek_sha256("ecc"), device.ek_sha256("rsa"));
+    assert_eq!(eks, [(ecc.as_str(), "named"), (rsa.as_str(), "same_ak")]);
+    house.has_one_identity("BOTH-EKS", &device);
+    let taken = house.rig.cli(&["device", "allow", "BOTH-EKS-2", "--ek", &rsa]);
+    assert_eq!(taken.status.code(), Some(5));
+    assert!(errors(&taken).contains("BOTH-EKS"), "{}", errors(&taken));
+}
+
 #[test]
 fn every_key_and_endorsement() {
     let house = House::shared();

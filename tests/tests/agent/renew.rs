@@ -116,6 +116,80 @@ fn what_is_revoked_or_on_hold_is_not_renewed() {
     assert_eq!(states, [Some(RevocationState::Revoked), None]);
 }
 
+/// RFC 9773: people call, the device hears of it when it asks, and renews what it had then, once.
+#[test]
+fn devices_that_are_called_renew_before_their_time() {
+    let house = House::new();
+    let (one, other) = (house.device("CALLED"), house.device("NOT-CALLED"));
+    for device in [&one, &other] {
+        house.enrolled(device, &[]);
+        assert_eq!(device.json(&["renew"], 0)["renewed"], false);
+    }
+    let list = house.rig.dir.path().join("list.csv");
+    std::fs::write(&list, "CALLED,IFX\n").unwrap();
+    let list = list.display().to_string();
+    let call = [
+        "device",
+        "renew",
+        "--from",
+        &list,
+        "--reason",
+        "new terms",
+        "--within",
+        "1s",
+    ];
+    let dry = house.rig.cli_json(&[&call[..], &["--dry-run"]].concat());
+    assert_eq!(dry["counts"]["would"], 1);
+    assert_eq!(one.json(&["renew"], 0)["renewed"], false, "a dry run calls nobody");
+    assert_eq!(house.rig.cli_json(&call)["counts"]["done"], 1);
+    std::thread::sleep(Duration::from_secs(2));
+    let renewed = one.json(&["renew"], 0);
+    assert_eq!(renewed["renewed"], true, "{renewed:#}");
+    holds_the_newest(&house, "CALLED", &one);
+    assert_eq!(
+        one.json(&["renew"], 0)["renewed"],
+        false,
+        "what came after the call is not meant"
+    );
+    assert_eq!(other.json(&["renew"], 0)["renewed"], false);
+    let shown = house.rig.cli_json(&["audit", "show", "CALLED"]);
+    assert_eq!(shown["items"][0]["action"], "device.renewal.called");
+    // On hold it is not called to try; a server that is away calls for nothing.
+    let _ = house.rig.cli_json(&call);
+    let serial = serials(&house, "CALLED").remove(0);
+    let _ = house.rig.cli_json(&["hold", &serial]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(one.json(&["renew"], 0)["renewed"], false);
+    let _ = house.rig.cli_json(&["release", &serial]);
+    assert_eq!(one.json(&["renew"], 0)["renewed"], true);
+}
+
+/// The daemon asks as often as the CA says.
+#[test]
+fn the_daemon_hears_of_a_call() {
+    let mut house = House::new();
+    let _ = house.rig.stop();
+    house
+        .rig
+        .configure(&[("enrollment".into(), "renewal_info".into(), "1s".into())]);
+    house.rig.start();
+    let device = house.device("DAEMON-CALLED");
+    house.enrolled(&device, &[]);
+    let mut child = device.command(&["run"]).stderr(Stdio::null()).spawn().unwrap();
+    let _ = house
+        .rig
+        .cli_json(&["device", "renew", "DAEMON-CALLED", "--reason", "r", "--within", "1s"]);
+    let begin = Instant::now();
+    while serials(&house, "DAEMON-CALLED").len() < 2 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it does not hear");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(serials(&house, "DAEMON-CALLED").len(), 2, "once");
+    child.kill().unwrap();
+    let _ = child.wait();
+}
+
 /// All files of one device in the hands of another TPM: certificate, key file, journal.
 #[test]
 fn a_copied_state_directory_renews_nothing() {

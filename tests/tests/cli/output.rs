@@ -25,7 +25,7 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
     let serial = house.local.certificates[0].serial.as_str();
     let crl = "http://pki.example.net/crl/all.crl";
     let served = format!("http://{}/crl/all.crl", house.rig.server().status());
-    let commands: [(&[&str], i32); 31] = [
+    let commands: [(&[&str], i32); 33] = [
         (&["crl", "list"], 0),
         (&["crl", "publish"], 0),
         (&["crl", "show", crl], 0),
@@ -41,6 +41,8 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
         (&["device", "tree", DEVICE], 0),
         (&["device", "hold", DEVICE, "--reason", "a test", "--dry-run"], 0),
         (&["device", "release", DEVICE, "--reason", "a test"], 0),
+        (&["device", "renew", DEVICE, "--reason", "a test", "--dry-run"], 0),
+        (&["replacement", "list"], 0),
         (&["hsm", "probe", "--module", MODULE], 0),
         (&["audit", "show"], 0),
         (&["audit", "show", DEVICE], 0),
@@ -72,6 +74,14 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
         .map(|(arguments, code)| (arguments.iter().map(|a| (*a).to_owned()).collect(), code))
         .into()
 }
+
+/// Two people have to be there: tried with them in `../agent/replace.rs`.
+const OF_PEOPLE: [&str; 4] = [
+    "device replace-tpm",
+    "replacement show",
+    "replacement approve",
+    "replacement reject",
+];
 
 /// Verbs of the help text that have no verbs below them.
 fn verbs() -> Vec<String> {
@@ -106,8 +116,8 @@ fn verbs() -> Vec<String> {
 fn every_data_command_gives_one_json_value_with_a_schema() {
     let folder = Folder::new();
     let commands = data_commands(&folder);
-    for verb in verbs() {
-        let there = |(arguments, _): &(Vec<String>, i32)| arguments.join(" ").starts_with(&verb);
+    for verb in verbs().iter().filter(|verb| !OF_PEOPLE.contains(&verb.as_str())) {
+        let there = |(arguments, _): &(Vec<String>, i32)| arguments.join(" ").starts_with(verb.as_str());
         assert!(commands.iter().any(there), "`ca-cli {verb}` is not tried here");
     }
     for (arguments, code) in commands {

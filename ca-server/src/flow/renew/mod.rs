@@ -4,6 +4,7 @@
 //! its key, has not that TPM.
 
 mod error;
+mod info;
 mod standing;
 
 use attest::{
@@ -24,6 +25,7 @@ use super::lookup;
 use crate::house::{House, Phase};
 
 pub use error::RenewError;
+pub use info::info;
 
 /// Judge the certificate and the endorsement behind it, as they stand now, and ask the question only its TPM can answer.
 ///
