@@ -19,6 +19,7 @@ const DER: &str = "application/pkix-cert";
 /// route that does not exist.
 pub fn routes(service: &mut web::ServiceConfig) {
     service
+        .configure(super::renewal::routes)
         .service(
             web::resource("/v1/enrollments")
                 .route(web::post().to(begin))

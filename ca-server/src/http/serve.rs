@@ -13,7 +13,7 @@ use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
 
 use super::front::{Front, Manners};
-use super::{admin, body, gate, monitor, peer, presented, public, renewal, status};
+use super::{admin, body, gate, monitor, peer, presented, public, status};
 use crate::config;
 use crate::house::House;
 
@@ -68,7 +68,6 @@ impl Serving {
                 .app_data(shared.clone())
                 .wrap(from_fn(body::whole))
                 .wrap(from_fn(gate))
-                .configure(renewal::routes)
                 .configure(public::routes)
         })
         .disable_signals()

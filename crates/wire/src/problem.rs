@@ -417,6 +417,7 @@ mod tests {
              403 certificate_ended AfterFix\n\
              409 certificate_replaced AfterFix\n\
              409 revocation_conflict Never\n\
+             409 replacement_conflict Never\n\
              410 challenge_expired AfterFix\n\
              413 payload_too_large Never\n\
              415 unsupported_media Never\n\
