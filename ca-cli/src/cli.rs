@@ -4,6 +4,7 @@ pub(crate) mod ceremony;
 #[cfg(feature = "online")]
 pub(crate) mod crl;
 pub(crate) mod custody;
+pub(crate) mod issuer;
 #[cfg(feature = "online")]
 pub(crate) mod replacement;
 #[cfg(feature = "online")]
@@ -84,6 +85,17 @@ Examples:
   ca-cli ceremony verify cer-2026-12.tar"
     )]
     Ceremony(ceremony::CeremonyCommand),
+    /// The issuing CA of this machine, and the ceremony that certifies it.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli issuer request --module M --token issuing --id 01 --label issuing-1 \\
+    --organization Example --common-name 'Example Issuing 1A' --out issuing.csr
+  ca-cli issuer import cer-2026-12.tar --request issuing.csr --module M \\
+    --token issuing --id 01 --label issuing-1 --to ca"
+    )]
+    Issuer(issuer::IssuerCommand),
     /// Look into certificates.
     #[command(subcommand, after_help = "Examples:\n  ca-cli cert inspect device.pem")]
     Cert(CertCommand),

@@ -96,6 +96,7 @@ fn serve(config: Config) -> Result<(), StartError> {
     let embedded = config.database.embedded;
     let manners = Manners {
         limits: config.limits,
+        published: config.server.published.clone(),
         base_url: config.server.base_url.clone().unwrap_or_default(),
         signer_stale: probe_interval * 3,
         operators: config.operators.clone(),

@@ -72,6 +72,7 @@ impl Running {
             public: "127.0.0.1:0".parse().unwrap(),
             metrics: Some("127.0.0.1:0".parse().unwrap()),
             status: Some("127.0.0.1:0".parse().unwrap()),
+            published: None,
             admin: Some(ca.path("admin.sock")),
             base_url: None,
             shutdown_grace: Duration::from_secs(10),
@@ -79,6 +80,7 @@ impl Running {
             clock_tolerance: Duration::from_secs(300),
         };
         let manners = Manners {
+            published: None,
             limits: limits(),
             base_url: String::new(),
             signer_stale: Duration::from_secs(90),

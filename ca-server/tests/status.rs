@@ -135,3 +135,63 @@ async fn who_asks_too_often_waits() {
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     assert!(headers.contains_key(header::RETRY_AFTER));
 }
+
+/// What a ceremony published is served as it lies there now, and nothing beside it.
+#[actix_web::test]
+async fn what_ceremonies_published_lies_below_ca() {
+    let ca = Ca::rehearse();
+    let house = house(&ca);
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("published");
+    std::fs::create_dir(&folder).unwrap();
+    for (name, content) in [
+        ("root.cer", "cer"),
+        ("root.crl", "one"),
+        ("key.pem", "secret"),
+        (".x.cer", "hidden"),
+    ] {
+        std::fs::write(folder.join(name), content).unwrap();
+    }
+    std::fs::write(dir.path().join("outside.cer"), "outside").unwrap();
+    std::os::unix::fs::symlink(dir.path().join("outside.cer"), folder.join("link.cer")).unwrap();
+    let front = Front::new(
+        house,
+        Manners {
+            published: Some(folder.clone()),
+            ..manners()
+        },
+    );
+    let service = test::init_service(
+        App::new()
+            .app_data(web::Data::new(front))
+            .wrap(from_fn(whole))
+            .wrap(from_fn(status_gate))
+            .configure(status_routes),
+    )
+    .await;
+    let (status, headers, body) = call!(&service, TestRequest::get().uri("/ca/root.cer"));
+    assert_eq!((status, &body[..]), (StatusCode::OK, &b"cer"[..]));
+    assert_eq!(headers.get("content-type").unwrap(), "application/pkix-cert");
+    let (_, headers, body) = call!(&service, TestRequest::get().uri("/ca/root.crl"));
+    assert_eq!(
+        (&body[..], &headers.get("content-type").unwrap().as_bytes()[..]),
+        (&b"one"[..], &b"application/pkix-crl"[..])
+    );
+    std::fs::write(folder.join("root.crl"), "two").unwrap();
+    let (_, _, body) = call!(&service, TestRequest::get().uri("/ca/root.crl"));
+    assert_eq!(&body[..], b"two");
+    for path in [
+        "/ca/key.pem",
+        "/ca/.x.cer",
+        "/ca/link.cer",
+        "/ca/../outside.cer",
+        "/ca/%2e%2e/outside.cer",
+        "/ca/..%2foutside.cer",
+        "/ca/none.cer",
+        "/ca/",
+        "/root.cer",
+    ] {
+        let (status, _, _) = call!(&service, TestRequest::get().uri(path));
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+}

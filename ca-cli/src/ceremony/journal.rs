@@ -68,11 +68,6 @@ impl Journal {
         self.transcript.records()
     }
 
-    /// The whole.
-    pub(crate) fn transcript(&self) -> &Transcript {
-        &self.transcript
-    }
-
     /// The last step that is done and not void; 0 before the first.
     pub(crate) fn last_done(&self) -> u32 {
         let mut last = 0;

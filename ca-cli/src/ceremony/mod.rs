@@ -1,8 +1,9 @@
 //! Ceremonies as they are held: a medium, people, a token, and a journal that survives a power cut.
 
 mod custody;
-pub(crate) mod failpoint;
-pub(crate) mod journal;
+pub(crate) mod exchange;
+mod failpoint;
+mod journal;
 mod people;
 pub(crate) mod rehearse;
 pub(crate) mod room;
@@ -26,6 +27,13 @@ impl Entropy for OsEntropy {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         openssl::rand::rand_bytes(out).map_err(|_| EntropyError)
     }
+}
+
+/// A digest as people compare it: groups, and six words on a line.
+pub(crate) fn digest_lines(digest: &ceremony::Sha256) -> String {
+    let words = ceremony::display::words(digest);
+    let words: Vec<String> = words.chunks(6).map(|line| line.join(" ")).collect();
+    format!("{}\n{}", ceremony::display::groups(digest), words.join("\n"))
 }
 
 /// A new serial number.

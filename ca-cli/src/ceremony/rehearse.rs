@@ -93,7 +93,7 @@ impl Rehearsal<'_> {
         let mut attributes = Vec::new();
         if !over {
             let mut run = Run::open(&room, Mode::Rehearsal, self.access.clone(), &mut people, begun)?;
-            run.to_the_end()?;
+            run.finish()?;
             attributes = run.attributes();
         }
         let subject = seal::close(&room, Mode::Rehearsal)?;

@@ -14,6 +14,7 @@ use ceremony::{Event, Plan, Sha256, Work, display, script};
 use hsm::{Found, HsmKey, KeyCustody, KeySpec, PinSource, Pkcs11Uri, Token, TokenConfig};
 use policies::Profiles;
 
+use super::digest_lines;
 use super::failpoint::power_cut;
 use super::journal::Journal;
 use super::people::{Answer, People};
@@ -116,7 +117,7 @@ impl<'a> Run<'a> {
     }
 
     /// Every step that is left.
-    pub(crate) fn to_the_end(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         let steps = steps(&self.plan);
         loop {
             let next = self.journal.last_done().saturating_add(1);
@@ -263,11 +264,7 @@ impl<'a> Run<'a> {
     }
 
     fn show_digest(&mut self, what: &str, digest: Sha256) {
-        let text = format!(
-            "{what}:\n{}\n{}",
-            display::groups(&digest),
-            display::words(&digest).join(" ")
-        );
+        let text = format!("{what}:\n{}", digest_lines(&digest));
         self.people.show(&text);
     }
 

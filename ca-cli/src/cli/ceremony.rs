@@ -138,7 +138,7 @@ pub(crate) struct New {
     /// Name of the ceremony: small letters, digits and hyphens.
     #[arg(long)]
     pub(crate) name: String,
-    /// When it is held; without it: in 30 days.
+    /// When it is held; without it: in 30 days, with a request in 7.
     #[arg(long, value_parser = words::time)]
     pub(crate) planned: Option<i64>,
     /// Certificate of the root whose key signs, DER.

@@ -1,9 +1,9 @@
 //! `ca-cli init`: a rehearsal hierarchy on SoftHSM.
 
 use std::io::IsTerminal as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
+use crate::ceremony::softtoken::{SOFTHSM_CONF, SOFTHSM_CONF_FILE, again_with_configuration};
 use crate::certificate::CertificateView;
 use crate::cli::Init;
 use crate::exit::{Exit, Failure};
@@ -12,14 +12,8 @@ use crate::output::Report;
 use crate::rehearsal::{Answers, Layout, perform};
 use crate::words;
 
-/// SoftHSM reads its configuration from here when its module is loaded.
-const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
-
 /// What stands in a folder that another ceremony used, or began to use.
 const BEGUN: [&str; 4] = [SOFTHSM_CONF_FILE, "answers.toml", "secrets/root.pin", "ceremony"];
-
-/// The configuration of SoftHSM in the folder.
-const SOFTHSM_CONF_FILE: &str = "softhsm2.conf";
 
 pub(super) fn run(arguments: &Init, no_input: bool) -> Result<Report, Failure> {
     let started_over = std::env::var_os(SOFTHSM_CONF)
@@ -37,11 +31,11 @@ pub(super) fn run(arguments: &Init, no_input: bool) -> Result<Report, Failure> {
         layout.put("answers.toml", text.as_bytes())?;
         let softhsm = answers.module.to_string_lossy().contains("softhsm");
         if softhsm && std::env::var_os(SOFTHSM_CONF).is_none() {
-            return Err(again_with_configuration(&layout));
+            return Err(again_with_configuration(&layout.path("")));
         }
         (answers, layout)
     };
-    let progress = indicatif::ProgressBar::new(6).with_style(style()?);
+    let progress = indicatif::ProgressBar::new_spinner().with_style(style()?);
     let hierarchy = perform(&answers, &layout, &|step| {
         if progress.is_hidden() {
             eprintln!("  {step}");
@@ -112,36 +106,8 @@ fn answers(arguments: &Init, no_input: bool) -> Result<Answers, Failure> {
     Answers::default().ask()
 }
 
-/// Give SoftHSM a token store inside the folder and start over: the module reads its environment when it is loaded, so
-/// the process must be born with it.
-fn again_with_configuration(layout: &Layout) -> Failure {
-    let prepare = || -> Result<std::path::PathBuf, Failure> {
-        let tokens = layout.path("tokens");
-        std::fs::create_dir_all(&tokens)
-            .map_err(|e| Failure::new(Exit::Failed, format!("{}: {e}", tokens.display())))?;
-        let conf = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
-            tokens.display()
-        );
-        layout.put(SOFTHSM_CONF_FILE, conf.as_bytes())
-    };
-    let conf = match prepare() {
-        Ok(conf) => conf,
-        Err(failure) => return failure,
-    };
-    let error = std::env::current_exe()
-        .map(|exe| {
-            std::process::Command::new(exe)
-                .args(std::env::args_os().skip(1))
-                .env(SOFTHSM_CONF, conf)
-                .exec()
-        })
-        .unwrap_or_else(|e| e);
-    Failure::new(Exit::Failed, format!("starting over with {SOFTHSM_CONF}: {error}"))
-}
-
 fn style() -> Result<indicatif::ProgressStyle, Failure> {
-    indicatif::ProgressStyle::with_template("{spinner} {pos}/{len} {msg}")
+    indicatif::ProgressStyle::with_template("{spinner} {msg}")
         .map(|style| style.tick_chars("-\\|/ "))
         .map_err(|e| Failure::new(Exit::Failed, e.to_string()))
 }

@@ -25,6 +25,7 @@ mod device_tree;
 mod doctor;
 mod hsm_probe;
 mod init;
+mod issuer;
 mod man;
 #[cfg(feature = "online")]
 mod replacement;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
     match cli.command {
         Command::Init(arguments) => init::run(&arguments, cli.no_input),
         Command::Ceremony(command) => ceremony::run(&command, cli.no_input),
+        Command::Issuer(command) => issuer::run(&command, cli.no_input),
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
         #[cfg(feature = "online")]
         Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),

@@ -15,7 +15,7 @@ pub(super) fn configuration(answers: &Answers, key_id: &[u8], responder_key_id: 
             shards => format!("crl_url = {}\ncrl_shards = {shards}\n", url("/crl/{shard}.crl")),
         };
         (
-            format!("status = {}\n", quoted(&answers.status)),
+            format!("status = {}\npublished = \"published\"\n", quoted(&answers.status)),
             format!(
                 "ca_issuers_url = {}\n{crl}ocsp_url = {}\n",
                 url("/ca/issuing.cer"),

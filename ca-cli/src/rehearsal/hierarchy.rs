@@ -1,21 +1,27 @@
-//! Keys, certificates and configuration of a rehearsal, through the corridor every certificate takes.
+//! Keys, certificates and configuration of a demonstration: two ceremonies, rehearsed on real plan files, and the
+//! server's own certificate by the corridor every certificate takes.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use attest::{Entropy, EntropyError, UnixTime};
-use hsm::{HsmKey, KeySpec, PinSource, Token, TokenConfig};
+use attest::{Entropy as _, UnixTime};
+use ceremony::calendar::DAY;
+use ceremony::plan::write::{NewCertificate, NewPlan, write};
+use ceremony::{Backup, Plan, Sha256};
+use hsm::{HsmKey, KeySpec, Token, TokenConfig};
 use issuance::{
     AuditRecord, CaKey, Draft, Issued, Issuer, IssuerUrls, Linted, Order, Recorder, Serial, SignatureAlgorithm,
 };
 use openssl::pkey::{PKey, Private};
-use policies::{CaPlan, CeremonyPlan, Grant, Profiles, Quorum, ServerTlsPlan};
+use policies::{ProfileKind, Profiles, Quorum, ServerTlsPlan};
 
 use super::answers::algorithm;
 use super::configuration::configuration;
 use super::{Answers, Layout};
-use crate::exit::Failure;
+use crate::ceremony::rehearse::{Outcome, Rehearsal, StandIn};
+use crate::ceremony::{Access, OsEntropy, draw_serial, exchange, softtoken};
+use crate::exit::{Exit, Failure};
 use crate::medium::Medium;
 use crate::words;
 
@@ -36,93 +42,75 @@ const KEY_ID: [u8; 1] = [1];
 /// CKA_ID of the OCSP responder's key, in the token of the issuing CA. Its certificate the server makes itself.
 const RESPONDER_KEY_ID: [u8; 1] = [2];
 
-/// A key in a token, and its token.
-struct TokenKey {
-    token: Token,
-    key: HsmKey,
-    spki: Vec<u8>,
-    attributes: Vec<(String, String)>,
-}
+/// Officers of the demonstration, and how many of them must approve.
+const OFFICERS: [&str; 3] = ["crypto officer 1", "crypto officer 2", "crypto officer 3"];
+const REQUIRED: usize = 2;
 
-/// Perform the rehearsal; `say` gets one line per step.
+/// Perform the rehearsals; `say` gets one line per step.
 pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) -> Result<Hierarchy, Failure> {
-    let root_algorithm = algorithm(&answers.root_algorithm)?;
-    let issuing_algorithm = algorithm(&answers.issuing_algorithm)?;
-    let now = UnixTime(words::now());
-
+    let demo = Demo {
+        answers,
+        layout,
+        say,
+        now: UnixTime(words::now()),
+        profiles: Profiles::builtin().context("built-in profiles")?,
+        officers: OFFICERS
+            .iter()
+            .map(|role| StandIn::draw(role))
+            .collect::<Result<_, _>>()?,
+    };
+    layout.folder("ceremony")?;
+    layout.folder("published")?;
     say("two tokens: one for the root, one for the issuing CA");
-    let root = token_key(answers, layout, "root", root_algorithm)?;
-    let issuing = token_key(answers, layout, "issuing", issuing_algorithm)?;
+    let root_access = demo.token("root")?;
+    let issuing_access = demo.token("issuing")?;
+
+    say("the ceremony of the root, rehearsed: ceremony/root.toml");
+    let root_plan = demo.root_plan(&serial_of(&root_access)?)?;
+    let root = demo.rehearse("root", &root_plan, BTreeMap::new(), root_access)?;
+    let root_certificate = root.certificate.clone().context("the root's certificate")?;
+
+    say("the issuing CA's key, and its request: ceremony/issuing.csr");
+    let issuing_algorithm = algorithm(&answers.issuing_algorithm)?;
+    let token = open(issuing_access)?;
+    let (key, attributes) = made(&token, "issuing-1", &KEY_ID, issuing_algorithm)?;
     let responder = KeySpec {
         label: "ocsp-1".to_owned(),
         id: RESPONDER_KEY_ID.to_vec(),
         algorithm: SignatureAlgorithm::EcdsaP256Sha256,
     };
-    let responder = issuing.token.generate(&responder).context("the OCSP responder's key")?;
-    let server_key = p256()?;
+    let responder = token.generate(&responder).context("the OCSP responder's key")?;
+    let request = exchange::request(&answers.organization, &demo.name("Issuing 1A"), &key)?;
+    layout.put("ceremony/issuing.csr", &request)?;
 
-    say("the plan, and its approval (a rehearsal: by nobody, and marked so)");
-    let plan = plan(answers, [&root.spki, &issuing.spki, &spki(&server_key)?]);
-    let profiles = Profiles::builtin().context("built-in profiles")?;
-    let grants = plan.approve(&profiles, Quorum::Rehearsal, now);
-    let [root_grant, issuing_grant, server_grant] =
-        grants.map_err(|e| Failure::new(crate::exit::Exit::Usage, e.to_string()))?;
-
-    let medium = Medium::create(&layout.path("ceremony")).context("ceremony medium")?;
-    let ceremony = Ceremony {
-        plan_sha256: digest(&plan),
-        medium: &medium,
-        at: now,
-    };
-
-    say("root: draft, lint, record, sign in the token, verify, record");
-    let draft = Draft::self_signed(root_grant, &root.key, serial()?).context("root")?;
-    let root_certificate = ceremony.issue(draft.lint().context("root")?, &root.key, "root")?;
-
-    say("issuing CA: the same corridor, signed by the root");
-    let root_issuer = Issuer::from_chain(
-        std::slice::from_ref(&root_certificate),
-        root_algorithm,
-        IssuerUrls::default(),
-    )
-    .context("root")?;
-    let issuing_certificate = ceremony.below(issuing_grant, &root_issuer, &root.key, "issuing")?;
+    say("the ceremony of the issuing CA, rehearsed: ceremony/issuing.toml");
+    let root_access = demo.token("root")?;
+    let plan = demo.issuing_plan(&serial_of(&root_access)?, &root_certificate, &request)?;
+    let inputs = BTreeMap::from([
+        ("issuer".to_owned(), root_certificate.clone()),
+        ("request".to_owned(), request.clone()),
+    ]);
+    let issuing = demo.rehearse("issuing", &plan, inputs, root_access)?;
+    let archive = crate::exit::read(&issuing.archive)?;
+    let accepted = exchange::accept(&archive, &request, &key, true)?;
 
     say("the server's own TLS certificate, signed by the issuing CA");
-    let chain = [issuing_certificate.clone(), root_certificate.clone()];
+    let server_key = p256()?;
+    let chain = [accepted.issuing.clone(), accepted.root.clone()];
     let issuer = Issuer::from_chain(&chain, issuing_algorithm, IssuerUrls::default()).context("issuing CA")?;
-    let server_certificate = ceremony.below(server_grant, &issuer, &issuing.key, "server-tls")?;
+    let server = demo.server_tls(&issuer, &key, &spki(&server_key)?)?;
 
     say("files");
-    let pem = |ders: &[&Vec<u8>]| -> anyhow::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        for der in ders {
-            text.extend(openssl::x509::X509::from_der(der)?.to_pem()?);
-        }
-        Ok(text)
-    };
-    layout.put("ca/root.pem", &pem(&[&root_certificate])?)?;
-    layout.put("ca/issuing.pem", &pem(&[&issuing_certificate])?)?;
-    layout.put("ca/chain.pem", &pem(&[&issuing_certificate, &root_certificate])?)?;
-    layout.put("server-tls.pem", &pem(&[&server_certificate, &issuing_certificate])?)?;
-    layout.put(
-        "server-tls.key",
-        &server_key.private_key_to_pem_pkcs8().context("server key")?,
-    )?;
-    layout.put("seal.key", format!("{}\n", random_hex(32)?).as_bytes())?;
-    layout.put(
-        "server.toml",
-        configuration(answers, &KEY_ID, &RESPONDER_KEY_ID).as_bytes(),
-    )?;
+    demo.files(&accepted, &server, &server_key, root.crl.as_deref())?;
     let attributes = [
         ("root", root.attributes),
-        ("issuing", issuing.attributes),
+        ("issuing", attributes),
         ("ocsp", responder.attributes),
     ];
     Ok(Hierarchy {
-        root: root_certificate,
-        issuing: issuing_certificate,
-        server: server_certificate,
+        root: accepted.root,
+        issuing: accepted.issuing,
+        server,
         attributes: attributes
             .into_iter()
             .flat_map(|(t, list)| list.into_iter().map(move |(n, v)| (t, n, v)))
@@ -130,125 +118,254 @@ pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) ->
     })
 }
 
-/// What is to be made of these answers and keys: root, issuing CA, server.
-fn plan(answers: &Answers, [root, issuing, server]: [&Vec<u8>; 3]) -> CeremonyPlan {
-    let ca = |name: &str, spki: &Vec<u8>| CaPlan {
-        common_name: format!("{} {name}", answers.organization),
-        spki: spki.clone(),
-    };
-    CeremonyPlan {
-        organization: answers.organization.clone(),
-        root: ca("Root R1", root),
-        issuing: ca("Issuing 1A", issuing),
-        server_tls: ServerTlsPlan {
-            names: answers.san(),
-            spki: server.clone(),
-        },
-    }
-}
-
-/// Whether a plan of these answers would be approved: asked with keys of no worth, before anything is made.
+/// Whether these answers make names and plans: asked before anything is made.
 pub(crate) fn would_be_approved(answers: &Answers) -> Result<(), Failure> {
-    let keys: anyhow::Result<Vec<Vec<u8>>> = (0..3).map(|_| spki(&p256()?)).collect();
-    let keys = keys?;
-    let [root, issuing, server] = keys.as_slice() else {
-        return Ok(());
-    };
+    let wrong = |what: &str, e: String| Failure::new(Exit::Usage, format!("{what}: {e}"));
+    policies::name::directory_string(&answers.organization).map_err(|e| wrong("organization", e.to_string()))?;
+    for name in ["Root R1", "Issuing 1A"] {
+        let name = format!("{}{} {name}", policies::REHEARSAL_PREFIX, answers.organization);
+        policies::name::directory_string(&name).map_err(|e| wrong("common name", e.to_string()))?;
+    }
     let profiles = Profiles::builtin().context("built-in profiles")?;
-    let approved = plan(answers, [root, issuing, server]).approve(&profiles, Quorum::Rehearsal, UnixTime(words::now()));
-    approved
-        .map(|_| ())
-        .map_err(|e| Failure::new(crate::exit::Exit::Usage, e.to_string()))
+    let plan = ServerTlsPlan {
+        names: answers.san(),
+        spki: spki(&p256()?)?,
+    };
+    plan.approve(
+        &answers.organization,
+        &profiles,
+        &Quorum::Rehearsal,
+        UnixTime(words::now()),
+    )
+    .map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    Ok(())
 }
 
-/// One ceremony: what all its certificates share.
-struct Ceremony<'a> {
-    plan_sha256: [u8; 32],
-    medium: &'a Medium,
-    at: UnixTime,
+/// What all parts of the demonstration share.
+struct Demo<'a> {
+    answers: &'a Answers,
+    layout: &'a Layout,
+    say: &'a dyn Fn(&str),
+    now: UnixTime,
+    profiles: Profiles,
+    officers: Vec<StandIn>,
 }
 
-impl Ceremony<'_> {
-    fn below(&self, grant: Grant, issuer: &Issuer, key: &dyn CaKey, step: &str) -> Result<Vec<u8>, Failure> {
-        let draft = Draft::new(grant, issuer, serial()?).with_context(|| step.to_owned())?;
-        self.issue(draft.lint().with_context(|| step.to_owned())?, key, step)
+impl Demo<'_> {
+    fn name(&self, what: &str) -> String {
+        format!("{} {what}", self.answers.organization)
     }
 
-    /// Record, sign once, record: each step names the certificate and has an id of its own.
-    fn issue(&self, linted: Linted, key: &dyn CaKey, step: &str) -> Result<Vec<u8>, Failure> {
+    fn token(&self, name: &str) -> Result<Access, Failure> {
+        let secrets = self.layout.path("secrets");
+        softtoken::token(&self.answers.module, &secrets, name, &format!("holdfast-{name}"))
+    }
+
+    fn rehearse(
+        &self,
+        what: &str,
+        plan: &Plan,
+        inputs: BTreeMap<String, Vec<u8>>,
+        access: Access,
+    ) -> Result<Outcome, Failure> {
+        let rehearsal = Rehearsal {
+            plan,
+            inputs: &inputs,
+            medium: &self.layout.path(&format!("ceremony/{what}")),
+            archive: &self.layout.path(&format!("ceremony/{what}.tar")),
+            access,
+            shares: &self.layout.path("secrets"),
+            officers: &self.officers,
+        };
+        let say = self.say;
+        rehearsal.perform(false, &|line| say(&format!("  {line}")))
+    }
+
+    /// What both plans have in common.
+    fn new_plan(&self, kind: &str, name: &str, token: &str, algorithm: SignatureAlgorithm) -> NewPlan {
+        NewPlan {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            planned: self.now,
+            place: "this machine".to_owned(),
+            binary: None,
+            token: Some(token.to_owned()),
+            label: "root-1".to_owned(),
+            id: KEY_ID.to_vec(),
+            algorithm,
+            spki: None,
+            backup: Backup::None,
+            officers: self
+                .officers
+                .iter()
+                .map(|o| (o.role.clone(), Some(o.sha256())))
+                .collect(),
+            required: REQUIRED,
+            split_pin: false,
+            shares_of: None,
+            inputs: Vec::new(),
+            certificate: None,
+            crl: None,
+        }
+    }
+
+    fn certificate(&self, kind: ProfileKind, common_name: &str) -> Result<NewCertificate, Failure> {
+        let profile = self.profiles.only(kind).context("a profile")?;
+        let not_before = self.now.0.saturating_sub(profile.backdate());
+        let lifetime = profile.lifetime().context("a lifetime")?;
+        Ok(NewCertificate {
+            profile: profile.name().to_owned(),
+            organization: Some(self.answers.organization.clone()),
+            common_name: Some(self.name(common_name)),
+            serial: draw_serial()?,
+            not_before: UnixTime(not_before),
+            not_after: UnixTime(not_before.saturating_add(lifetime).saturating_sub(1)),
+            ca_issuers_url: None,
+            crl_url: None,
+        })
+    }
+
+    fn written(&self, file: &str, new: &NewPlan) -> Result<Plan, Failure> {
+        let path = self.layout.put(file, write(new).as_bytes())?;
+        crate::ceremony::room::plan(&path)
+    }
+
+    fn root_plan(&self, token: &str) -> Result<Plan, Failure> {
+        let algorithm = algorithm(&self.answers.root_algorithm)?;
+        let mut new = self.new_plan("root", "demo-root-r1", token, algorithm);
+        new.certificate = Some(self.certificate(ProfileKind::Root, "Root R1")?);
+        new.crl = Some((1, self.now, UnixTime(self.now.0.saturating_add(365 * DAY))));
+        self.written("ceremony/root.toml", &new)
+    }
+
+    fn issuing_plan(&self, token: &str, root: &[u8], request: &[u8]) -> Result<Plan, Failure> {
+        let algorithm = algorithm(&self.answers.root_algorithm)?;
+        let mut new = self.new_plan("issuing", "demo-issuing-1a", token, algorithm);
+        let view = crate::certificate::CertificateView::read(root)?;
+        new.spki = Sha256::from_hex(&view.spki_sha256);
+        new.inputs = vec![
+            ("issuer".into(), "root.cer".into(), Some(Sha256::of(root))),
+            ("request".into(), "issuing.csr".into(), Some(Sha256::of(request))),
+        ];
+        let mut wanted = self.certificate(ProfileKind::Issuing, "Issuing 1A")?;
+        if !self.answers.pki_url.is_empty() {
+            let url = |path: &str| Some(Some(format!("{}{path}", self.answers.pki_url)));
+            wanted.ca_issuers_url = url("/ca/root.cer");
+            wanted.crl_url = url("/ca/root.crl");
+        }
+        new.certificate = Some(wanted);
+        self.written("ceremony/issuing.toml", &new)
+    }
+
+    /// Draft, lint, record, sign once, record.
+    fn server_tls(&self, issuer: &Issuer, key: &dyn CaKey, server: &[u8]) -> Result<Vec<u8>, Failure> {
+        let plan = ServerTlsPlan {
+            names: self.answers.san(),
+            spki: server.to_vec(),
+        };
+        let grant = plan
+            .approve(&self.answers.organization, &self.profiles, &Quorum::Rehearsal, self.now)
+            .map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+        let serial = Serial::draw(&mut OsEntropy).context("randomness")?;
+        let linted: Linted = Draft::new(grant, issuer, serial)
+            .and_then(Draft::lint)
+            .context("server-tls")?;
         let mut id = [0; 16];
         OsEntropy.fill(&mut id).context("randomness")?;
         let order = Order {
             enrollment_id: id,
-            request_sha256: self.plan_sha256,
+            request_sha256: attest::sha256(server),
             device: None,
             evidence: None,
             renews: None,
             audit: AuditRecord {
-                at: self.at,
-                action: format!("rehearsal.{step}"),
+                at: self.now,
+                action: "rehearsal.server-tls".to_owned(),
                 actor: format!("uid {}", rustix::process::getuid().as_raw()),
                 subject: hex::encode(id),
                 reason: "ceremony-rehearsal".into(),
                 detail: String::new(),
             },
-            at: self.at,
+            at: self.now,
         };
-        let recorder: &dyn Recorder = self.medium;
-        let recorded = issuance::record(vec![linted], &order, recorder).with_context(|| step.to_owned())?;
+        let medium = Medium::create(&self.layout.path("ceremony/server-tls")).context("medium")?;
+        let recorder: &dyn Recorder = &medium;
+        let recorded = issuance::record(vec![linted], &order, recorder).context("server-tls")?;
         let signed: Result<Vec<_>, _> = recorded.into_iter().map(|r| r.sign(key)).collect();
-        let signed = signed.with_context(|| step.to_owned())?;
-        let issued: Vec<Issued> = issuance::issue(signed, &id, recorder).with_context(|| step.to_owned())?;
-        let issued = issued.first().context("nothing was issued")?;
-        Ok(issued.certificate().to_vec())
+        let issued: Vec<Issued> =
+            issuance::issue(signed.context("server-tls")?, &id, recorder).context("server-tls")?;
+        Ok(issued.first().context("nothing was issued")?.certificate().to_vec())
+    }
+
+    fn files(
+        &self,
+        made: &exchange::Accepted,
+        server: &[u8],
+        server_key: &PKey<Private>,
+        crl: Option<&[u8]>,
+    ) -> Result<(), Failure> {
+        let layout = self.layout;
+        let pem = |ders: &[&[u8]]| -> anyhow::Result<Vec<u8>> {
+            let mut text = Vec::new();
+            for der in ders {
+                text.extend(openssl::x509::X509::from_der(der)?.to_pem()?);
+            }
+            Ok(text)
+        };
+        let (root, issuing) = (made.root.as_slice(), made.issuing.as_slice());
+        layout.put("ca/root.pem", &pem(&[root])?)?;
+        layout.put("ca/issuing.pem", &pem(&[issuing])?)?;
+        layout.put("ca/chain.pem", &pem(&[issuing, root])?)?;
+        layout.put("published/root.cer", root)?;
+        if let Some(crl) = crl {
+            layout.put("published/root.crl", crl)?;
+        }
+        layout.put("server-tls.pem", &pem(&[server, issuing])?)?;
+        layout.put(
+            "server-tls.key",
+            &server_key.private_key_to_pem_pkcs8().context("server key")?,
+        )?;
+        layout.put("seal.key", format!("{}\n", random_hex(32)?).as_bytes())?;
+        layout.put(
+            "server.toml",
+            configuration(self.answers, &KEY_ID, &RESPONDER_KEY_ID).as_bytes(),
+        )?;
+        Ok(())
     }
 }
 
-/// A new token with a new key in it; PINs are drawn and kept in files of mode 0600.
-fn token_key(
-    answers: &Answers,
-    layout: &Layout,
-    name: &str,
-    algorithm: SignatureAlgorithm,
-) -> Result<TokenKey, Failure> {
-    let pin_file = layout.put(
-        &format!("secrets/{name}.pin"),
-        format!("{}\n", random_hex(16)?).as_bytes(),
-    )?;
-    let so_pin_file = layout.put(
-        &format!("secrets/{name}.so-pin"),
-        format!("{}\n", random_hex(16)?).as_bytes(),
-    )?;
-    let read = |path: &Path| PinSource::File(path.to_owned()).read(None).context("PIN file");
-    let label = format!("holdfast-{name}");
-    hsm::init_token(&answers.module, &label, &read(&so_pin_file)?, &read(&pin_file)?).with_context(|| label.clone())?;
-    let uri = hsm::Pkcs11Uri {
-        token: Some(label.clone()),
-        module_path: Some(answers.module.clone()),
-        ..Default::default()
-    };
+fn open(access: Access) -> Result<Token, Failure> {
+    let pin = access.pin.read(None).context("PIN file")?;
     let config = TokenConfig {
-        uri,
+        uri: access.uri,
         sessions: 2,
         queue_deadline: Duration::from_secs(30),
         login_backoff: Duration::from_secs(10),
     };
-    let token = Token::open(config, read(&pin_file)?).with_context(|| label.clone())?;
+    Ok(Token::open(config, pin).context("token")?)
+}
+
+fn serial_of(access: &Access) -> Result<String, Failure> {
+    Ok(open(access.clone())?.serial().to_owned())
+}
+
+/// A new key in a token, and its attributes.
+fn made(
+    token: &Token,
+    label: &str,
+    id: &[u8],
+    algorithm: SignatureAlgorithm,
+) -> Result<(HsmKey, Vec<(String, String)>), Failure> {
     let spec = KeySpec {
-        label: format!("{name}-1"),
-        id: KEY_ID.to_vec(),
+        label: label.to_owned(),
+        id: id.to_vec(),
         algorithm,
     };
-    let generated = token.generate(&spec).with_context(|| label.clone())?;
+    let generated = token.generate(&spec).context(label.to_owned())?;
     let key = token
         .ca_key(&generated.id, &generated.spki, algorithm)
-        .with_context(|| label.clone())?;
-    Ok(TokenKey {
-        token,
-        key,
-        spki: generated.spki,
-        attributes: generated.attributes,
-    })
+        .context(label.to_owned())?;
+    Ok((key, generated.attributes))
 }
 
 fn p256() -> anyhow::Result<PKey<Private>> {
@@ -260,41 +377,8 @@ fn spki(key: &PKey<Private>) -> anyhow::Result<Vec<u8>> {
     Ok(key.public_key_to_der()?)
 }
 
-fn serial() -> anyhow::Result<Serial> {
-    Ok(Serial::draw(&mut OsEntropy)?)
-}
-
 fn random_hex(octets: usize) -> anyhow::Result<String> {
     let mut bytes = vec![0; octets];
     openssl::rand::rand_bytes(&mut bytes)?;
     Ok(hex::encode(bytes))
-}
-
-/// What was approved, as one digest: keys, names and organization in a fixed order, each with its length.
-fn digest(plan: &CeremonyPlan) -> [u8; 32] {
-    let mut hasher = openssl::sha::Sha256::new();
-    let names = format!("{:?}", plan.server_tls.names);
-    let parts: [&[u8]; 7] = [
-        plan.organization.as_bytes(),
-        plan.root.common_name.as_bytes(),
-        &plan.root.spki,
-        plan.issuing.common_name.as_bytes(),
-        &plan.issuing.spki,
-        names.as_bytes(),
-        &plan.server_tls.spki,
-    ];
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
-    hasher.finish()
-}
-
-/// Random bytes of the operating system, by way of OpenSSL.
-struct OsEntropy;
-
-impl Entropy for OsEntropy {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        openssl::rand::rand_bytes(out).map_err(|_| EntropyError)
-    }
 }

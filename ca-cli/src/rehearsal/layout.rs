@@ -46,6 +46,13 @@ impl Layout {
         self.dir.join(below)
     }
 
+    /// Make a folder of mode 0700 that is not there yet.
+    pub(crate) fn folder(&self, below: &str) -> Result<(), Failure> {
+        let path = self.path(below);
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|e| failed(&path, &e))
+    }
+
     /// Write a new file of mode 0600.
     pub(crate) fn put(&self, below: &str, content: &[u8]) -> Result<PathBuf, Failure> {
         let path = self.path(below);

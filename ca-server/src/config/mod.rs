@@ -74,6 +74,8 @@ pub struct Server {
     pub metrics: Option<SocketAddr>,
     /// Relying parties: CRLs and CA certificates.
     pub status: Option<SocketAddr>,
+    /// What ceremonies published: root certificate, CRL and records, served to relying parties.
+    pub published: Option<PathBuf>,
     /// People.
     pub admin: Option<PathBuf>,
     /// How devices reach the server; without a slash at its end.
@@ -346,6 +348,7 @@ fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Se
         public: raw.public,
         metrics: raw.metrics,
         status: raw.status,
+        published: raw.published.map(|path| base.resolve(&path)),
         admin: raw.admin.map(|path| base.resolve(&path)),
         base_url: raw.base_url.map(Spanned::into_inner),
         shutdown_grace: span(raw.shutdown_grace, 20),

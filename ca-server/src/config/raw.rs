@@ -48,6 +48,7 @@ pub(super) struct RawServer {
     pub public: SocketAddr,
     pub metrics: Option<SocketAddr>,
     pub status: Option<SocketAddr>,
+    pub published: Option<PathBuf>,
     pub admin: Option<PathBuf>,
     pub base_url: Option<Spanned<String>>,
     pub shutdown_grace: Option<Span>,

@@ -39,6 +39,8 @@ const PLACES_ASIDE: usize = 8;
 pub struct Manners {
     /// Limits.
     pub limits: Limits,
+    /// Folder of what ceremonies published, for relying parties.
+    pub published: Option<std::path::PathBuf>,
     /// How devices reach the server; empty for relative references.
     pub base_url: String,
     /// Age of the newest signature at which the server is no longer ready.

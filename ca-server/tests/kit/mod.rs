@@ -397,6 +397,7 @@ pub fn limits() -> Limits {
 pub fn manners() -> Manners {
     Manners {
         limits: limits(),
+        published: None,
         base_url: "https://ca.example".to_owned(),
         signer_stale: Duration::from_secs(90),
         operators: Operators::default(),

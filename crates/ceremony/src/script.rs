@@ -74,7 +74,7 @@ pub fn text(plan: &Plan, rehearsal: bool) -> String {
     );
     let _ = writeln!(out, "planned   {}", crate::calendar::show(plan.planned()));
     let _ = writeln!(out, "place     {}", plan.place());
-    let _ = writeln!(out, "plan      {}", display_groups(&plan.sha256()));
+    wrapped(&mut out, "plan      ", &display_groups(&plan.sha256()));
     let _ = writeln!(
         out,
         "officers  {} of {}",

@@ -64,6 +64,7 @@ fn what_is_made_belongs_to_its_owner_and_is_never_overwritten() {
         "answers.toml",
         "ca",
         "ceremony",
+        "published",
         "secrets",
         "seal.key",
         "server-tls.key",
@@ -87,7 +88,27 @@ fn what_is_made_belongs_to_its_owner_and_is_never_overwritten() {
         assert_eq!(mode(file), 0o600, "{file}");
     }
     let count = |folder: &str| std::fs::read_dir(dir.join(folder)).unwrap().count();
-    assert_eq!(count("ceremony"), 6, "an intent and an outcome for each certificate");
+    for folder in [
+        "ceremony/root/intents",
+        "ceremony/issuing/intents",
+        "ceremony/server-tls",
+    ] {
+        assert_eq!(
+            count(folder),
+            2,
+            "{folder}: an intent and an outcome for each certificate"
+        );
+    }
+    for archive in ["ceremony/root.tar", "ceremony/issuing.tar"] {
+        let archive = dir.join(archive).display().to_string();
+        let said = cli_alone(&["ceremony", "verify", &archive, "--rehearsal"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(
+            cli_alone(&["ceremony", "verify", &archive]).code,
+            3,
+            "a rehearsal is none"
+        );
+    }
 
     let before = std::fs::read(dir.join("ca/root.pem")).unwrap();
     let said = init(&dir, &[]);

@@ -17,9 +17,9 @@ use crate::exit::{Exit, Failure, read};
 use crate::output::Report;
 use crate::words;
 
-/// 09:00 UTC of a working day, 30 days ahead.
-fn in_a_month(now: i64) -> UnixTime {
-    let mut day = UnixTime((now / DAY + 30) * DAY + 9 * 3600);
+/// 09:00 UTC of a working day, so many days ahead.
+fn working_day(now: i64, ahead: i64) -> UnixTime {
+    let mut day = UnixTime((now / DAY + ahead) * DAY + 9 * 3600);
     while matches!(weekday(day), "Saturday" | "Sunday") {
         day = UnixTime(day.0 + DAY);
     }
@@ -28,7 +28,11 @@ fn in_a_month(now: i64) -> UnixTime {
 
 pub(super) fn run(arguments: &New) -> Result<Report, Failure> {
     policies::name::profile(&arguments.name).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-    let planned = arguments.planned.map_or_else(|| in_a_month(words::now()), UnixTime);
+    // A request is good for 14 days only.
+    let ahead = if arguments.request.is_some() { 7 } else { 30 };
+    let planned = arguments
+        .planned
+        .map_or_else(|| working_day(words::now(), ahead), UnixTime);
     let midnight = UnixTime(planned.0 / DAY * DAY);
     let mut inputs = Vec::new();
     let mut input = |name: &str, path: &Option<std::path::PathBuf>| -> Result<Option<Vec<u8>>, Failure> {

@@ -8,15 +8,15 @@ use ceremony::archive::{self, SUMS};
 use ceremony::inputs::Inputs;
 use ceremony::quorum::Mode;
 use ceremony::step::{CERTIFICATE, CRL};
-use ceremony::{Plan, Sha256, Work, display, making, script};
+use ceremony::{Plan, Sha256, Work, making, script};
 use policies::Profiles;
 
 use crate::ceremony::room::plan as read_plan;
 use crate::ceremony::throwaway::Throwaway;
-use crate::ceremony::{Room, program};
+use crate::ceremony::{Room, digest_lines, program};
 use crate::certificate::CertificateView;
 use crate::exit::{Exit, Failure, read};
-use crate::output::Report;
+use crate::output::{Report, field};
 use crate::words;
 
 /// Files for the inputs of a plan, from a folder.
@@ -98,19 +98,11 @@ pub(super) fn lint(path: &Path, folder: &Path, bytes: bool) -> Result<Report, Fa
     });
     let sha256 = plan.sha256();
     let report = Report::new(json, move |style| {
-        let mut text = format!(
-            "plan sha256\n{}\n{}\n\n",
-            display::groups(&sha256),
-            display::words(&sha256).join(" ")
-        );
+        let mut text = format!("plan sha256\n{}\n\n", digest_lines(&sha256));
         for finding in &judged.findings {
             let word = if finding.refuses { "refused" } else { "think  " };
-            text.push_str(&format!(
-                "{} {word}  {}: {}\n",
-                style.tick(!finding.refuses),
-                finding.rule,
-                finding.message
-            ));
+            let label = format!("{} {word} ", style.tick(!finding.refuses));
+            text.push_str(&field(&label, 13, &format!("{}: {}", finding.rule, finding.message)));
         }
         if judged.findings.is_empty() {
             text.push_str(&format!("{} no finding\n", style.tick(true)));
@@ -173,9 +165,8 @@ pub(super) fn kit(path: &Path, folder: &Path, dir: &Path) -> Result<Report, Fail
     let json = serde_json::json!({ "schema": "holdfast.ceremony-kit.v1", "dir": dir, "sha256": digest });
     Ok(Report::new(json, move |_| {
         format!(
-            "{text}\nall of it (sha256 of KIT-SHA256SUMS)\n{}\n{}\n",
-            display::groups(&digest),
-            display::words(&digest).join(" ")
+            "{text}\nall of it (sha256 of KIT-SHA256SUMS)\n{}\n",
+            digest_lines(&digest)
         )
     }))
 }
@@ -255,19 +246,18 @@ pub(super) fn verify(path: &Path, rehearsal: bool) -> Result<Report, Failure> {
     });
     Ok(Report::new(json, move |style| {
         let mut text = format!(
-            "{} {name} ({kind}, {}): plan = script = transcript = outputs = certificates\n",
+            "{} {name} ({kind}, {})\nplan = script = transcript = outputs = certificates\n\n",
             style.tick(true),
             mode.as_str()
         );
-        text.push_str(&format!("{records} records; approved by {}\n", officers.join(", ")));
-        for deviation in &deviations {
-            text.push_str(&format!("deviation  {deviation}\n"));
+        text.push_str(&field("records", 12, &records.to_string()));
+        for officer in &officers {
+            text.push_str(&field("approved by", 12, officer));
         }
-        text.push_str(&format!(
-            "\nsealed (sha256 of {SUMS})\n{}\n{}\n",
-            display::groups(&sums),
-            display::words(&sums).join(" ")
-        ));
+        for deviation in &deviations {
+            text.push_str(&field("deviation", 12, deviation));
+        }
+        text.push_str(&format!("\nsealed (sha256 of {SUMS})\n{}\n", digest_lines(&sums)));
         text
     }))
 }

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use ceremony::quorum::Mode;
-use ceremony::{Sha256, Work, display};
+use ceremony::{Sha256, Work};
 use hsm::{PinSource, Pkcs11Uri};
 
 use super::papers::{inputs, judge};
 use crate::ceremony::rehearse::{Rehearsal, stand_ins};
 use crate::ceremony::room::plan as read_plan;
 use crate::ceremony::softtoken::{self, SOFTHSM_CONF};
-use crate::ceremony::{Access, Room, Run, Terminal, seal as sealing};
+use crate::ceremony::{Access, Room, Run, Terminal, digest_lines, seal as sealing};
 use crate::cli::ceremony as cli;
 use crate::exit::{Exit, Failure};
 use crate::output::Report;
@@ -96,6 +96,13 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
     }))
 }
 
+/// Label of the token that stands in for the plan's: 32 characters at most.
+fn stand_in(plan: &ceremony::Plan) -> String {
+    let mut label = format!("rehearsal {}", plan.name());
+    label.truncate(32);
+    label
+}
+
 pub(super) fn run(arguments: &cli::Run) -> Result<Report, Failure> {
     let mut people = Terminal::open(arguments.printer.clone())?;
     let room = Room::open(&arguments.dir)?;
@@ -111,15 +118,21 @@ pub(super) fn run(arguments: &cli::Run) -> Result<Report, Failure> {
             return Err(Failure::new(Exit::No, format!("{}: {}", finding.rule, finding.message)));
         }
     }
+    // In a rehearsal a token of its own stands in.
+    let (token, serial) = match mode {
+        Mode::Ceremony => (None, Some(plan.token().serial.clone())),
+        Mode::Rehearsal => (Some(stand_in(&plan)), None),
+    };
     let access = Access {
         uri: Pkcs11Uri {
-            serial: Some(plan.token().serial.clone()),
+            token,
+            serial,
             module_path: Some(arguments.module.clone()),
             ..Pkcs11Uri::default()
         },
         pin: PinSource::Prompt,
     };
-    Run::open(&room, mode, access, &mut people, arguments.resume)?.to_the_end()?;
+    Run::open(&room, mode, access, &mut people, arguments.resume)?.finish()?;
     let dir = arguments.dir.display().to_string();
     let json = serde_json::json!({ "schema": "holdfast.ceremony-held.v1", "dir": dir });
     Ok(Report::new(json, move |_| {
@@ -139,14 +152,13 @@ pub(super) fn seal(dir: &Path, out: Option<&Path>, rehearsal: bool) -> Result<Re
     let dir = dir.display().to_string();
     Ok(Report::new(json, move |_| {
         let mut text = format!(
-            "everybody writes this on the last sheet (sha256 of SHA256SUMS)\n{}\n{}\n",
-            display::groups(&sums),
-            display::words(&sums).join(" ")
+            "everybody writes this on the last sheet (sha256 of SHA256SUMS)\n{}\n",
+            digest_lines(&sums)
         );
         match packed {
             Some(path) => text.push_str(&format!("\npacked: {}\n", path.display())),
             None => text.push_str(&format!(
-                "\nnext: each officer seals, then: ca-cli ceremony seal {dir} --out FILE.tar\n"
+                "\nnext: each officer seals, then\n  ca-cli ceremony seal {dir} --out FILE.tar\n"
             )),
         }
         text

@@ -87,6 +87,33 @@ impl Documents {
     }
 }
 
+/// How long what a ceremony published may be kept, seconds: an hour, so that a new CRL is heard of soon.
+const PUBLISHED_AGE: u64 = 3600;
+/// The longest file that is served, in bytes.
+const MAX_PUBLISHED: u64 = 64 << 20;
+
+/// A file that `ca-cli ceremony import` put there: read anew each time, so that nothing needs a restart. Its name is
+/// what stands after the last `/ca/`, and leads nowhere else.
+fn published(folder: &std::path::Path, path: &str) -> Option<Document> {
+    let (_, name) = path.rsplit_once("/ca/")?;
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    if name.len() > 100 || name.starts_with('.') || !name.chars().all(safe) {
+        return None;
+    }
+    let (counted, media_type) = match name.rsplit_once('.')?.1 {
+        "cer" => (Counted("ca-certificate"), "application/pkix-cert"),
+        "crl" => (Counted("crl"), "application/pkix-crl"),
+        "tar" => (Counted("ceremony"), "application/x-tar"),
+        _ => return None,
+    };
+    let path = folder.join(name);
+    let file = std::fs::symlink_metadata(&path).ok()?;
+    if !file.is_file() || file.len() > MAX_PUBLISHED {
+        return None;
+    }
+    Some(Document::new(counted, media_type, std::fs::read(path).ok()?))
+}
+
 /// A published CRL, without a copy of its bytes.
 fn of_crl(shelved: Arc<Shelved>) -> Document {
     struct OfCrl(Arc<Shelved>);
@@ -109,7 +136,9 @@ pub(super) fn find(front: &Front, request: &HttpRequest) -> Option<(Document, u6
     if let Some(document) = front.documents.0.get(path) {
         return Some((document.clone(), CERTIFICATE_AGE));
     }
-    let shelved = front.house.shelf.get(path)?;
+    let Some(shelved) = front.house.shelf.get(path) else {
+        return published(front.manners.published.as_deref()?, path).map(|found| (found, PUBLISHED_AGE));
+    };
     // A cache may keep it until its end; but what is revoked meanwhile should be heard of before.
     let left = shelved.next_update.saturating_sub(front.house.clock.read().now.0);
     let age = front.house.crl.max_age.as_secs().min(u64::try_from(left).unwrap_or(0));

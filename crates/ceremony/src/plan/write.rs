@@ -122,7 +122,7 @@ pub fn write(new: &NewPlan) -> String {
             "\n[crl]\n# Greater than that of every CRL of this CA before.\nnumber = {number}\nthis_update = {}\n\
              # The next one must be out by then. A root: a year at most.\nnext_update = {}\n\
              # Every certificate of this CA that is revoked, those of earlier CRLs too:\n\
-             # [[crl.revoked]]\n# serial = \"40...\"   # 32 hex digits\n# at = \"2026-12-01T00:00:00Z\"\n# reason = \"caCompromise\"\n",
+             # [[crl.revoked]]\n# serial = \"40...\"   # 32 hex digits\n# at = \"2026-12-01T00:00:00Z\"\n# reason = \"cACompromise\"\n",
             quoted(&show(this)),
             quoted(&show(next))
         );
@@ -143,7 +143,8 @@ fn head(new: &NewPlan, out: &mut String) {
          # When it is held, UTC.\n\
          planned = {}\n\
          place = {}\n\
-         # Roles to be filled on the day, beside the officers. The administrator acts, the witness compares.\n\
+         # Roles to be filled on the day, beside the officers: the administrator acts,\n\
+         # the witness compares.\n\
          roles = [\"administrator\", \"witness\"]\n",
         quoted(&new.name),
         quoted(&new.kind),
@@ -185,7 +186,8 @@ fn key(new: &NewPlan, out: &mut String) {
     }
     let _ = write!(
         out,
-        "# none: it never leaves; vendor: by the vendor's procedure, by hand; wrapped: by a wrap-only key.\nbackup = {}\n",
+        "# none: it never leaves; vendor: by the vendor's procedure, by hand;\n\
+         # wrapped: by a wrap-only key.\nbackup = {}\n",
         quoted(new.backup.as_str())
     );
 }
@@ -218,7 +220,8 @@ fn certificate(wanted: &NewCertificate, out: &mut String) {
     let _ = write!(
         out,
         "\n[certificate]\nprofile = {}\norganization = {}\ncommon_name = {}\n\
-         # Drawn at random when this file was written: so the bytes to be signed are known beforehand.\nserial = \"{}\"\n\
+         # Drawn at random when this file was written: so the bytes to be signed are\n\
+         # known beforehand.\nserial = \"{}\"\n\
          # First and last second, UTC.\nnot_before = {}\nnot_after = {}\n",
         quoted(&wanted.profile),
         or_fill_in(wanted.organization.clone()),
@@ -230,14 +233,14 @@ fn certificate(wanted: &NewCertificate, out: &mut String) {
     if let Some(url) = &wanted.ca_issuers_url {
         let _ = write!(
             out,
-            "# Where the issuer's own certificate is found: plain http, and never changed again.\nca_issuers_url = {}\n",
+            "# Where the issuer's own certificate is found: plain http, never changed again.\nca_issuers_url = {}\n",
             or_fill_in(url.clone())
         );
     }
     if let Some(url) = &wanted.crl_url {
         let _ = write!(
             out,
-            "# Where the issuer's CRL is found, the one that could revoke this certificate.\ncrl_url = {}\n",
+            "# Where the issuer's CRL is found, which could revoke this certificate.\ncrl_url = {}\n",
             or_fill_in(url.clone())
         );
     }

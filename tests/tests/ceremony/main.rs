@@ -1,0 +1,14 @@
+//! Ceremonies from the plan to the sealed record: rehearsed, interrupted at every step, tampered with, held by people.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on stops"
+)]
+
+mod archives;
+mod hierarchy;
+mod interrupted;
+mod kit;
+mod plans;
+mod terminal;
