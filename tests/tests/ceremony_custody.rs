@@ -1,5 +1,6 @@
 //! The life of a root's key, as ceremonies: made, backed up, its PIN split, used by shares, restored to a second token,
 //! destroyed; and each of these interrupted.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

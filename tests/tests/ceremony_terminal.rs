@@ -1,4 +1,10 @@
 //! L01: shares at a terminal, as people type them, and where no PIN, share or key may be.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -267,4 +273,56 @@ fn l01_no_pin_share_or_key_in_record_medium_or_output() {
     assert!(looked > 15, "{looked} files");
     let archive = std::fs::read(dir.path().join(format!("r1/{NAME}.tar"))).unwrap();
     assert!(!shows(&archive, &secrets));
+}
+
+/// Everything of a machine that is looked at before anybody acts: what differs from what was approved stops it, and no
+/// token is touched.
+#[test]
+fn c03_what_was_not_approved_is_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = Command::new(binary("ca-cli"))
+        .args(["ceremony", "new", "--kind", "root", "--name", NAME])
+        .output()
+        .unwrap();
+    let mut plan = String::from_utf8(plan.stdout).unwrap();
+    for officer in 1..=3 {
+        let key = format!("key_sha256 = \"{}\"", ceremony::Sha256::of(&[officer]));
+        plan = plan.replacen("key_sha256 = \"FILL IN\"", &key, 1);
+    }
+    let plan = plan.replace("FILL IN", "Example");
+    let medium = |name: &str, plan: &str| {
+        let path = dir.path().join(format!("{name}.toml"));
+        std::fs::write(&path, plan).unwrap();
+        let target = dir.path().join(name).to_str().unwrap().to_owned();
+        let made = Command::new(binary("ca-cli"))
+            .args(["ceremony", "kit", path.to_str().unwrap(), "--dir", &target])
+            .output()
+            .unwrap();
+        (target, made)
+    };
+    let run = |medium: &str| Terminal::start(&["ceremony", "run", medium, "--module", "/nonexistent.so"]).end();
+    // One byte of the script on the medium.
+    let (target, made) = medium("script", &plan);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let script = std::path::Path::new(&target).join("script.txt");
+    let text = std::fs::read_to_string(&script).unwrap();
+    std::fs::write(&script, text.replacen("put away", "put aside", 1)).unwrap();
+    let (seen, code) = run(&target);
+    assert_eq!(code, Some(3), "{seen}");
+    assert!(seen.contains("is not the script of this plan"), "{seen}");
+    // One byte of the plan after the script was printed.
+    let (target, made) = medium("plan", &plan);
+    assert!(made.status.success());
+    let path = std::path::Path::new(&target).join("plan.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("place = \"Example\"", "place = \"Exemple\"", 1)).unwrap();
+    let (seen, code) = run(&target);
+    assert_eq!(code, Some(3), "{seen}");
+    assert!(seen.contains("is not the script of this plan"), "{seen}");
+    for name in ["script", "plan"] {
+        assert!(
+            !dir.path().join(name).join("transcript.jsonl").exists(),
+            "nothing was begun"
+        );
+    }
 }
