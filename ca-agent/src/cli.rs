@@ -104,7 +104,8 @@ Examples:
   ca-agent enroll --server https://ca:8443 --root-sha256 2374...799f
   ca-agent enroll                       all in agent.toml, or as before
   ca-agent enroll --server https://ca:8443 --root root.pem --profile service
-  ca-agent enroll --server https://ca:8443 --root root.pem --manufacturer")]
+  ca-agent enroll --server https://ca:8443 --root root.pem --manufacturer
+  ca-agent enroll --server https://ca:8443 --root root.pem --via iak --iak-dir /var/lib/holdfast-maker")]
     Enroll(Enroll),
     /// Renew the certificate once two thirds of its life have passed: shown in TLS, and proven by the TPM again.
     #[command(after_help = "\
@@ -180,6 +181,14 @@ pub struct Enroll {
     /// Also while a certificate lives: the CA gives back the newest one of the same key.
     #[arg(long)]
     pub again: bool,
+    /// What the proof stands on: the endorsement key (ek), or the manufacturer's IAK (iak), at a CA that believes him
+    /// [default: as before, else ek].
+    #[arg(long, value_enum, conflicts_with = "manufacturer")]
+    pub via: Option<Via>,
+    /// With --via iak: where the manufacturer's papers are, the state directory of `enroll --manufacturer` [default: as
+    /// before].
+    #[arg(long, value_name = "DIR")]
+    pub iak_dir: Option<PathBuf>,
     /// Which endorsement, when the TPM has several [default: auto].
     #[arg(long, value_enum)]
     pub ek: Option<EkChoice>,
@@ -199,6 +208,16 @@ pub struct Enroll {
     /// How long to go on trying while the CA cannot be reached: 90s, 10m, or seconds [default: 20].
     #[arg(long, value_name = "TIME")]
     pub wait: Option<Wait>,
+}
+
+/// What a proof stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// The endorsement key, which its vendor certified.
+    Ek,
+    /// The IAK, which the manufacturer of the device certified.
+    Iak,
 }
 
 /// `ca-agent renew`.

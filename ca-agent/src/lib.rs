@@ -20,4 +20,5 @@ pub mod state;
 pub mod stored;
 pub mod tpm;
 pub mod values;
+mod voucher;
 pub mod words;

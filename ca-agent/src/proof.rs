@@ -1,7 +1,9 @@
 //! The TPM's part of an enrollment or a renewal: the endorsement it shows, and its answer to a challenge.
 
+use attest::tpm::Certifies;
 use wire::Bytes;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, KeyCertify};
+use wire::third_party::{CertificationRequest, CertifiedKey, IakChallenge};
 
 use crate::csr;
 use crate::tpm::{Chip, EkChoice, Endorsement, StoredKey, TpmError};
@@ -101,6 +103,39 @@ pub(crate) fn answer(
             attest: certified.attest.into(),
             signature: certified.signature.into(),
         },
+        csr: csr.into(),
+    })
+}
+
+/// Everything the TPM has to do for one certification by its IAK. The ticket is added by the caller. `lak`: a new
+/// attestation key, if a certificate is wanted for one. `renewed`: as in [`answer`].
+pub(crate) fn certify(
+    chip: &mut Chip,
+    iak: &StoredKey,
+    lak: Option<&StoredKey>,
+    key: &StoredKey,
+    challenge: &IakChallenge,
+    renewed: Option<&[u8; 32]>,
+) -> Result<CertificationRequest, TpmError> {
+    let nonce = <[u8; 32]>::try_from(challenge.nonce.0.as_slice()).map_err(|_| TpmError::Malformed {
+        what: "the nonce of the challenge",
+    })?;
+    let csr = csr::make(chip, key)?;
+    let mut statement = |of: &StoredKey, what: Certifies| -> Result<CertifiedKey, TpmError> {
+        let qualifying = attest::tpm::iak_qualifying_data(&challenge.id.0, &nonce, &csr, what, renewed);
+        let certified = chip.certify(of, iak, &qualifying)?;
+        Ok(CertifiedKey {
+            public: of.public()?.raw().to_vec().into(),
+            attest: certified.attest.into(),
+            signature: certified.signature.into(),
+        })
+    };
+    let key = statement(key, Certifies::Identity)?;
+    let attestation_key = lak.map(|lak| statement(lak, Certifies::Attestation)).transpose()?;
+    Ok(CertificationRequest {
+        ticket: Bytes::default(),
+        key,
+        attestation_key,
         csr: csr.into(),
     })
 }

@@ -1,6 +1,6 @@
 //! What the CA sent is looked at before it is stored: these keys, this TPM, the pinned root, and nothing else.
 
-use attest::rot::RotBinding;
+use attest::rot::RotStatement;
 use attest::tpm::TpmtPublic;
 use der::Decode as _;
 use openssl::stack::Stack;
@@ -46,14 +46,25 @@ pub struct Expected<'a> {
     pub ak: TpmtPublic,
     /// Identity key.
     pub key: TpmtPublic,
-    /// SHA-256 of the EK's SubjectPublicKeyInfo.
+    /// SHA-256 of the EK's SubjectPublicKeyInfo; nothing is compared with it where the IAK vouched.
     pub ek_spki_sha256: [u8; 32],
+    /// The manufacturer's IAK, if it vouched.
+    pub iak: Option<ExpectedIak>,
     /// The pinned root, DER.
     pub root: &'a [u8],
     /// Profile that was asked for the identity key.
     pub profile: &'a str,
     /// Profile that was asked for the attestation key.
     pub attestation_profile: Option<&'a str>,
+}
+
+/// The manufacturer's IAK behind the certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedIak {
+    /// SHA-256 of its certificate.
+    pub certificate_sha256: [u8; 32],
+    /// Its TPM Name.
+    pub name: Vec<u8>,
 }
 
 /// Certificates that fit, PEM.
@@ -157,25 +168,35 @@ impl Expected<'_> {
         verify().map_err(|e| Unchained::Otherwise(e.to_string()))?
     }
 
-    fn is_ours(&self, binding: &RotBinding, key: &TpmtPublic) -> bool {
-        binding.ek_spki_sha256.as_bytes() == self.ek_spki_sha256
-            && binding.ak_name.as_bytes() == self.ak.name()
-            && binding.ik_name.as_bytes() == key.name()
+    /// That it says what was proven, and no more: version 1 where the EK answered, version 2 where the IAK vouched.
+    fn is_ours(&self, statement: &RotStatement, key: &TpmtPublic) -> bool {
+        let proven = match (statement, &self.iak) {
+            (RotStatement::Activation(binding), None) => {
+                binding.ek_spki_sha256.as_bytes() == self.ek_spki_sha256 && binding.ak_name.as_bytes() == self.ak.name()
+            }
+            (RotStatement::Certified(binding), Some(iak)) => {
+                binding.iak_certificate_sha256.as_bytes() == iak.certificate_sha256
+                    && binding.iak_name.as_bytes() == iak.name
+            }
+            (RotStatement::Activation(_), Some(_)) | (RotStatement::Certified(_), None) => false,
+        };
+        proven && statement.ik_name() == key.name()
     }
 }
 
 /// The RoT binding of a certificate (DER), if it carries one that can be read.
 #[must_use]
-pub fn binding_in(der: &[u8]) -> Option<RotBinding> {
+pub fn binding_in(der: &[u8]) -> Option<RotStatement> {
     let certificate = x509_cert::Certificate::from_der(der).ok()?;
     let mut extensions = certificate.tbs_certificate().extensions()?.iter();
     let extension = extensions.find(|e| e.extn_id == attest::rot::ID_ROT_BINDING)?;
-    RotBinding::from_der(extension.extn_value.as_bytes()).ok()
+    RotStatement::from_der(extension.extn_value.as_bytes()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use attest::rot::{Basis, CertifiedBinding, RotBinding, RotKind};
     use der::Encode as _;
     use der::asn1::OctetString;
     use device_kit::der::{context, extension, name, sequence, utc_time};
@@ -212,6 +233,7 @@ mod tests {
                 ak: self.public(KeyRole::Attestation),
                 key: self.public(KeyRole::Identity),
                 ek_spki_sha256: self.tpm.ek.sha256(),
+                iak: None,
                 root: &self.root.certificate,
                 profile: "device-idevid",
                 attestation_profile: Some("device-iak"),
@@ -419,6 +441,68 @@ mod tests {
             expected.check(&scene.answer()).unwrap_err(),
             Unacceptable::Binding("identity")
         );
+    }
+
+    #[test]
+    fn what_the_iak_vouched_for_says_so_and_nothing_else_does() {
+        let scene = Scene::new();
+        let refusal = Unacceptable::Binding("identity");
+        let octets = |bytes: &[u8]| OctetString::new(bytes).unwrap();
+        let iak = ExpectedIak {
+            certificate_sha256: [5; 32],
+            name: [&[0, 11][..], &[6; 32]].concat(),
+        };
+        let binding = |change: fn(&mut CertifiedBinding)| {
+            let mut binding = CertifiedBinding {
+                version: 2,
+                rot_kind: RotKind::Tpm,
+                basis: Basis::IakCertified,
+                iak_certificate_sha256: octets(&[5; 32]),
+                iak_spki_sha256: octets(&[7; 32]),
+                iak_name: octets(&[&[0, 11][..], &[6; 32]].concat()),
+                ik_name: octets(&scene.public(KeyRole::Identity).name()),
+                evidence_sha256: octets(&[9; 32]),
+                ek_spki_sha256: None,
+            };
+            change(&mut binding);
+            binding.to_der().unwrap()
+        };
+        let with = |binding: &[u8]| {
+            let oid = attest::rot::ID_ROT_BINDING.to_string();
+            let identity = scene.issuing.certify(&Content {
+                serial: random_serial(),
+                subject: name(&[("2.5.4.3", "device")]),
+                not_before: utc_time("200101000000Z"),
+                not_after: utc_time("491231235959Z"),
+                spki: scene.public(KeyRole::Identity).spki().unwrap(),
+                extensions: vec![extension(&oid, false, binding)],
+            });
+            let mut answer = scene.answer_with(identity);
+            answer.certificates.remove(0);
+            answer
+        };
+        let by_iak = || Expected {
+            attestation_profile: None,
+            iak: Some(iak.clone()),
+            ..scene.expected()
+        };
+        assert!(by_iak().check(&with(&binding(|_| ()))).is_ok());
+        for change in [
+            (|b| b.iak_certificate_sha256 = OctetString::new([4; 32]).unwrap()) as fn(&mut CertifiedBinding),
+            |b| b.iak_name = b.ik_name.clone(),
+            |b| b.ik_name = b.iak_name.clone(),
+        ] {
+            assert_eq!(by_iak().check(&with(&binding(change))).unwrap_err(), refusal);
+        }
+        // Neither passes for the other.
+        let by_ek = Expected {
+            attestation_profile: None,
+            ..scene.expected()
+        };
+        assert_eq!(by_ek.check(&with(&binding(|_| ()))).unwrap_err(), refusal);
+        let first = scene.binding(KeyRole::Identity).to_der().unwrap();
+        assert_eq!(by_iak().check(&with(&first)).unwrap_err(), refusal);
+        assert!(by_ek.check(&with(&first)).is_ok());
     }
 
     #[test]

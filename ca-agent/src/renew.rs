@@ -6,20 +6,23 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use attest::rot::RotStatement;
 use attest::tpm::{HashAlgorithm, TpmAlgId, TpmtPublic};
-use wire::Bytes;
+use wire::EnrollmentId;
 use wire::enrollment::{AgentInfo, EnrollmentResult};
 use wire::problem::ProblemCode;
 use wire::renewal::{CertificateId, RenewalRequest};
+use wire::third_party::IakRenewalRequest;
 
 use crate::error::AgentError;
 use crate::pin::Pin;
-use crate::proof::{Vendored, answer};
-use crate::received::{Expected, Unacceptable, binding_in};
+use crate::proof::{Vendored, answer, certify};
+use crate::received::{Expected, ExpectedIak, Unacceptable, binding_in};
 use crate::server::{Scheme, Server, ServerError, Shown, patiently, serialise};
 use crate::state::{Enrolled, RenewalJournal, Renewed, State, StateError};
 use crate::stored::{self, Term};
 use crate::tpm::{KeyAlg, KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError, digest_for};
+use crate::voucher::Voucher;
 
 /// One renewal.
 pub struct Renewal<'a> {
@@ -202,7 +205,10 @@ impl Renewal<'_> {
             }
         }
         for _ in 0..2 {
-            let journal = self.begin(server, tpm, held)?;
+            let journal = match binding_in(&held.der) {
+                Some(RotStatement::Certified(_)) => self.begin_by_iak(server, tpm, held)?,
+                _ => self.begin(server, tpm, held)?,
+            };
             if let Sent::Stored(done) = self.activate(server, held, &journal, root)? {
                 return Ok(done);
             }
@@ -236,6 +242,49 @@ impl Renewal<'_> {
         self.state.key(role)?.ok_or_else(missing)
     }
 
+    /// [`Self::begin`] on the word of the manufacturer's IAK, which vouched for this certificate.
+    fn begin_by_iak(&self, server: &Server, tpm: &Tpm, held: &Held) -> Result<RenewalJournal, AgentError> {
+        let dir = held.enrolled.iak_dir.as_ref();
+        let dir =
+            dir.ok_or_else(|| AgentError::NotFound("where the manufacturer's IAK is, is not remembered".into()))?;
+        let iak = Voucher::key(dir, tpm)?;
+        let key = self.key(tpm)?;
+        (self.say)("asking the CA for a challenge");
+        let request = IakRenewalRequest {
+            chain: Vec::new(),
+            agent: Some(AgentInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+            }),
+        };
+        let challenge = self.patiently(|| server.begin_renewal_by_iak(&request))?;
+        (self.say)("letting the IAK certify the key");
+        let (id, ticket, certificate) = (challenge.id, challenge.ticket.clone(), held.sha256);
+        let mut answer = tpm.run(move |chip| certify(chip, &iak, None, &key, &challenge, Some(&certificate)))?;
+        answer.ticket = ticket;
+        self.remember(held, id, true, serialise(&answer)?)
+    }
+
+    /// The key of the certificate that is to come.
+    fn key(&self, tpm: &Tpm) -> Result<StoredKey, AgentError> {
+        match self.rekey {
+            None => self.stored_key(Role::Identity),
+            Some(alg) => self.new_key(tpm, alg),
+        }
+    }
+
+    /// Remember an activation before it is sent.
+    fn remember(&self, held: &Held, id: EnrollmentId, iak: bool, body: String) -> Result<RenewalJournal, AgentError> {
+        let journal = RenewalJournal {
+            certificate_sha256: hex::encode(held.sha256),
+            rekey: self.rekey.is_some(),
+            iak,
+            id,
+            body,
+        };
+        self.state.set_renewal(Some(&journal))?;
+        Ok(journal)
+    }
+
     /// Everything up to an activation that is ready to be sent, and remembered.
     fn begin(&self, server: &Server, tpm: &Tpm, held: &Held) -> Result<RenewalJournal, AgentError> {
         (self.say)("reading the endorsement");
@@ -243,13 +292,11 @@ impl Renewal<'_> {
             place: "the endorsement key of this certificate".into(),
         };
         let binding = binding_in(&held.der).ok_or_else(gone)?;
-        let ek = <[u8; 32]>::try_from(binding.ek_spki_sha256.as_bytes()).map_err(|_| gone())?;
+        let ek = binding.ek_spki_sha256().and_then(|ek| <[u8; 32]>::try_from(ek).ok());
+        let ek = ek.ok_or_else(gone)?;
         let vendored = tpm.run(move |chip| Vendored::with_ek(chip, &ek))?.ok_or_else(gone)?;
         let ak = self.stored_key(Role::Attestation)?;
-        let key = match self.rekey {
-            None => self.stored_key(Role::Identity)?,
-            Some(alg) => self.new_key(tpm, alg)?,
-        };
+        let key = self.key(tpm)?;
         (self.say)("asking the CA for a challenge");
         let request = RenewalRequest {
             ek_chain: vendored.chain.into_iter().map(Bytes).collect(),
@@ -263,14 +310,7 @@ impl Renewal<'_> {
         let (endorsement, certificate) = (vendored.endorsement, held.sha256);
         let mut answer = tpm.run(move |chip| answer(chip, &endorsement, &ak, &key, &challenge, Some(&certificate)))?;
         answer.ticket = ticket;
-        let journal = RenewalJournal {
-            certificate_sha256: hex::encode(held.sha256),
-            rekey: self.rekey.is_some(),
-            id,
-            body: serialise(&answer)?,
-        };
-        self.state.set_renewal(Some(&journal))?;
-        Ok(journal)
+        self.remember(held, id, false, serialise(&answer)?)
     }
 
     /// The key that is to come: the one made before, else a new one, remembered before it is used.
@@ -311,7 +351,11 @@ impl Renewal<'_> {
         root: &[u8],
     ) -> Result<Sent, AgentError> {
         (self.say)("proving the keys to the CA");
-        let error = match self.patiently(|| server.activate_renewal(journal.id, &journal.body)) {
+        let send = || match journal.iak {
+            false => server.activate_renewal(journal.id, &journal.body),
+            true => server.certify_renewal(journal.id, &journal.body),
+        };
+        let error = match self.patiently(send) {
             Ok(result) => {
                 return match self.receive(held, journal, &result, root) {
                     Ok(enrolled) => Ok(Sent::Stored(enrolled)),
@@ -353,11 +397,28 @@ impl Renewal<'_> {
             true => StoredKey::Loadable(self.state.next_key()?.ok_or_else(missing)?),
         };
         let binding = binding_in(&held.der).ok_or(Unacceptable::Binding("identity"))?;
-        let ek = <[u8; 32]>::try_from(binding.ek_spki_sha256.as_bytes());
+        let unbound = || Unacceptable::Binding("identity");
+        let digest = |octets: &[u8]| <[u8; 32]>::try_from(octets).map_err(|_| unbound());
+        // What vouched before vouches again; it may not become the other way of proving.
+        let (ek_spki_sha256, iak, ak) = match &binding {
+            RotStatement::Activation(binding) => (
+                digest(binding.ek_spki_sha256.as_bytes())?,
+                None,
+                self.stored_key(Role::Attestation)?.public()?,
+            ),
+            RotStatement::Certified(binding) => {
+                let iak = ExpectedIak {
+                    certificate_sha256: digest(binding.iak_certificate_sha256.as_bytes())?,
+                    name: binding.iak_name.as_bytes().to_vec(),
+                };
+                ([0; 32], Some(iak), key.public()?)
+            }
+        };
         let expected = Expected {
-            ak: self.stored_key(Role::Attestation)?.public()?,
+            ak,
             key: key.public()?,
-            ek_spki_sha256: ek.map_err(|_| Unacceptable::Binding("identity"))?,
+            ek_spki_sha256,
+            iak,
             root,
             profile: &held.enrolled.profile,
             attestation_profile: None,

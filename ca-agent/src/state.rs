@@ -70,12 +70,27 @@ pub struct Journal {
     pub profile: String,
     /// Profile that was asked for the attestation key.
     pub attestation_profile: Option<String>,
-    /// EK that was challenged, `TPMT_PUBLIC`.
+    /// EK that was challenged, `TPMT_PUBLIC`; empty where the IAK vouches.
     pub ek_public: Bytes,
+    /// The IAK that vouches, and its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak: Option<Vouching>,
     /// Enrollment.
     pub id: EnrollmentId,
     /// Body of the activation, byte for byte.
     pub body: String,
+}
+
+/// The manufacturer's key that vouches in an enrollment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vouching {
+    /// Where its papers are.
+    pub dir: PathBuf,
+    /// Its `TPMT_PUBLIC`.
+    pub public: Bytes,
+    /// SHA-256 of its certificate, hex.
+    pub certificate_sha256: String,
 }
 
 /// A finished enrollment.
@@ -90,6 +105,9 @@ pub struct Enrolled {
     pub profile: String,
     /// Profile of the attestation key's certificate.
     pub attestation_profile: Option<String>,
+    /// Where the papers of the manufacturer's IAK are, if it vouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak_dir: Option<PathBuf>,
     /// When, seconds since 1970.
     pub at: i64,
 }
@@ -114,6 +132,9 @@ pub struct RenewalJournal {
     pub certificate_sha256: String,
     /// Whether it is on the new key, [`State::next_key`].
     pub rekey: bool,
+    /// Whether the IAK vouches.
+    #[serde(default)]
+    pub iak: bool,
     /// Renewal.
     pub id: EnrollmentId,
     /// Body of the activation, byte for byte.
@@ -521,6 +542,7 @@ mod tests {
             profile: "device-ldevid".into(),
             attestation_profile: None,
             ek_public: vec![1, 2, 3].into(),
+            iak: None,
             id: EnrollmentId([7; 16]),
             body: "{\"secret\":\"AQ==\"}".into(),
         };

@@ -275,6 +275,8 @@ pub(crate) enum Level {
     Software,
     /// A virtual TPM.
     Virtual,
+    /// Hardware by the word of the device's manufacturer: his IAK certified the key.
+    ManufacturerVerified,
     /// Hardware by an administrator's word.
     HardwareAllowlisted,
     /// Hardware by its vendor's certificate.
@@ -414,8 +416,12 @@ pub(crate) struct Allow {
     pub(crate) name: String,
     /// Its EK: a certificate, a public key (SubjectPublicKeyInfo), a TPM2B_PUBLIC or TPMT_PUBLIC, as a file (PEM, DER or
     /// raw); or the SHA-256 of the SubjectPublicKeyInfo in hex, as `ca-agent identify` prints it.
-    #[arg(long, required_unless_present = "first_contact")]
+    #[arg(long, required_unless_present_any = ["first_contact", "iak"])]
     pub(crate) ek: Option<String>,
+    /// The manufacturer's IAK it proves itself by: its certificate, a public key or a TPMT_PUBLIC, as a file; or the SHA-256
+    /// of the SubjectPublicKeyInfo in hex.
+    #[arg(long)]
+    pub(crate) iak: Option<String>,
     /// Bind the first genuine TPM that claims this name within this time, for example `2h`.
     #[arg(long, value_parser = words::duration)]
     pub(crate) first_contact: Option<i64>,

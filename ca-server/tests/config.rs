@@ -125,6 +125,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
         let optional_files = [
             "password",
             "intermediates",
+            "manufacturer",
             "profiles",
             "rules",
             "previous",

@@ -7,7 +7,7 @@ mod rules;
 
 use std::sync::Arc;
 
-use attest::{EvidenceRecord, RenewalProof, Renewed, UnixTime, VerifiedBinding};
+use attest::{EvidenceRecord, RenewalProof, Renewed, Root, UnixTime, VerifiedBinding};
 
 use crate::{Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles, Renewal};
 use facts::Facts;
@@ -20,6 +20,8 @@ pub struct InventoryEntry {
     pub name: String,
     /// SHA-256 of the EK SubjectPublicKeyInfo it is bound to; `None` before first contact.
     pub ek_spki_sha256: Option<[u8; 32]>,
+    /// SHA-256 of the SubjectPublicKeyInfo of the manufacturer's IAK it is bound to, if it is bound to one.
+    pub iak_spki_sha256: Option<[u8; 32]>,
     /// Whether the entry's first-contact window is open now.
     pub first_contact_open: bool,
     /// Whether an administrator holds the device.
@@ -39,9 +41,9 @@ pub struct Permit {
     pub grants: Vec<Grant>,
     /// The evidence they stand on, for the record.
     pub evidence: EvidenceRecord,
-    /// The endorsement, for the record.
-    pub ek: attest::EkFacts,
-    /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that was activated, for the record.
+    /// What the proof stands on, for the record.
+    pub root: attest::Root,
+    /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that vouched, for the record.
     pub ak_spki_sha256: [u8; 32],
     /// Name of the device.
     pub device: String,
@@ -60,7 +62,7 @@ pub enum DenialCode {
     Key,
     /// The name is not this EK's (coarse to outsiders, 403).
     IdBound,
-    /// This EK has no inventory entry (coarse to outsiders, 403).
+    /// This EK or IAK has no inventory entry (coarse to outsiders, 403).
     NotInInventory,
     /// A rule refuses, or none permits (403 `policy_denied`).
     Policy,
@@ -108,7 +110,7 @@ pub fn decide(
         grants,
         evidence: binding.evidence().clone(),
         ak_spki_sha256: attest::sha256(&facts.ak.spki),
-        ek: facts.ek,
+        root: facts.root,
         device,
         renews: None,
     })
@@ -135,7 +137,7 @@ pub fn decide_renewal(
         grants,
         evidence: proof.binding().evidence().clone(),
         ak_spki_sha256: attest::sha256(&facts.ak.spki),
-        ek: facts.ek,
+        root: facts.root,
         device,
         renews: Some(proof.renewed().clone()),
     })
@@ -173,6 +175,7 @@ fn judge(
     let items = items(profiles, facts)?;
     let entry = inventory(facts, entry)?;
     for item in &items {
+        basis(item, facts)?;
         key(item, facts)?;
     }
     let mut grants = Vec::with_capacity(items.len());
@@ -182,7 +185,7 @@ fn judge(
             denial
         };
         let subject = build::subject(item.profile, entry).map_err(of_item)?;
-        let san = build::san(item.profile.kind, &facts.ek, entry).map_err(of_item)?;
+        let san = build::san(item.profile.kind, &facts.root, entry).map_err(of_item)?;
         if item.role == KeyRole::Identity {
             csr::check(&facts.requested, &subject, &san)
                 .map_err(|detail| of_item(Denial::new(DenialCode::Csr, detail)))?;
@@ -206,7 +209,7 @@ fn judge(
             san,
             spki: item.key.spki.clone(),
             validity,
-            policies: build::policies(item.role, facts.ek.assurance),
+            policies: build::policies(item.role, facts.root.assurance()),
             rot: Some(build::rot(facts, item.key).map_err(of_item)?),
             rehearsal: false,
             decision,
@@ -236,10 +239,14 @@ fn items<'a>(profiles: &'a Profiles, facts: &'a Facts) -> Result<Vec<Item<'a>>, 
     };
     let mut items = Vec::with_capacity(2);
     if let Some(name) = &facts.attestation_profile {
+        let profile = find(name, KeyRole::Attestation)?;
         items.push(Item {
             role: KeyRole::Attestation,
-            profile: find(name, KeyRole::Attestation)?,
-            key: &facts.ak,
+            profile,
+            key: facts
+                .attestation
+                .as_ref()
+                .ok_or_else(|| Denial::new(DenialCode::Key, format!("`{name}`: no attestation key was proven")))?,
         });
     }
     items.push(Item {
@@ -250,10 +257,13 @@ fn items<'a>(profiles: &'a Profiles, facts: &'a Facts) -> Result<Vec<Item<'a>>, 
     Ok(items)
 }
 
-/// The entry, if it is this EK's. Names are compared byte for byte.
+/// The entry, if it is of this EK or IAK. Names are compared byte for byte.
 fn inventory<'a>(facts: &Facts, entry: Option<&'a InventoryEntry>) -> Result<&'a InventoryEntry, Denial> {
     let entry = entry.ok_or_else(|| {
-        let detail = "this endorsement key has no inventory entry";
+        let detail = match facts.root {
+            Root::Ek(_) => "this endorsement key has no inventory entry",
+            Root::Iak(_) => "this IAK has no inventory entry",
+        };
         Denial::new(DenialCode::NotInInventory, detail)
     })?;
     let bound = |detail: &str| {
@@ -265,14 +275,38 @@ fn inventory<'a>(facts: &Facts, entry: Option<&'a InventoryEntry>) -> Result<&'a
     if facts.claimed.as_ref().is_some_and(|claimed| *claimed != entry.name) {
         return bound("the device claims another name than the entry of its endorsement key");
     }
-    match entry.ek_spki_sha256 {
-        Some(ek) if ek != facts.ek.spki_sha256 => bound("bound to another endorsement key"),
+    let first_contact = || match facts.claimed {
+        _ if !entry.first_contact_open => bound("not bound yet, and its first-contact window is closed"),
+        // Nothing but the claim connects this root of trust with this entry.
+        None => bound("first contact needs the name the device claims"),
         Some(_) => Ok(entry),
-        None if !entry.first_contact_open => bound("not bound yet, and its first-contact window is closed"),
-        // Nothing but the claim connects this EK with this entry.
-        None if facts.claimed.is_none() => bound("first contact needs the name the device claims"),
-        None => Ok(entry),
+    };
+    match (&facts.root, entry.ek_spki_sha256, entry.iak_spki_sha256) {
+        (Root::Ek(ek), Some(of), _) if of != ek.spki_sha256 => bound("bound to another endorsement key"),
+        (Root::Ek(_), Some(_), _) => Ok(entry),
+        // That they are of one TPM was not shown.
+        (Root::Ek(_), None, Some(_)) => bound("bound to a manufacturer's IAK, and not to this endorsement key"),
+        (Root::Iak(iak), _, Some(of)) if of != iak.spki_sha256 => bound("bound to another IAK"),
+        (Root::Iak(iak), Some(of), _) if iak.ek_spki_sha256.is_some_and(|ek| ek != of) => {
+            bound("bound to another endorsement key than the IAK's certificate names")
+        }
+        (Root::Iak(_), _, Some(_)) => Ok(entry),
+        (Root::Iak(iak), Some(_), None) if iak.ek_spki_sha256.is_none() => {
+            bound("bound to an endorsement key, and the IAK's certificate names none")
+        }
+        (Root::Iak(_), Some(_), None) => Ok(entry),
+        (_, None, None) => first_contact(),
     }
+}
+
+/// Whether the profile is issued on what this proof stands on.
+fn basis(item: &Item<'_>, facts: &Facts) -> Result<(), Denial> {
+    let basis = facts.root.basis();
+    if item.profile.basis.contains(&basis) {
+        return Ok(());
+    }
+    let detail = format!("`{}`: not issued on `{}` proofs", item.profile.name, basis.as_str());
+    Err(Denial::new(DenialCode::Profile, detail))
 }
 
 fn key(item: &Item<'_>, facts: &Facts) -> Result<(), Denial> {
@@ -282,7 +316,7 @@ fn key(item: &Item<'_>, facts: &Facts) -> Result<(), Denial> {
             format!("`{}`: {detail}", item.profile.name),
         ))
     };
-    if attest::sha256(&item.key.spki) == facts.ek.spki_sha256 {
+    if facts.root.ek_spki_sha256() == Some(attest::sha256(&item.key.spki)) {
         return refuse("the key is the endorsement key".to_owned());
     }
     if item.role == KeyRole::Identity && item.key.spki == facts.ak.spki {

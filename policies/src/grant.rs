@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use attest::UnixTime;
-use attest::rot::RotBinding;
+use attest::rot::RotStatement;
 use const_oid::ObjectIdentifier;
 
 use crate::Profile;
@@ -19,7 +19,7 @@ pub struct Grant {
     pub(crate) spki: Vec<u8>,
     pub(crate) validity: Validity,
     pub(crate) policies: Vec<ObjectIdentifier>,
-    pub(crate) rot: Option<RotBinding>,
+    pub(crate) rot: Option<RotStatement>,
     pub(crate) rehearsal: bool,
     pub(crate) decision: Decision,
 }
@@ -150,7 +150,7 @@ impl Grant {
     }
     /// What was proven, for the RoT-binding extension.
     #[must_use]
-    pub fn rot(&self) -> Option<&RotBinding> {
+    pub fn rot(&self) -> Option<&RotStatement> {
         self.rot.as_ref()
     }
     /// Whether this is a CA certificate of a rehearsal and must be marked as such.

@@ -5,6 +5,7 @@ mod raw;
 use std::sync::Arc;
 
 use attest::UnixTime;
+use attest::rot::Basis;
 use serde::Deserialize;
 
 use crate::name::{self, NameError};
@@ -24,6 +25,8 @@ pub enum ProfileKind {
     DeviceIdevid,
     /// Local device identity (LDevID).
     DeviceLdevid,
+    /// Local attestation key (LAK): the owner's, which vouches beside an LDevID.
+    DeviceLak,
     /// A service: TLS server and client.
     Service,
     /// `ca-server`'s own TLS certificate.
@@ -42,6 +45,7 @@ impl ProfileKind {
             Self::DeviceIak => "device-iak",
             Self::DeviceIdevid => "device-idevid",
             Self::DeviceLdevid => "device-ldevid",
+            Self::DeviceLak => "device-lak",
             Self::Service => "service",
             Self::ServerTls => "server-tls",
             Self::Ocsp => "ocsp",
@@ -73,7 +77,7 @@ impl ProfileKind {
     /// Whether a device may ask for it for its attestation key.
     #[must_use]
     pub fn for_attestation_key(self) -> bool {
-        matches!(self, Self::DeviceIak)
+        matches!(self, Self::DeviceIak | Self::DeviceLak)
     }
 }
 
@@ -116,6 +120,7 @@ pub struct Profile {
     pub(crate) extended_key_usage: Vec<const_oid::ObjectIdentifier>,
     pub(crate) key_algorithms: Vec<ProfileKey>,
     pub(crate) renewal: Renewal,
+    pub(crate) basis: Vec<Basis>,
     pub(crate) backdate: i64,
 }
 
@@ -177,6 +182,11 @@ impl Profile {
     pub fn renewal(&self) -> Renewal {
         self.renewal
     }
+    /// What a device may stand on to get one; empty when it is not for devices.
+    #[must_use]
+    pub fn basis(&self) -> &[Basis] {
+        &self.basis
+    }
     /// Extended key usages, in order; empty means no extension.
     #[must_use]
     pub fn extended_key_usage(&self) -> &[const_oid::ObjectIdentifier] {
@@ -210,12 +220,13 @@ impl Profile {
 }
 
 /// What is shipped, file by file.
-const BUILTIN: [(&str, &str); 8] = [
+const BUILTIN: [(&str, &str); 9] = [
     ("root.toml", include_str!("../profiles/root.toml")),
     ("issuing.toml", include_str!("../profiles/issuing.toml")),
     ("device-iak.toml", include_str!("../profiles/device-iak.toml")),
     ("device-idevid.toml", include_str!("../profiles/device-idevid.toml")),
     ("device-ldevid.toml", include_str!("../profiles/device-ldevid.toml")),
+    ("device-lak.toml", include_str!("../profiles/device-lak.toml")),
     ("service.toml", include_str!("../profiles/service.toml")),
     ("server-tls.toml", include_str!("../profiles/server-tls.toml")),
     ("ocsp.toml", include_str!("../profiles/ocsp.toml")),

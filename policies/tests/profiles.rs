@@ -10,9 +10,10 @@ fn builtin_profiles_are_what_the_reference_says() {
     let profiles = Profiles::builtin().unwrap();
     let names: Vec<_> = profiles.iter().map(|profile| profile.name()).collect();
     let day = 86_400;
-    let expected: [(&str, ProfileKind, Option<i64>, &[&str]); 8] = [
+    let expected: [(&str, ProfileKind, Option<i64>, &[&str]); 9] = [
         ("device-iak", ProfileKind::DeviceIak, None, &[]),
         ("device-idevid", ProfileKind::DeviceIdevid, None, &[]),
+        ("device-lak", ProfileKind::DeviceLak, Some(365 * day), &[]),
         ("device-ldevid", ProfileKind::DeviceLdevid, Some(365 * day), &[CLIENT]),
         ("issuing", ProfileKind::Issuing, Some(3650 * day), &[]),
         ("ocsp", ProfileKind::Ocsp, Some(7 * day), &["1.3.6.1.5.5.7.3.9"]),
@@ -41,11 +42,19 @@ fn builtin_profiles_are_what_the_reference_says() {
 
 #[test]
 fn kinds_fix_what_a_certificate_can_be() {
-    use ProfileKind::{DeviceIak, DeviceIdevid, DeviceLdevid, Issuing, Ocsp, Root, ServerTls, Service};
+    use ProfileKind::{DeviceIak, DeviceIdevid, DeviceLak, DeviceLdevid, Issuing, Ocsp, Root, ServerTls, Service};
     for kind in [Root, Issuing] {
         assert!(kind.is_ca() && !kind.for_identity_key() && !kind.for_attestation_key());
     }
-    for kind in [DeviceIak, DeviceIdevid, DeviceLdevid, Service, ServerTls, Ocsp] {
+    for kind in [
+        DeviceIak,
+        DeviceIdevid,
+        DeviceLak,
+        DeviceLdevid,
+        Service,
+        ServerTls,
+        Ocsp,
+    ] {
         assert!(!kind.is_ca());
         assert_eq!(kind.path_length(), None);
         assert!(!(kind.for_identity_key() && kind.for_attestation_key()));
@@ -57,6 +66,37 @@ fn kinds_fix_what_a_certificate_can_be() {
             "never a device's"
         );
     }
+}
+
+/// What a device may stand on, by kind and by profile.
+#[test]
+fn a_basis_is_what_kind_and_profile_allow() {
+    use attest::rot::Basis::{EkActivation, IakCertified};
+    let profiles = Profiles::builtin().unwrap();
+    let of = |name: &str| profiles.get(name).unwrap().basis().to_vec();
+    for initial in ["device-iak", "device-idevid", "service"] {
+        assert_eq!(of(initial), [EkActivation], "{initial}");
+    }
+    for local in ["device-ldevid", "device-lak"] {
+        assert_eq!(of(local), [EkActivation, IakCertified], "{local}");
+    }
+    assert_eq!(of("root"), []);
+    let with = |basis: &str| Profile::parse("x.toml", &format!("{LDEVID}basis = {basis}\n"));
+    assert_eq!(with("[\"iak-certified\"]").unwrap().basis(), [IakCertified]);
+    for (basis, why) in [
+        ("[]", "no device could ever get one"),
+        ("[\"ek-activation\", \"ek-activation\"]", "this is named twice"),
+        ("[\"word-of-honour\"]", "word-of-honour"),
+    ] {
+        let message = with(basis).unwrap_err().message;
+        assert!(message.contains(why), "{message}");
+    }
+    let initial = "name = \"x\"\nkind = \"device-iak\"\nlifetime = \"never\"\nbasis = [\"iak-certified\"]\n";
+    let message = Profile::parse("x.toml", initial).unwrap_err().message;
+    assert!(
+        message.contains("a `device-iak` certificate is not issued on that"),
+        "{message}"
+    );
 }
 
 const LDEVID: &str =
@@ -273,7 +313,7 @@ fn the_whole_message_of_one_error() {
     assert_eq!(
         error.to_string(),
         "profile `site.toml`: line 3, column 1: unknown key `lifetme`, expected one of `name`, `kind`, `lifetime`, \
-         `backdate`, `organization`, `common_name`, `extended_key_usage`, `key_algorithms`, `renewal`; did you mean `lifetime`?\n  \
+         `backdate`, `organization`, `common_name`, `extended_key_usage`, `key_algorithms`, `renewal`, `basis`; did you mean `lifetime`?\n  \
          |\n3 | lifetme = \"90d\"\n  | ^^^^^^^"
     );
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use attest::rot::{self, RotBinding, RotKind};
+use attest::rot::{self, Basis, CertifiedBinding, RotBinding, RotKind, RotStatement};
 use const_oid::ObjectIdentifier;
 use der::asn1::OctetString;
 use der::{Decode, Encode};
@@ -74,6 +74,27 @@ fn the_example_with_a_parent_is_what_is_written() {
 }
 
 #[test]
+fn the_example_on_a_manufacturers_word_is_what_is_written() {
+    let der = example("### Example: on the manufacturer's word");
+    let expected = CertifiedBinding {
+        version: 2,
+        rot_kind: RotKind::Tpm,
+        basis: Basis::IakCertified,
+        iak_certificate_sha256: octets(0x20),
+        iak_spki_sha256: octets(0x40),
+        iak_name: name(0x60),
+        ik_name: name(0x80),
+        evidence_sha256: octets(0xa0),
+        ek_spki_sha256: Some(octets(0xc0)),
+    };
+    assert_eq!(hex::encode(&der), hex::encode(expected.to_der().expect("DER")));
+    assert_eq!(
+        RotStatement::from_der(&der).expect("a binding"),
+        RotStatement::Certified(expected)
+    );
+}
+
+#[test]
 fn the_rehearsal_mark_is_what_is_written() {
     let der = example("## The rehearsal mark");
     let extension = Extension::from_der(&der).expect("an Extension");
@@ -105,6 +126,7 @@ fn every_oid_of_the_arc_is_in_the_reference() {
         rot::ID_HARDWARE_ALLOWLISTED,
         rot::ID_VIRTUAL,
         rot::ID_SOFTWARE,
+        rot::ID_MANUFACTURER_VERIFIED,
     ] {
         let arc = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.27071");
         assert_eq!(oid.parent().and_then(|group| group.parent()), Some(arc));

@@ -67,7 +67,7 @@ fn order(number: u64) -> Order {
         device: Some(DeviceBinding {
             name: format!("bench-{number}"),
             ak_spki_sha256: spread(number, 9),
-            ek: EkFacts {
+            root: attest::Root::Ek(EkFacts {
                 certificate_sha256: spread(number, 3),
                 spki_sha256: spread(number, 4),
                 template: EkTemplate::L2,
@@ -79,7 +79,7 @@ fn order(number: u64) -> Order {
                 anchor: "bench-root".to_owned(),
                 anchor_sha256: [7; 32],
                 assurance: Assurance::HardwareVerified,
-            },
+            }),
         }),
         renews: None,
         evidence: Some(EvidenceRecord {
@@ -160,6 +160,7 @@ fn measure(engine: &str, url: &str, time: Duration) {
         rate(64, Duration::from_secs(3600), || {
             let number = allowed.fetch_add(1, Ordering::Relaxed);
             let device = AllowDevice {
+                iak_spki_sha256: None,
                 name: format!("bench-{number}"),
                 ek_spki_sha256: None,
                 first_contact_until: Some(NOW + 1),

@@ -6,8 +6,8 @@ use serde::Serialize;
 use wire::revocation::RevocationReason;
 
 use crate::rows::{
-    AllowDevice, DeviceRow, EkLink, NewDeviceError, NewReplacement, Orphan, ReplaceError, ReplacementRow, Revocation,
-    RevokeError,
+    AllowDevice, DeviceRow, EkLink, IakProofRow, NewDeviceError, NewReplacement, Orphan, ReplaceError, ReplacementRow,
+    Revocation, RevokeError,
 };
 use crate::tables::NewAudit;
 
@@ -106,10 +106,36 @@ pub(crate) struct NewOrder {
 #[derive(Debug, Clone)]
 pub(crate) struct Binding {
     pub(crate) name: String,
-    pub(crate) ek: [u8; 32],
-    /// SHA-256 of the SubjectPublicKeyInfo of the AK that was activated.
+    /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that vouched.
     pub(crate) ak: [u8; 32],
-    pub(crate) facts: TpmFacts,
+    pub(crate) root: BoundRoot,
+}
+
+/// What the device is known by.
+#[derive(Debug, Clone)]
+pub(crate) enum BoundRoot {
+    /// Its EK, and the facts of the certificate.
+    Ek { spki_sha256: [u8; 32], facts: TpmFacts },
+    /// Its manufacturer's IAK; in it, perhaps, the EK.
+    Iak(Box<IakProofRow>),
+}
+
+impl Binding {
+    /// The EK: proven, or by the word of the IAK's issuer.
+    pub(crate) fn ek(&self) -> Option<&[u8; 32]> {
+        match &self.root {
+            BoundRoot::Ek { spki_sha256, .. } => Some(spki_sha256),
+            BoundRoot::Iak(proof) => proof.ek_spki_sha256.as_ref(),
+        }
+    }
+
+    /// The IAK.
+    pub(crate) fn iak(&self) -> Option<&IakProofRow> {
+        match &self.root {
+            BoundRoot::Ek { .. } => None,
+            BoundRoot::Iak(proof) => Some(proof),
+        }
+    }
 }
 
 /// The columns of a device's TPM.
@@ -180,16 +206,8 @@ impl NewOrder {
             request_sha256: order.request_sha256,
             device: order.device.as_ref().map(|d| Binding {
                 name: d.name.clone(),
-                ek: d.ek.spki_sha256,
                 ak: d.ak_spki_sha256,
-                facts: TpmFacts {
-                    ek_certificate_sha256: d.ek.certificate_sha256.to_vec(),
-                    manufacturer: storable(&d.ek.manufacturer),
-                    model: storable(&d.ek.model),
-                    version: storable(&d.ek.version),
-                    assurance: d.ek.assurance.as_str().to_owned(),
-                    anchor: storable(&d.ek.anchor),
-                },
+                root: BoundRoot::of(&d.root),
             }),
             evidence: order.evidence.clone(),
             renews: order
@@ -200,6 +218,34 @@ impl NewOrder {
             at: order.at.0,
             intents: intents.iter().map(NewIntent::new).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl BoundRoot {
+    fn of(root: &attest::Root) -> Self {
+        match root {
+            attest::Root::Ek(ek) => Self::Ek {
+                spki_sha256: ek.spki_sha256,
+                facts: TpmFacts {
+                    ek_certificate_sha256: ek.certificate_sha256.to_vec(),
+                    manufacturer: storable(&ek.manufacturer),
+                    model: storable(&ek.model),
+                    version: storable(&ek.version),
+                    assurance: ek.assurance.as_str().to_owned(),
+                    anchor: storable(&ek.anchor),
+                },
+            },
+            attest::Root::Iak(iak) => Self::Iak(Box::new(IakProofRow {
+                certificate_sha256: iak.certificate_sha256,
+                spki_sha256: iak.spki_sha256,
+                issuer: iak.issuer.clone(),
+                serial: iak.serial.clone(),
+                idevid_sha256: iak.idevid_sha256,
+                ek_spki_sha256: iak.ek_spki_sha256,
+                anchor: storable(&iak.anchor),
+                assurance: iak.assurance.as_str().to_owned(),
+            })),
+        }
     }
 }
 

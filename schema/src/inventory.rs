@@ -35,11 +35,17 @@ pub(crate) fn allow(
             Some(_) => NewDeviceError::EkReplaced(owner.device),
         }));
     }
+    if let Some(iak) = &new.iak_spki_sha256
+        && let Some(other) = read::device_by_iak(link, iak)?
+    {
+        return Ok(Err(NewDeviceError::IakTaken(other.name)));
+    }
     let dns_names = serde_json::to_string(&new.dns_names).map_err(|e| Fault::Failed(e.to_string()))?;
     let stored: StoredDevice = on!(link, c => diesel::insert_into(device::table)
         .values((
             device::name.eq(&new.name),
             device::ek_spki_sha256.eq(new.ek_spki_sha256.as_ref().map(<[u8; 32]>::as_slice)),
+            device::iak_spki_sha256.eq(new.iak_spki_sha256.as_ref().map(<[u8; 32]>::as_slice)),
             device::first_contact_until.eq(new.first_contact_until),
             device::held.eq(false),
             device::batch.eq(&new.batch),
@@ -87,10 +93,21 @@ fn unfit(new: &AllowDevice) -> Option<String> {
 }
 
 fn same(found: &DeviceRow, new: &AllowDevice) -> bool {
-    let bound_at_first_contact =
-        new.ek_spki_sha256.is_none() && found.tpm.is_some() && found.first_contact_until.is_some();
-    (found.ek_spki_sha256 == new.ek_spki_sha256 || bound_at_first_contact)
-        && found.first_contact_until == new.first_contact_until
+    // What was not named, and came of itself at first contact or with an IAK's certificate, is not other content.
+    let came = |stored: Option<[u8; 32]>, named: Option<[u8; 32]>, of_itself: bool| {
+        stored == named || (named.is_none() && stored.is_some() && of_itself)
+    };
+    let first_contact = found.first_contact_until.is_some();
+    let by_iak = found.iak_spki_sha256.is_some();
+    came(
+        found.ek_spki_sha256,
+        new.ek_spki_sha256,
+        by_iak || (found.tpm.is_some() && first_contact),
+    ) && came(
+        found.iak_spki_sha256,
+        new.iak_spki_sha256,
+        first_contact || new.ek_spki_sha256.is_some(),
+    ) && found.first_contact_until == new.first_contact_until
         && found.dns_names == new.dns_names
         && found.spiffe_id == new.spiffe_id
         && found.batch == new.batch

@@ -28,8 +28,8 @@ mod writer;
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, TakenNumber};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
-    EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, LastStep, NewDeviceError, NewReplacement, NewTpm, Orphan,
-    Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState, Revocation, RevocationRow, RevokeError,
-    StatusRow,
+    EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, IakProofRow, LastStep, NewDeviceError, NewReplacement,
+    NewTpm, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState, Revocation, RevocationRow,
+    RevokeError, StatusRow,
 };
 pub use store::{Store, StoreError, StoreOptions};

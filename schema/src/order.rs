@@ -11,13 +11,14 @@ use issuance::RecordError;
 use wire::revocation::RevocationState;
 
 use crate::among::among;
-use crate::change::{NewIntent, NewOrder, TpmFacts};
+use crate::change::{Binding, NewIntent, NewOrder, TpmFacts};
 use crate::fixed::{BindDevice, Intent, PutIdentity};
 use crate::link::{Fault, Link, insert, on};
 use crate::rows::EkShown;
 use crate::seen::{Holder, Known, Owner, Seen};
 use crate::tables::{
-    NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, identity, key_owner,
+    NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, iak_proof, identity,
+    key_owner,
 };
 use crate::{renewal, replacement, revocation};
 
@@ -60,7 +61,11 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
         .filter(|n| !n.contains('\0'))
         .collect();
     if bindings().next().is_some() {
-        let eks: Vec<&[u8]> = bindings().map(|b| b.ek.as_slice()).collect();
+        let eks: Vec<&[u8]> = bindings().filter_map(|b| b.ek()).map(<[u8; 32]>::as_slice).collect();
+        let iaks: Vec<&[u8]> = bindings()
+            .filter_map(|b| b.iak())
+            .map(|proof| proof.spki_sha256.as_slice())
+            .collect();
         // `as_select` fixes the engine, hence a macro and not a value.
         macro_rules! wanted {
             () => {
@@ -72,12 +77,30 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
                     .order(device::id)
                     .select(Known::as_select())
             };
+            (by_iak) => {
+                device::table
+                    .filter(
+                        among(device::name, names.iter().copied())
+                            .or(among(
+                                device::ek_spki_sha256.assume_not_null(),
+                                eks.iter().copied(),
+                            ))
+                            .or(among(
+                                device::iak_spki_sha256.assume_not_null(),
+                                iaks.iter().copied(),
+                            )),
+                    )
+                    .order(device::id)
+                    .select(Known::as_select())
+            };
         }
         // Locked in the order of ids, until the end of the transaction: nobody else binds, holds or certifies these
         // devices meanwhile, and two servers never wait for each other.
-        let known: Vec<Known> = match link {
-            Link::Sqlite(c) => wanted!().load(c)?,
-            Link::Postgres(c) => wanted!().for_no_key_update().load(c)?,
+        let known: Vec<Known> = match (&mut *link, iaks.is_empty()) {
+            (Link::Sqlite(c), true) => wanted!().load(c)?,
+            (Link::Sqlite(c), false) => wanted!(by_iak).load(c)?,
+            (Link::Postgres(c), true) => wanted!().for_no_key_update().load(c)?,
+            (Link::Postgres(c), false) => wanted!(by_iak).for_no_key_update().load(c)?,
         };
         for one in known {
             seen.know(one);
@@ -118,7 +141,7 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
             .load(c))?;
         seen.gone.extend(gone);
         // After the AKs: whoever's AK is seen to be another's is seen with its EK.
-        let eks: Vec<&[u8]> = bindings().map(|b| b.ek.as_slice()).collect();
+        let eks: Vec<&[u8]> = bindings().filter_map(|b| b.ek()).map(<[u8; 32]>::as_slice).collect();
         let owned: Vec<(Vec<u8>, String, Option<i64>)> = on!(link, c => ek_owner::table
             .inner_join(device::table)
             .filter(among(ek_owner::ek_spki_sha256, eks.iter().copied()))
@@ -185,9 +208,11 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
         replacement::own(link, *id, ek, *at, EkShown::FirstContact)?;
     }
     bind(link, &seen.changed)?;
+    vouch(link, &seen.vouched)?;
     let device_of = |order: &NewOrder| order.device.as_ref().and_then(|b| seen.id_of(&b.name));
     let ids = enrollments(link, accepted, device_of)?;
     let mut proofs = Vec::new();
+    let mut vouchers = Vec::new();
     let mut certificates = Vec::new();
     let mut audits: Vec<NewAudit> = Vec::new();
     let mut renewed = Vec::new();
@@ -202,6 +227,19 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
                 evidence::bytes.eq(e.bytes.as_slice()),
             ));
         }
+        if let Some(proof) = order.device.as_ref().and_then(Binding::iak) {
+            vouchers.push((
+                iak_proof::enrollment_id.eq(id),
+                iak_proof::certificate_sha256.eq(proof.certificate_sha256.as_slice()),
+                iak_proof::spki_sha256.eq(proof.spki_sha256.as_slice()),
+                iak_proof::issuer.eq(proof.issuer.as_slice()),
+                iak_proof::serial.eq(proof.serial.as_slice()),
+                iak_proof::idevid_sha256.eq(proof.idevid_sha256.as_ref().map(<[u8; 32]>::as_slice)),
+                iak_proof::ek_spki_sha256.eq(proof.ek_spki_sha256.as_ref().map(<[u8; 32]>::as_slice)),
+                iak_proof::anchor.eq(proof.anchor.as_str()),
+                iak_proof::assurance.eq(proof.assurance.as_str()),
+            ));
+        }
         if let Some(old) = order.renews.as_deref().and_then(|r| seen.renewed.get(r)) {
             renewed.push((certificates.len(), old.id));
         }
@@ -211,6 +249,7 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
         audits.push(order.audit.clone());
     }
     insert!(link, evidence::table, &proofs);
+    insert!(link, iak_proof::table, &vouchers);
     let rows = insert_certificates(link, &certificates)?;
     if !renewed.is_empty() {
         let pairs: Vec<(i64, i64)> = renewed
@@ -226,7 +265,10 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
         let certified = order.intents.iter().map(|i| i.spki_sha256.as_slice());
         for key in certified.chain(binding.map(|b| b.ak.as_slice())) {
             if !seen.owned_before.contains(key) {
-                keys.insert(key, (device_of(order), binding.map(|b| b.ek.as_slice())));
+                keys.insert(
+                    key,
+                    (device_of(order), binding.and_then(|b| b.ek()).map(<[u8; 32]>::as_slice)),
+                );
             }
         }
     }
@@ -305,6 +347,28 @@ fn bind(link: &mut Link, changed: &BTreeMap<i64, ([u8; 32], TpmFacts)>) -> Resul
     } else {
         Err(Fault::Raced("a device went away".to_owned()))
     }
+}
+
+/// Bind IAKs, and the EKs that their certificates name where none was known.
+fn vouch(link: &mut Link, vouched: &BTreeMap<i64, ([u8; 32], Option<[u8; 32]>)>) -> Result<(), Fault> {
+    for (id, (iak, ek)) in vouched {
+        let row = device::table.filter(device::id.eq(*id));
+        let count = on!(link, c => diesel::update(row)
+            .set(device::iak_spki_sha256.eq(iak.as_slice()))
+            .execute(c))?;
+        if count != 1 {
+            return Err(Fault::Raced("a device went away".to_owned()));
+        }
+        if let Some(ek) = ek {
+            let row = device::table
+                .filter(device::id.eq(*id))
+                .filter(device::ek_spki_sha256.is_null());
+            on!(link, c => diesel::update(row)
+                .set(device::ek_spki_sha256.eq(ek.as_slice()))
+                .execute(c))?;
+        }
+    }
+    Ok(())
 }
 
 /// Insert enrollments; their row ids by challenge.

@@ -8,9 +8,11 @@ use crate::link::{Fault, Link, on};
 use crate::revocation;
 use crate::rows::{
     AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceRow, DeviceTpm, EnrollmentRow, EvidenceRow,
+    IakProofRow,
 };
 use crate::tables::{
-    audit, certificate, challenge_attempt, crl_point, device, ek_owner, enrollment, evidence, identity, renewal,
+    audit, certificate, challenge_attempt, crl_point, device, ek_owner, enrollment, evidence, iak_proof, identity,
+    renewal,
 };
 
 /// A row of `device`.
@@ -32,6 +34,7 @@ pub(crate) struct StoredDevice {
     assurance: Option<String>,
     anchor: Option<String>,
     created_at: i64,
+    iak_spki_sha256: Option<Vec<u8>>,
 }
 
 /// A row of `certificate`.
@@ -87,6 +90,7 @@ impl StoredDevice {
             id: self.id,
             name: self.name,
             ek_spki_sha256: self.ek_spki_sha256.map(array).transpose()?,
+            iak_spki_sha256: self.iak_spki_sha256.map(array).transpose()?,
             first_contact_until: self.first_contact_until,
             held: self.held,
             batch: self.batch,
@@ -231,6 +235,53 @@ pub(crate) fn device_by_ek(link: &mut Link, ek: &[u8; 32]) -> Result<Option<Devi
         .filter(ek_owner::replacement_id.is_null())
         .select(ek_owner::device_id);
     Ok(devices!(link, all => all.filter(device::id.eq_any(owner)))?.pop())
+}
+
+pub(crate) fn device_by_iak(link: &mut Link, iak: &[u8; 32]) -> Result<Option<DeviceRow>, Fault> {
+    Ok(devices!(link, all => all.filter(device::iak_spki_sha256.eq(iak.as_slice())))?.pop())
+}
+
+/// The manufacturer's certificate on which this enrollment stands, if it stands on one.
+pub(crate) fn iak_proof(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<IakProofRow>, Fault> {
+    type Found = (
+        Vec<u8>,
+        Vec<u8>,
+        Vec<u8>,
+        Vec<u8>,
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+        String,
+        String,
+    );
+    let found: Option<Found> = on!(link, c => iak_proof::table
+        .inner_join(enrollment::table)
+        .filter(enrollment::challenge.eq(challenge.as_slice()))
+        .select((
+            iak_proof::certificate_sha256,
+            iak_proof::spki_sha256,
+            iak_proof::issuer,
+            iak_proof::serial,
+            iak_proof::idevid_sha256,
+            iak_proof::ek_spki_sha256,
+            iak_proof::anchor,
+            iak_proof::assurance,
+        ))
+        .first(c)
+        .optional())?;
+    found
+        .map(|(certificate, key, issuer, serial, idevid, ek, anchor, assurance)| {
+            Ok(IakProofRow {
+                certificate_sha256: array(certificate)?,
+                spki_sha256: array(key)?,
+                issuer,
+                serial,
+                idevid_sha256: idevid.map(array).transpose()?,
+                ek_spki_sha256: ek.map(array).transpose()?,
+                anchor,
+                assurance,
+            })
+        })
+        .transpose()
 }
 
 /// Devices of these row ids, in their order.

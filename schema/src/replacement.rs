@@ -234,6 +234,7 @@ fn carry_out(link: &mut Link, id: i64, wish: &ReplacementRow, new: &NewDecision)
             device::version.eq(none),
             device::assurance.eq(none),
             device::anchor.eq(none),
+            device::iak_spki_sha256.eq(None::<&[u8]>),
         ))
         .execute(c))?;
     Ok(())

@@ -11,6 +11,8 @@ pub struct AllowDevice {
     pub name: String,
     /// SHA-256 of its EK SubjectPublicKeyInfo; UNIQUE when present.
     pub ek_spki_sha256: Option<[u8; 32]>,
+    /// SHA-256 of the SubjectPublicKeyInfo of its manufacturer's IAK; UNIQUE when present.
+    pub iak_spki_sha256: Option<[u8; 32]>,
     /// End of the first-contact window, unix seconds.
     pub first_contact_until: Option<i64>,
     /// DNS entitlements.
@@ -33,6 +35,9 @@ pub enum NewDeviceError {
     /// The EK was this device's until its TPM was replaced, and is nobody's any more.
     #[error("this EK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
     EkReplaced(String),
+    /// The IAK belongs to another device.
+    #[error("this IAK belongs to device `{0}`")]
+    IakTaken(String),
     /// Storage.
     #[error(transparent)]
     Store(#[from] crate::StoreError),
@@ -47,6 +52,8 @@ pub struct DeviceRow {
     pub name: String,
     /// EK it is bound to.
     pub ek_spki_sha256: Option<[u8; 32]>,
+    /// Manufacturer's IAK it is bound to.
+    pub iak_spki_sha256: Option<[u8; 32]>,
     /// End of the first-contact window.
     pub first_contact_until: Option<i64>,
     /// Whether an administrator holds it.
@@ -458,6 +465,27 @@ pub struct EvidenceRow {
     pub digest: [u8; 32],
     /// See `attest::EvidenceRecord`.
     pub bytes: Vec<u8>,
+}
+
+/// The manufacturer's certificate on which the certificates of an enrollment stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IakProofRow {
+    /// SHA-256 of the IAK's certificate.
+    pub certificate_sha256: [u8; 32],
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub spki_sha256: [u8; 32],
+    /// Name of its issuer, DER.
+    pub issuer: Vec<u8>,
+    /// Its serial, DER content octets.
+    pub serial: Vec<u8>,
+    /// SHA-256 of the IDevID certificate that was shown beside it.
+    pub idevid_sha256: Option<[u8; 32]>,
+    /// SHA-256 of the EK's SubjectPublicKeyInfo, by its issuer's word.
+    pub ek_spki_sha256: Option<[u8; 32]>,
+    /// Name of the anchor it chained to.
+    pub anchor: String,
+    /// Assurance in words.
+    pub assurance: String,
 }
 
 /// A serial whose signature may exist without a record.

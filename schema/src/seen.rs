@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use diesel::prelude::*;
 use issuance::RecordError;
 
-use crate::change::{Binding, NewOrder, TpmFacts};
+use crate::change::{Binding, BoundRoot, NewOrder, TpmFacts};
+use crate::rows::IakProofRow;
 use crate::tables::device;
 
 /// A device as far as orders are concerned.
@@ -23,6 +24,7 @@ pub(crate) struct Known {
     version: Option<String>,
     assurance: Option<String>,
     anchor: Option<String>,
+    iak_spki_sha256: Option<Vec<u8>>,
 }
 
 /// A certificate that is to be replaced.
@@ -67,6 +69,7 @@ pub(crate) struct Owner {
 pub(crate) struct Seen {
     devices: HashMap<String, Known>,
     by_ek: HashMap<Vec<u8>, Owner>,
+    by_iak: HashMap<Vec<u8>, String>,
     /// Challenges already used.
     pub(crate) used: HashSet<Vec<u8>>,
     /// Keys blocked.
@@ -81,6 +84,8 @@ pub(crate) struct Seen {
     pub(crate) identities: HashMap<(i64, String), Holder>,
     /// EKs that came first, and when, by device.
     pub(crate) bound: BTreeMap<i64, ([u8; 32], i64)>,
+    /// IAKs to bind, and the EKs that their certificates name where none was known, by device.
+    pub(crate) vouched: BTreeMap<i64, ([u8; 32], Option<[u8; 32]>)>,
     /// Bindings and facts to write, by device.
     pub(crate) changed: BTreeMap<i64, ([u8; 32], TpmFacts)>,
     /// Keys that had an owner before this batch.
@@ -90,6 +95,9 @@ pub(crate) struct Seen {
 impl Seen {
     /// Note a device of the inventory.
     pub(crate) fn know(&mut self, known: Known) {
+        if let Some(iak) = &known.iak_spki_sha256 {
+            self.by_iak.insert(iak.clone(), known.name.clone());
+        }
         self.devices.insert(known.name.clone(), known);
     }
 
@@ -182,20 +190,41 @@ impl Seen {
 
     fn may_bind(&self, binding: &Binding, at: i64) -> Result<i64, RecordError> {
         let name = &binding.name;
-        let owner = self.by_ek.get(binding.ek.as_slice());
+        // Proven, or by the word of the IAK's issuer.
+        let ek = binding.ek().map(<[u8; 32]>::as_slice);
+        let owner = ek.and_then(|ek| self.by_ek.get(ek));
         match owner {
             Some(owner) if owner.replaced => return Err(RecordError::EkReplaced(owner.device.clone())),
             Some(owner) if owner.device != *name => return Err(RecordError::EkBoundElsewhere(owner.device.clone())),
             _ => {}
         }
+        let iak = binding.iak().map(|proof| proof.spki_sha256.as_slice());
+        if let Some(other) = iak.and_then(|iak| self.by_iak.get(iak))
+            && other != name
+        {
+            return Err(RecordError::EkBoundElsewhere(other.clone()));
+        }
         let closed = || RecordError::DeviceNotOpen(name.clone());
         let known = self.devices.get(name).ok_or_else(closed)?;
-        match &known.ek_spki_sha256 {
-            // Its own, or a second one of the same TPM.
-            Some(_) if owner.is_some() => {}
-            Some(_) => return Err(RecordError::DeviceBoundElsewhere(name.clone())),
-            None if known.first_contact_until.is_some_and(|end| at <= end) => {}
-            None => return Err(closed()),
+        let elsewhere = || Err(RecordError::DeviceBoundElsewhere(name.clone()));
+        let same_iak = match (&known.iak_spki_sha256, iak) {
+            (Some(of), Some(iak)) if of != iak => return elsewhere(),
+            (Some(_), Some(_)) => true,
+            _ => false,
+        };
+        // Its own, or a second one of the same TPM.
+        let same_ek = match (&known.ek_spki_sha256, ek) {
+            (Some(_), Some(_)) if owner.is_none() => return elsewhere(),
+            (Some(_), Some(_)) => true,
+            _ => false,
+        };
+        let bound = known.ek_spki_sha256.is_some() || known.iak_spki_sha256.is_some();
+        match bound {
+            _ if same_iak || same_ek => {}
+            // Known by the one, asking with the other, and nobody says that they are of one TPM.
+            true => return elsewhere(),
+            false if known.first_contact_until.is_some_and(|end| at <= end) => {}
+            false => return Err(closed()),
         }
         if known.held {
             return Err(closed());
@@ -223,19 +252,32 @@ impl Seen {
         self.used.insert(order.challenge.to_vec());
         if let (Some(binding), Some(id)) = (&order.device, id)
             && let Some(known) = self.devices.get_mut(&binding.name)
-            && known.stands_on(binding)
             && !known.has(binding)
         {
-            if known.ek_spki_sha256.is_none() {
+            let first = if known.ek_spki_sha256.is_none() {
+                binding.ek()
+            } else {
+                None
+            };
+            if let Some(ek) = first {
                 let owner = Owner {
                     device: binding.name.clone(),
                     replaced: false,
                 };
-                self.by_ek.insert(binding.ek.to_vec(), owner);
-                self.bound.insert(id, (binding.ek, order.at));
+                self.by_ek.insert(ek.to_vec(), owner);
+                self.bound.insert(id, (*ek, order.at));
             }
-            known.take(binding);
-            self.changed.insert(id, (binding.ek, binding.facts.clone()));
+            match &binding.root {
+                BoundRoot::Ek { spki_sha256, facts } => {
+                    known.take(spki_sha256, facts.clone());
+                    self.changed.insert(id, (*spki_sha256, facts.clone()));
+                }
+                BoundRoot::Iak(proof) => {
+                    known.vouched(proof);
+                    self.by_iak.insert(proof.spki_sha256.to_vec(), binding.name.clone());
+                    self.vouched.insert(id, (proof.spki_sha256, first.copied()));
+                }
+            }
         }
         if let Some(binding) = &order.device {
             let owner = self.owners.entry(binding.ak.to_vec());
@@ -262,33 +304,43 @@ impl Seen {
 }
 
 impl Known {
-    /// Whether this is the EK that the device is, or will be, bound to; not a second one of its TPM.
-    fn stands_on(&self, binding: &Binding) -> bool {
-        self.ek_spki_sha256
-            .as_deref()
-            .is_none_or(|ek| ek == binding.ek.as_slice())
-    }
-
+    /// Whether nothing about it is new. Of a second EK of its TPM nothing is noted here.
     fn has(&self, binding: &Binding) -> bool {
-        let facts = &binding.facts;
-        self.ek_spki_sha256.as_deref() == Some(binding.ek.as_slice())
-            && self.ek_certificate_sha256.as_ref() == Some(&facts.ek_certificate_sha256)
-            && self.manufacturer.as_ref() == Some(&facts.manufacturer)
-            && self.model.as_ref() == Some(&facts.model)
-            && self.version.as_ref() == Some(&facts.version)
-            && self.assurance.as_ref() == Some(&facts.assurance)
-            && self.anchor.as_ref() == Some(&facts.anchor)
+        match &binding.root {
+            BoundRoot::Ek { spki_sha256, facts } => match self.ek_spki_sha256.as_deref() {
+                Some(ek) if ek != spki_sha256 => true,
+                None => false,
+                Some(_) => {
+                    self.ek_certificate_sha256.as_ref() == Some(&facts.ek_certificate_sha256)
+                        && self.manufacturer.as_ref() == Some(&facts.manufacturer)
+                        && self.model.as_ref() == Some(&facts.model)
+                        && self.version.as_ref() == Some(&facts.version)
+                        && self.assurance.as_ref() == Some(&facts.assurance)
+                        && self.anchor.as_ref() == Some(&facts.anchor)
+                }
+            },
+            BoundRoot::Iak(proof) => {
+                self.iak_spki_sha256.as_deref() == Some(&proof.spki_sha256)
+                    && (proof.ek_spki_sha256.is_none() || self.ek_spki_sha256.is_some())
+            }
+        }
     }
 
-    fn take(&mut self, binding: &Binding) {
-        let facts = binding.facts.clone();
-        self.ek_spki_sha256 = Some(binding.ek.to_vec());
+    fn take(&mut self, ek: &[u8; 32], facts: TpmFacts) {
+        self.ek_spki_sha256 = Some(ek.to_vec());
         self.ek_certificate_sha256 = Some(facts.ek_certificate_sha256);
         self.manufacturer = Some(facts.manufacturer);
         self.model = Some(facts.model);
         self.version = Some(facts.version);
         self.assurance = Some(facts.assurance);
         self.anchor = Some(facts.anchor);
+    }
+
+    fn vouched(&mut self, proof: &IakProofRow) {
+        self.iak_spki_sha256 = Some(proof.spki_sha256.to_vec());
+        if self.ek_spki_sha256.is_none() {
+            self.ek_spki_sha256 = proof.ek_spki_sha256.map(|ek| ek.to_vec());
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner, EnrollmentRow,
-    EvidenceRow, NewDeviceError, NewReplacement, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, Revocation,
-    RevocationRow, RevokeError, StatusRow, change::Outcome, find, read, renewal, replacement, revocation, status,
+    EvidenceRow, IakProofRow, NewDeviceError, NewReplacement, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow,
+    Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, find, read, renewal, replacement, revocation,
+    status,
 };
 
 /// Why storage does not serve.
@@ -205,6 +206,22 @@ impl Store {
     /// [`StoreError`].
     pub fn device_by_ek(&self, ek_spki_sha256: &[u8; 32]) -> Result<Option<DeviceRow>, StoreError> {
         self.read(|link| read::device_by_ek(link, ek_spki_sha256))
+    }
+
+    /// The device that is bound to this IAK.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn device_by_iak(&self, iak_spki_sha256: &[u8; 32]) -> Result<Option<DeviceRow>, StoreError> {
+        self.read(|link| read::device_by_iak(link, iak_spki_sha256))
+    }
+
+    /// The manufacturer's certificate on which an enrollment stands; none: it stands on an EK.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn iak_proof(&self, enrollment_id: &[u8; 16]) -> Result<Option<IakProofRow>, StoreError> {
+        self.read(|link| read::iak_proof(link, enrollment_id))
     }
 
     /// Device of this name.

@@ -19,6 +19,7 @@ diesel::table! {
         assurance -> Nullable<Text>,
         anchor -> Nullable<Text>,
         created_at -> BigInt,
+        iak_spki_sha256 -> Nullable<Binary>,
     }
 }
 
@@ -234,6 +235,22 @@ diesel::table! {
 
 diesel::joinable!(renewal_call -> device (device_id));
 diesel::allow_tables_to_appear_in_same_query!(renewal_call, device);
+
+diesel::table! {
+    iak_proof (enrollment_id) {
+        enrollment_id -> BigInt,
+        certificate_sha256 -> Binary,
+        spki_sha256 -> Binary,
+        issuer -> Binary,
+        serial -> Binary,
+        idevid_sha256 -> Nullable<Binary>,
+        ek_spki_sha256 -> Nullable<Binary>,
+        anchor -> Text,
+        assurance -> Text,
+    }
+}
+
+diesel::joinable!(iak_proof -> enrollment (enrollment_id));
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(replacement -> device (device_id));
 diesel::joinable!(ek_owner -> device (device_id));
@@ -255,7 +272,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     crl_entry,
     renewal,
     replacement,
-    ek_owner
+    ek_owner,
+    iak_proof
 );
 diesel::allow_tables_to_appear_in_same_query!(crl, crl_point);
 

@@ -1,9 +1,10 @@
 //! A "TPM" in software that can sign any nonsense: EK, AK and identity key in memory.
 
 use attest::KeyAlgorithm;
-use attest::tpm::{qualifying_data, renewal_qualifying_data};
+use attest::tpm::{Certifies, iak_qualifying_data, qualifying_data, renewal_qualifying_data};
 use wire::Bytes;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentRequest, KeyCertify, RotEvidence};
+use wire::third_party::{CertificationRequest, CertifiedKey, IakChallenge, IakCredentials, IakEnrollmentRequest};
 
 use crate::der::{bits, context, extension, integer, oid, sequence, set, tlv};
 use crate::endorsement::{NotOpened, SoftEk, Template};
@@ -180,6 +181,54 @@ impl SoftTpm {
             attest: attest.into(),
         };
         Ok(answer)
+    }
+
+    /// Body of `POST /v1/iak-enrollments`: the AK is the IAK of these papers.
+    #[must_use]
+    pub fn iak_request(
+        &self,
+        profile: &str,
+        attestation_profile: Option<&str>,
+        device: Option<&str>,
+        iak: IakCredentials,
+    ) -> IakEnrollmentRequest {
+        IakEnrollmentRequest {
+            profile: profile.into(),
+            attestation_profile: attestation_profile.map(str::to_owned),
+            device: device.map(str::to_owned),
+            iak,
+            agent: None,
+        }
+    }
+
+    /// Let the AK, as IAK, certify an identity key, and a new attestation key if there is one. `renewed`: the certificate
+    /// (DER) that is to be replaced, in a renewal.
+    #[must_use]
+    pub fn certify(
+        &self,
+        challenge: &IakChallenge,
+        key: &SoftKey,
+        lak: Option<&SoftKey>,
+        renewed: Option<&[u8]>,
+    ) -> CertificationRequest {
+        let csr = csr(key, &sequence(&[]), &[]);
+        let nonce = <[u8; 32]>::try_from(challenge.nonce.0.as_slice()).unwrap_or_default();
+        let renewed = renewed.map(openssl::sha::sha256);
+        let statement = |of: &SoftKey, what: Certifies| {
+            let extra = iak_qualifying_data(&challenge.id.0, &nonce, &csr, what, renewed.as_ref());
+            let attest = Attest::honest(of.name(), &extra).bytes();
+            CertifiedKey {
+                public: of.public.clone().into(),
+                signature: self.ak.sign(&attest).into(),
+                attest: attest.into(),
+            }
+        };
+        CertificationRequest {
+            ticket: challenge.ticket.clone(),
+            key: statement(key, Certifies::Identity),
+            attestation_key: lak.map(|lak| statement(lak, Certifies::Attestation)),
+            csr: csr.clone().into(),
+        }
     }
 
     /// Qualifying data the server expects for this challenge and CSR.

@@ -57,6 +57,7 @@ fn each_refused(profile: &str, device: &AllowDevice, requests: &[(Vec<u8>, Vec<V
     let rig = house();
     let tpm = SoftTpm::p256(&rig.vendor);
     rig.allow_with(&AllowDevice {
+        iak_spki_sha256: None,
         ek_spki_sha256: Some(hex::encode(tpm.ek.sha256())),
         ..device.clone()
     });
@@ -125,6 +126,7 @@ fn k01_names_in_the_request_that_nobody_entitled() {
 #[test]
 fn k01_a_service_asks_for_one_name_more_than_its_own() {
     let device = AllowDevice {
+        iak_spki_sha256: None,
         dns_names: vec!["a.example.org".into(), "b.example.org".into()],
         spiffe_id: Some("spiffe://example.org/a".into()),
         ..expected(&fresh_name())
@@ -172,6 +174,7 @@ fn k01_a_request_may_name_what_is_issued() {
     let tpm = SoftTpm::p256(&rig.vendor);
     let name_of = fresh_name();
     rig.allow_with(&AllowDevice {
+        iak_spki_sha256: None,
         ek_spki_sha256: Some(hex::encode(tpm.ek.sha256())),
         dns_names: vec!["c.example.org".into()],
         ..expected(&name_of)
@@ -395,6 +398,7 @@ fn k06_names_that_are_no_host_names() {
     let refused = |dns: &str| {
         let rows = rig.rows();
         let device = AllowDevice {
+            iak_spki_sha256: None,
             ek_spki_sha256: Some(ek.clone()),
             dns_names: vec!["good.example.org".into(), dns.to_owned()],
             ..expected("K06")
@@ -448,6 +452,7 @@ fn k06_names_that_are_no_host_names() {
         refused(dns);
     }
     rig.allow_with(&AllowDevice {
+        iak_spki_sha256: None,
         ek_spki_sha256: Some(ek.clone()),
         dns_names: vec!["good.example.org".into(), "xn--bcher-kva.example".into()],
         ..expected("K06")
@@ -486,6 +491,7 @@ fn k07_lengths_of_names() {
         }
     };
     let open = |name: &str| AllowDevice {
+        iak_spki_sha256: None,
         first_contact_until: Some(now() + 3600),
         ..expected(name)
     };
@@ -504,6 +510,7 @@ fn k07_lengths_of_names() {
     let mut with_dns = |dns: String| {
         number += 1;
         AllowDevice {
+            iak_spki_sha256: None,
             dns_names: vec![dns],
             ..open(&format!("K07-{number}"))
         }
@@ -519,6 +526,7 @@ fn k07_lengths_of_names() {
     let mut with_spiffe = |id: String| {
         number += 1;
         AllowDevice {
+            iak_spki_sha256: None,
             spiffe_id: Some(id),
             ..open(&format!("K07-s{number}"))
         }

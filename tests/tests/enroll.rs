@@ -200,6 +200,7 @@ fn an_initial_identity(rig: &Rig) {
 fn a_service(rig: &Rig) {
     let tpm = SoftTpm::p256(&rig.vendor);
     rig.allow_with(&AllowDevice {
+        iak_spki_sha256: None,
         ek_spki_sha256: Some(hex::encode(tpm.ek.sha256())),
         dns_names: vec!["api.example.org".into(), "db.example.org".into()],
         spiffe_id: Some("spiffe://example.org/api".into()),

@@ -69,14 +69,15 @@ fn show(state: &State) -> Result<Said, AgentError> {
         let expires = stored::last_second(&certificate).unwrap_or_default();
         let hexed = |field: Option<&[u8]>| field.map(hex::encode);
         let (ak, ik) = (
-            hexed(binding.as_ref().map(|b| b.ak_name.as_bytes())),
-            hexed(binding.as_ref().map(|b| b.ik_name.as_bytes())),
+            hexed(binding.as_ref().map(|b| b.voucher_name())),
+            hexed(binding.as_ref().map(|b| b.ik_name())),
         );
         let (subject, issuer) = (name(certificate.subject_name()), name(certificate.issuer_name()));
         items.push(serde_json::json!({
             "key": key, "file": state.path(file), "serial": serial, "not_after": expires,
             "subject": subject, "issuer": issuer,
             "sha256": hex::encode(openssl::sha::sha256(&der)), "ak_name": ak, "ik_name": ik,
+            "basis": binding.as_ref().map(|b| b.basis().as_str()),
         }));
         text.push_str(&format!(
             "certificate of the {key} key\n  subject    {}\n  issuer     {}\n  serial     {serial}\n  expires    {}\n",

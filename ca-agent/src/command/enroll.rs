@@ -127,7 +127,10 @@ fn said(state: &State, enrolled: &Enrolled, before: bool) -> Result<Said, AgentE
     });
     let word = if before { "is enrolled already" } else { "is enrolled" };
     let mut text = format!("{} {word}\n", clean(&enrolled.device));
-    if !before {
+    if !before && enrolled.iak_dir.is_some() {
+        text.push_str("  proven: this TPM holds the attestation key its device's manufacturer certified\n");
+        text.push_str("  proven: the identity key was made beside it and cannot leave that TPM\n");
+    } else if !before {
         text.push_str("  proven: this TPM holds the endorsement key its vendor certified\n");
         text.push_str("  proven: the attestation key lives in the same TPM\n");
         text.push_str("  proven: the identity key was made there and cannot leave it\n");

@@ -68,6 +68,8 @@ pub struct Wish {
     pub device: Option<String>,
     /// Who is asked for what.
     pub identity: Identity,
+    /// What the proof stands on; none: as the enrollment before, else the endorsement key.
+    pub via: Option<Via>,
     /// Which endorsement.
     pub ek: EkChoice,
     /// Identity key.
@@ -80,6 +82,15 @@ pub struct Wish {
     pub ak_handle: Option<Handle>,
     /// How long to go on trying while the CA cannot be reached.
     pub wait: Duration,
+}
+
+/// What the proof stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// The endorsement key.
+    Ek,
+    /// The manufacturer's IAK, whose papers are in this directory; none: in that of the enrollment before.
+    Iak(Option<PathBuf>),
 }
 
 /// Profiles that are asked for.
@@ -138,6 +149,7 @@ impl Config {
         };
         let enroll = RawEnroll {
             root: below(raw.enroll.root),
+            iak_dir: below(raw.enroll.iak_dir),
             ..raw.enroll
         };
         Ok(Self {
@@ -217,11 +229,24 @@ impl Config {
                 },
             });
         }
+        let iak_dir = flags.iak_dir.clone().or(file.iak_dir.clone());
+        let via = match flags.via.or(file.via) {
+            Some(cli::Via::Ek) => Some(Via::Ek),
+            Some(cli::Via::Iak) => Some(Via::Iak(iak_dir)),
+            None => None,
+        };
+        if matches!(via, Some(Via::Iak(_))) && identity == Identity::Manufacturer {
+            return Err(AgentError::Usage {
+                message: "an IDevID and an IAK stand on the endorsement key".into(),
+                fix: "without --via iak; or, for an identity of an owner, without --manufacturer".into(),
+            });
+        }
         Ok(Wish {
             server,
             pin: self.pin(flags)?,
             device: flags.device.clone().or(file.device.clone()),
             identity,
+            via,
             ek: self.ek(flags.ek),
             key_alg: flags.key_alg.or(file.key_alg).unwrap_or(KEY_ALG),
             ak_alg: flags.ak_alg.or(file.ak_alg).unwrap_or(KEY_ALG),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::cli::Via;
 use crate::tpm::{EkChoice, KeyAlg};
 use crate::values::{Handle, Wait};
 
@@ -38,6 +39,8 @@ pub(super) struct RawEnroll {
     pub profile: Option<Spanned<String>>,
     pub attestation_profile: Option<Spanned<String>>,
     pub manufacturer: Option<bool>,
+    pub via: Option<Via>,
+    pub iak_dir: Option<PathBuf>,
     pub ek: Option<EkChoice>,
     pub key_alg: Option<KeyAlg>,
     pub ak_alg: Option<KeyAlg>,

@@ -1,24 +1,27 @@
 //! Enrollment, from the pinned root to the stored certificates.
 
+use std::path::{Path, PathBuf};
+
 use attest::tpm::TpmtPublic;
 use openssl::x509::X509;
 use wire::Bytes;
 use wire::enrollment::{AgentInfo, EnrollmentRequest, EnrollmentResult, RotEvidence};
 use wire::problem::ProblemCode;
+use wire::third_party::{IakCredentials, IakEnrollmentRequest};
 
-use crate::config::{Identity, Wish};
+use crate::config::{Identity, Via, Wish};
 use crate::error::AgentError;
 use crate::pin::Pin;
-use crate::proof::{Vendored, answer};
-use crate::received::{Expected, Unacceptable};
+use crate::proof::{Vendored, answer, certify};
+use crate::received::{Expected, ExpectedIak, Unacceptable};
 use crate::server::{Server, ServerError, patiently, serialise};
-use crate::state::{Enrolled, Journal, State};
+use crate::state::{Enrolled, Journal, State, Vouching};
 use crate::stored;
 use crate::tpm::{KeyHome, KeySpec, Role, StoredKey, Tpm, TpmError};
+use crate::voucher::{IAK_HANDLE, Voucher};
 
-/// IDevID, IAK (TCG TPM 2.0 Keys for Device Identity and Attestation, 7.2).
+/// IDevID (TCG TPM 2.0 Keys for Device Identity and Attestation, 7.2).
 const IDEVID_HANDLE: u32 = 0x8102_0000;
-const IAK_HANDLE: u32 = 0x8102_0001;
 
 /// What [`Enrollment::run`] tells as it goes.
 pub type Say<'a> = &'a dyn Fn(&str);
@@ -110,13 +113,13 @@ impl Enrollment<'_> {
                 Sent::Void | Sent::Ended(_) => {}
             }
         }
-        let journal = self.begin(&server, &tpm)?;
+        let journal = self.begin_via(&server, &tpm)?;
         if let Sent::Stored(done) = self.activate(&server, &journal, &root)? {
             self.show_others(&server, &tpm, &journal, &done);
             return Ok(Outcome::Done(done));
         }
         (self.say)("the CA cannot use this answer any more; asking for another challenge");
-        let journal = self.begin(&server, &tpm)?;
+        let journal = self.begin_via(&server, &tpm)?;
         match self.activate(&server, &journal, &root)? {
             Sent::Stored(done) => Ok(Outcome::Done(done)),
             Sent::Void => Err(AgentError::Void),
@@ -164,6 +167,76 @@ impl Enrollment<'_> {
         Ok(root)
     }
 
+    /// Where the papers of the manufacturer's IAK are, when it is to vouch: as asked for, else as before.
+    fn iak_dir(&self) -> Result<Option<PathBuf>, AgentError> {
+        let before = self.state.enrolled()?.and_then(|enrolled| enrolled.iak_dir);
+        match &self.wish.via {
+            Some(Via::Ek) => Ok(None),
+            Some(Via::Iak(Some(dir))) => Ok(Some(dir.clone())),
+            None => Ok(before),
+            Some(Via::Iak(None)) => before.map(Some).ok_or_else(|| AgentError::Usage {
+                message: "where the manufacturer's IAK certificate is, is not known".into(),
+                fix: "--iak-dir DIR, or `iak_dir` under [enroll] in agent.toml".into(),
+            }),
+        }
+    }
+
+    /// By the endorsement key, or on the word of the manufacturer's IAK.
+    fn begin_via(&self, server: &Server, tpm: &Tpm) -> Result<Journal, AgentError> {
+        match self.iak_dir()? {
+            None => self.begin(server, tpm),
+            Some(dir) => self.begin_by_iak(server, tpm, &dir),
+        }
+    }
+
+    /// [`Self::begin`] on the word of the manufacturer's IAK.
+    fn begin_by_iak(&self, server: &Server, tpm: &Tpm, dir: &Path) -> Result<Journal, AgentError> {
+        let (profile, attestation_profile) = self.profiles();
+        (self.say)("reading what the manufacturer left");
+        let voucher = Voucher::read(dir, tpm)?;
+        let lak = match attestation_profile {
+            Some(_) => Some(self.key(tpm, Role::Attestation)?),
+            None => None,
+        };
+        let key = self.key(tpm, Role::Identity)?;
+        (self.say)("asking the CA for a challenge");
+        let public = voucher.key.public()?.raw().to_vec();
+        let request = IakEnrollmentRequest {
+            profile: profile.clone(),
+            attestation_profile: attestation_profile.clone(),
+            device: self.wish.device.clone(),
+            iak: IakCredentials {
+                certificate: voucher.certificate.clone().into(),
+                idevid: voucher.idevid.map(Bytes),
+                chain: voucher.chain.into_iter().map(Bytes).collect(),
+                public: public.clone().into(),
+            },
+            agent: Some(AgentInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+            }),
+        };
+        let challenge = self.patiently(|| server.begin_by_iak(&request))?;
+        (self.say)("letting the IAK certify the keys");
+        let (id, ticket, iak) = (challenge.id, challenge.ticket.clone(), voucher.key);
+        let mut answer = tpm.run(move |chip| certify(chip, &iak, lak.as_ref(), &key, &challenge, None))?;
+        answer.ticket = ticket;
+        let journal = Journal {
+            server: self.wish.server.clone(),
+            profile,
+            attestation_profile,
+            ek_public: Bytes::default(),
+            iak: Some(Vouching {
+                dir: dir.to_owned(),
+                public: public.into(),
+                certificate_sha256: hex::encode(openssl::sha::sha256(&voucher.certificate)),
+            }),
+            id,
+            body: serialise(&answer)?,
+        };
+        self.state.begin(&journal)?;
+        Ok(journal)
+    }
+
     /// Everything up to an activation that is ready to be sent, and remembered.
     fn begin(&self, server: &Server, tpm: &Tpm) -> Result<Journal, AgentError> {
         let (profile, attestation_profile) = self.profiles();
@@ -185,6 +258,7 @@ impl Enrollment<'_> {
             profile,
             attestation_profile,
             ek_public: vendored.ek_public.into(),
+            iak: None,
             id,
             body: serialise(&answer)?,
         };
@@ -247,7 +321,11 @@ impl Enrollment<'_> {
     /// Send the activation, the very same bytes whenever it is sent.
     fn activate(&self, server: &Server, journal: &Journal, root: &[u8]) -> Result<Sent, AgentError> {
         (self.say)("proving the keys to the CA");
-        let error = match self.patiently(|| server.activate(journal.id, &journal.body)) {
+        let send = || match journal.iak {
+            None => server.activate(journal.id, &journal.body),
+            Some(_) => server.certify(journal.id, &journal.body),
+        };
+        let error = match self.patiently(send) {
             Ok(result) => {
                 return match self.receive(journal, result, root) {
                     Ok(enrolled) => Ok(Sent::Stored(enrolled)),
@@ -318,14 +396,35 @@ impl Enrollment<'_> {
             let missing = || AgentError::NotFound("a key of this enrollment is not in the state directory".into());
             Ok(self.state.key(role)?.ok_or_else(missing)?.public()?)
         };
-        let ek = TpmtPublic::parse(&journal.ek_public.0)
-            .ok()
-            .and_then(|ek| ek.spki().ok());
-        let ek = ek.ok_or(TpmError::Malformed { what: "the EK" })?;
+        let malformed = |what| TpmError::Malformed { what };
+        let (ek_spki_sha256, iak) = match &journal.iak {
+            None => {
+                let ek = TpmtPublic::parse(&journal.ek_public.0).ok();
+                let ek = ek.and_then(|ek| ek.spki().ok()).ok_or_else(|| malformed("the EK"))?;
+                (openssl::sha::sha256(&ek), None)
+            }
+            Some(vouching) => {
+                let public = TpmtPublic::parse(&vouching.public.0).map_err(|_| malformed("the IAK"))?;
+                let mut certificate_sha256 = [0; 32];
+                hex::decode_to_slice(&vouching.certificate_sha256, &mut certificate_sha256)
+                    .map_err(|_| malformed("the IAK's certificate"))?;
+                let iak = ExpectedIak {
+                    certificate_sha256,
+                    name: public.name(),
+                };
+                ([0; 32], Some((iak, public)))
+            }
+        };
+        let ak = match (&iak, &journal.attestation_profile) {
+            // No other attestation key is there; nothing is compared with it.
+            (Some((_, public)), None) => public.clone(),
+            _ => public(Role::Attestation)?,
+        };
         let expected = Expected {
-            ak: public(Role::Attestation)?,
+            ak,
             key: public(Role::Identity)?,
-            ek_spki_sha256: openssl::sha::sha256(&ek),
+            ek_spki_sha256,
+            iak: iak.map(|(iak, _)| iak),
             root,
             profile: &journal.profile,
             attestation_profile: journal.attestation_profile.as_deref(),
@@ -341,6 +440,7 @@ impl Enrollment<'_> {
             device: result.device,
             profile: journal.profile.clone(),
             attestation_profile: journal.attestation_profile.clone(),
+            iak_dir: journal.iak.as_ref().map(|vouching| vouching.dir.clone()),
             at: jiff::Timestamp::now().as_second(),
         };
         self.state.set_enrolled(&enrolled)?;

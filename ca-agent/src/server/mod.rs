@@ -13,6 +13,7 @@ use ureq::tls::{Certificate, RootCerts};
 use wire::EnrollmentId;
 use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, EnrollmentResult, EnrollmentState, Issuers};
 use wire::renewal::{CertificateId, RenewalInfo, RenewalRequest};
+use wire::third_party::{IakChallenge, IakEnrollmentRequest, IakRenewalRequest};
 
 pub use error::ServerError;
 use line::Line;
@@ -121,6 +122,40 @@ impl Server {
     /// [`ServerError`].
     pub fn activate_renewal(&self, id: EnrollmentId, body: &str) -> Result<EnrollmentResult, ServerError> {
         self.answer(&format!("/v1/renewals/{id}/activation"), body)
+    }
+
+    /// `POST /v1/iak-enrollments`.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn begin_by_iak(&self, request: &IakEnrollmentRequest) -> Result<IakChallenge, ServerError> {
+        let body = serialise(request)?;
+        self.line.post("/v1/iak-enrollments", &body)
+    }
+
+    /// `POST /v1/iak-enrollments/{id}/certification`, as [`Server::activate`].
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn certify(&self, id: EnrollmentId, body: &str) -> Result<EnrollmentResult, ServerError> {
+        self.answer(&format!("/v1/iak-enrollments/{id}/certification"), body)
+    }
+
+    /// `POST /v1/iak-renewals`, on a connection that shows the certificate.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn begin_renewal_by_iak(&self, request: &IakRenewalRequest) -> Result<IakChallenge, ServerError> {
+        let body = serialise(request)?;
+        self.line.post("/v1/iak-renewals", &body)
+    }
+
+    /// `POST /v1/iak-renewals/{id}/certification`, as [`Server::activate`].
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub fn certify_renewal(&self, id: EnrollmentId, body: &str) -> Result<EnrollmentResult, ServerError> {
+        self.answer(&format!("/v1/iak-renewals/{id}/certification"), body)
     }
 
     fn answer(&self, path: &str, body: &str) -> Result<EnrollmentResult, ServerError> {

@@ -193,6 +193,22 @@ impl Chip {
         Ok(())
     }
 
+    /// The key at this handle, if there is one.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    pub fn find(&mut self, handle: u32) -> Result<Option<StoredKey>, TpmError> {
+        if self.handles_from(handle)?.first() != Some(&handle) {
+            return Ok(None);
+        }
+        let (there, found) = self.open_persistent(handle)?;
+        self.close(there);
+        Ok(Some(StoredKey::Persistent {
+            handle,
+            public: found.raw().to_vec(),
+        }))
+    }
+
     /// Also put a key at a persistent handle, for programs that take handles only.
     ///
     /// # Errors

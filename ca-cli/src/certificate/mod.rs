@@ -4,7 +4,7 @@ mod names;
 mod oids;
 mod words;
 
-use attest::rot::{self, RotBinding, RotKind};
+use attest::rot::{self, RotKind, RotStatement};
 use der::asn1::ObjectIdentifier;
 use der::oid::AssociatedOid as _;
 use der::{Decode as _, Encode as _};
@@ -65,7 +65,13 @@ pub(crate) struct CertificateView {
 pub(crate) struct RotView {
     pub(crate) version: u8,
     pub(crate) kind: &'static str,
-    pub(crate) ek_spki_sha256: String,
+    /// `ek-activation` or `iak-certified`.
+    pub(crate) basis: &'static str,
+    /// Proven where the basis is `ek-activation`; else the manufacturer's word, if he gave it.
+    pub(crate) ek_spki_sha256: Option<String>,
+    /// SHA-256 of the IAK's certificate, where the basis is `iak-certified`.
+    pub(crate) iak_certificate_sha256: Option<String>,
+    /// The attestation key that vouched: the activated AK, or the IAK.
     pub(crate) ak_name: String,
     pub(crate) ik_name: String,
     pub(crate) evidence_sha256: String,
@@ -73,20 +79,25 @@ pub(crate) struct RotView {
 }
 
 impl RotView {
-    fn new(binding: &RotBinding) -> Self {
-        let kind = match binding.rot_kind {
-            RotKind::Tpm => "tpm",
-            RotKind::Vtpm => "vtpm",
-            RotKind::Dice => "dice",
+    fn new(statement: &RotStatement) -> Self {
+        let (version, iak, parent) = match statement {
+            RotStatement::Activation(binding) => (binding.version, None, binding.parent_rot.as_ref()),
+            RotStatement::Certified(binding) => (binding.version, Some(&binding.iak_certificate_sha256), None),
         };
         Self {
-            version: binding.version,
-            kind,
-            ek_spki_sha256: hex::encode(binding.ek_spki_sha256.as_bytes()),
-            ak_name: hex::encode(binding.ak_name.as_bytes()),
-            ik_name: hex::encode(binding.ik_name.as_bytes()),
-            evidence_sha256: hex::encode(binding.evidence_sha256.as_bytes()),
-            parent_rot: binding.parent_rot.as_ref().map(|p| hex::encode(p.as_bytes())),
+            version,
+            kind: match statement.rot_kind() {
+                RotKind::Tpm => "tpm",
+                RotKind::Vtpm => "vtpm",
+                RotKind::Dice => "dice",
+            },
+            basis: statement.basis().as_str(),
+            ek_spki_sha256: statement.ek_spki_sha256().map(hex::encode),
+            iak_certificate_sha256: iak.map(|digest| hex::encode(digest.as_bytes())),
+            ak_name: hex::encode(statement.voucher_name()),
+            ik_name: hex::encode(statement.ik_name()),
+            evidence_sha256: hex::encode(statement.evidence_sha256()),
+            parent_rot: parent.map(|p| hex::encode(p.as_bytes())),
         }
     }
 }
@@ -190,7 +201,7 @@ impl CertificateView {
                 let identifier = AuthorityKeyIdentifier::from_der(value)?;
                 self.authority_key_id = identifier.key_identifier.map(|k| hex::encode(k.as_bytes()));
             }
-            rot::ID_ROT_BINDING => self.rot_binding = Some(RotView::new(&RotBinding::from_der(value)?)),
+            rot::ID_ROT_BINDING => self.rot_binding = Some(RotView::new(&RotStatement::from_der(value)?)),
             rot::ID_REHEARSAL => self.rehearsal = true,
             _ => return Ok(false),
         }

@@ -7,10 +7,11 @@ const fn oid(dotted: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(dotted)
 }
 
-const WORDS: [(ObjectIdentifier, &str); 31] = [
+const WORDS: [(ObjectIdentifier, &str); 32] = [
     // Policies.
     (rot::ID_HARDWARE_VERIFIED, "hardware-verified"),
     (rot::ID_HARDWARE_ALLOWLISTED, "hardware-allowlisted"),
+    (rot::ID_MANUFACTURER_VERIFIED, "manufacturer-verified"),
     (rot::ID_VIRTUAL, "virtual"),
     (rot::ID_SOFTWARE, "software (demonstrations only)"),
     (rot::TCG_VERIFIED_TPM_RESIDENCY, "tcg-cap-verifiedTPMResidency"),

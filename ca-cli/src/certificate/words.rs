@@ -54,13 +54,19 @@ impl CertificateView {
         let Some(rot) = &self.rot_binding else {
             return Vec::new();
         };
+        let by_iak = rot.iak_certificate_sha256.is_some();
         let mut lines = vec![
             ("bound to", format!("a root of trust of kind {}", rot.kind)),
-            ("  EK sha256", rot.ek_spki_sha256.clone()),
-            ("  AK Name", rot.ak_name.clone()),
+            ("  basis", rot.basis.to_owned()),
+        ];
+        lines.extend(rot.iak_certificate_sha256.iter().map(|iak| ("  IAK cert", iak.clone())));
+        let ek = if by_iak { "  EK, told" } else { "  EK sha256" };
+        lines.extend(rot.ek_spki_sha256.iter().map(|digest| (ek, digest.clone())));
+        lines.extend([
+            (if by_iak { "  IAK Name" } else { "  AK Name" }, rot.ak_name.clone()),
             ("  key Name", rot.ik_name.clone()),
             ("  evidence", rot.evidence_sha256.clone()),
-        ];
+        ]);
         lines.extend(rot.parent_rot.iter().map(|parent| ("  host EK", parent.clone())));
         lines
     }

@@ -22,6 +22,141 @@ Examples:
   ca-cli trust tpm try ek.der"
     )]
     Tpm(TpmCommand),
+    /// CAs of device manufacturers, whose IAK certificates a CA takes as proof: trusted, known, unknown, refused.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli trust iak import acme-root.pem --source 'letter of 2026-11-23'
+  ca-cli trust iak add acme-root.pem --kind hardware --why 'gateways of 2026' --sha256 5947...
+  ca-cli trust iak refuse --key-sha256 HASH --name unit-9 --why 'stolen; an IAK, by its key'"
+    )]
+    Iak(IakCommand),
+}
+
+/// `ca-cli trust iak …`.
+#[derive(Subcommand)]
+pub(crate) enum IakCommand {
+    /// List the CAs of the store.
+    #[command(after_help = "Examples:\n  ca-cli trust iak list\n  ca-cli trust iak list --state unknown --roots")]
+    List {
+        /// Only those of this state.
+        #[arg(long, value_enum)]
+        state: Option<StateName>,
+        /// Only those whose name or subject has this in it.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only self-signed ones.
+        #[arg(long)]
+        roots: bool,
+        #[command(flatten)]
+        store: IakStoreFile,
+    },
+    /// Take in CA certificates from a folder, or a PEM or DER file. They are unknown until a person decides.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust iak import acme/
+  ca-cli trust iak import chain.pem --source 'acme.example, 2026-11-23'")]
+    Import {
+        /// Folder or file; what it is, is seen from its bytes.
+        from: PathBuf,
+        /// Where it was taken from, for the record. Without it: the path.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        store: IakStoreFile,
+    },
+    /// Trust a root, or say with --known that a CA is known and not trusted.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust iak add acme-root.pem --kind hardware --why 'gateways of 2026'
+  ca-cli trust iak add 5947aa01 --known --why 'no contract yet'")]
+    Add(Box<IakAdd>),
+    /// Refuse a CA, or an IAK: by certificate, or by key.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust iak refuse acme-issuing-2 --why 'advisory 2026-7'
+  ca-cli trust iak refuse --certificate-sha256 HASH --name unit-9 --why 'revoked by acme'
+  ca-cli trust iak refuse --key-sha256 HASH --name unit-9 --why 'stolen'")]
+    Refuse(Box<IakRefuse>),
+    /// Write the store as one file for the servers: the same store gives the same bytes.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust iak export manufacturers-7.toml
+  ca-cli trust iak export manufacturers-7.toml --decided")]
+    Export {
+        /// File to make; it must not exist.
+        file: PathBuf,
+        /// Leave out what nobody decided about.
+        #[arg(long)]
+        decided: bool,
+        #[command(flatten)]
+        store: IakStoreFile,
+    },
+}
+
+/// Which store of device manufacturers.
+#[derive(Args, Clone)]
+pub(crate) struct IakStoreFile {
+    /// The trust store.
+    #[arg(long, default_value = "manufacturers.toml", env = "HOLDFAST_MANUFACTURER_STORE")]
+    pub(crate) store: PathBuf,
+}
+
+/// `ca-cli trust iak add`.
+#[derive(Args)]
+#[command(group(ArgGroup::new("decision").required(true).args(["kind", "known"])))]
+pub(crate) struct IakAdd {
+    /// Name in the store, first digits of its SHA-256 (8 or more), or a certificate file.
+    pub(crate) ca: String,
+    /// Trust it: what kind of TPM its devices have.
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<KindName>,
+    /// Let pass what has expired at it or below it.
+    #[arg(long, conflicts_with = "known")]
+    pub(crate) allow_expired: bool,
+    /// Known, not trusted: devices below it are refused with that reason.
+    #[arg(long)]
+    pub(crate) known: bool,
+    /// Why, for the record.
+    #[arg(long)]
+    pub(crate) why: String,
+    /// SHA-256 of the certificate by another way: must be that of the CA.
+    #[arg(long)]
+    pub(crate) sha256: Option<String>,
+    /// It was refused, and that is over.
+    #[arg(long)]
+    pub(crate) lift_refusal: bool,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) store: IakStoreFile,
+}
+
+/// `ca-cli trust iak refuse`.
+#[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["ca", "certificate_sha256", "key_sha256"])))]
+pub(crate) struct IakRefuse {
+    /// Name in the store, first digits of its SHA-256 (8 or more), or a certificate file.
+    pub(crate) ca: Option<String>,
+    /// SHA-256 of a certificate: a CA's, or an IAK's.
+    #[arg(long, requires = "name")]
+    pub(crate) certificate_sha256: Option<String>,
+    /// SHA-256 of a SubjectPublicKeyInfo, a CA's or an IAK's: every certificate of that key.
+    #[arg(long, requires = "name")]
+    pub(crate) key_sha256: Option<String>,
+    /// Name for an entry by hash: a-z, 0-9 and -.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Why, for the record.
+    #[arg(long)]
+    pub(crate) why: String,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) store: IakStoreFile,
 }
 
 /// `ca-cli trust tpm …`.

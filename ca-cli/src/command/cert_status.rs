@@ -2,6 +2,7 @@
 
 use wire::revocation::{CertificateStatus, RevocationState, RevocationStep};
 
+use super::device_show::iak_lines;
 use super::revoke::{serial, status_path};
 use crate::admin::Client;
 use crate::cli::Admin;
@@ -21,6 +22,9 @@ pub(super) fn run(text: &str, admin: &Admin) -> Result<Report, Failure> {
         lines.push(("profile", clean(&status.profile)));
         lines.push(("state", words::standing(&status.state, status.revocation.as_ref())));
         lines.push(("expires", words::date(status.not_after, now)));
+        if let Some(proof) = &status.iak_proof {
+            lines.extend(iak_lines(proof));
+        }
         lines.extend(status.others.iter().map(|s| ("also good", clean(s))));
         let kin = status.lineage.iter().filter(|serial| **serial != status.serial);
         lines.extend(kin.map(|s| ("lineage", clean(s))));

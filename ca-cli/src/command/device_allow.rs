@@ -11,7 +11,9 @@ use crate::words;
 
 pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
     let ek = arguments.ek.as_deref().map(EkKey::detect).transpose()?;
+    let iak = arguments.iak.as_deref().map(EkKey::detect).transpose()?;
     let body = AllowDevice {
+        iak_spki_sha256: iak.as_ref().map(|iak| iak.sha256.clone()),
         name: arguments.name.clone(),
         ek_spki_sha256: ek.as_ref().map(|ek| ek.sha256.clone()),
         first_contact_until: arguments
@@ -24,7 +26,8 @@ pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
     };
     let device: Device = Client::new(&arguments.admin).post("/v1/devices", &body)?;
     let json = serde_json::json!({
-        "schema": "holdfast.device.v1", "device": device, "ek_read_as": ek.as_ref().map(|ek| ek.form) });
+        "schema": "holdfast.device.v1", "device": device, "ek_read_as": ek.as_ref().map(|ek| ek.form),
+        "iak_read_as": iak.as_ref().map(|iak| iak.form) });
     Ok(Report::new(json, move |style| {
         let mut text = format!(
             "{} {} is in the inventory ({})\n",
@@ -37,6 +40,7 @@ pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
                 ("EK sha256", ek.sha256.clone()),
                 ("read as", ek.form.into()),
             ])),
+            (None, _) if iak.is_some() => {}
             (None, until) => {
                 let until = until.map(words::rfc3339).unwrap_or_default();
                 text.push_str(&format!(
@@ -44,8 +48,16 @@ pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
                 ));
             }
         }
+        let mut via = "";
+        if let Some(iak) = &iak {
+            text.push_str(&fields(&[
+                ("IAK sha256", iak.sha256.clone()),
+                ("read as", iak.form.into()),
+            ]));
+            via = " --via iak";
+        }
         text.push_str(&format!(
-            "next, on the device\n  ca-agent enroll --server URL --root-sha256 FINGERPRINT --device {}\n",
+            "next, on the device\n  ca-agent enroll --server URL --root-sha256 FINGERPRINT{via} --device {}\n",
             clean(&device.name)
         ));
         text

@@ -2,10 +2,12 @@
 
 use wire::admin::{Device, DeviceCertificate};
 use wire::replacement::DeviceEk;
+use wire::third_party::IakProof;
 
 use super::device_find::firmware;
 use super::vendor;
 use crate::admin::Client;
+use crate::certificate;
 use crate::cli::Admin;
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, clean, fields, table};
@@ -15,6 +17,20 @@ use crate::words;
 pub(super) fn path(name: &str, below: &str) -> Result<String, Failure> {
     policies::name::device(name).map_err(|e| Failure::new(Exit::Usage, format!("`{}`: {e}", clean(name))))?;
     Ok(format!("/v1/devices/{name}{below}"))
+}
+
+/// The manufacturer's certificate that a certificate stands on.
+pub(super) fn iak_lines(proof: &IakProof) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("stands on", format!("the IAK of manufacturer {}", clean(&proof.anchor))),
+        ("  certificate", clean(&proof.certificate_sha256)),
+        ("  issuer", certificate::name_text(&proof.issuer.0)),
+        ("  serial", clean(&proof.serial)),
+        ("  level", clean(&proof.assurance)),
+    ];
+    lines.extend(proof.idevid_sha256.iter().map(|idevid| ("  IDevID", clean(idevid))));
+    lines.extend(proof.ek_spki_sha256.iter().map(|ek| ("  EK, told", clean(ek))));
+    lines
 }
 
 pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
@@ -41,6 +57,10 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
                 .as_deref()
                 .map_or_else(|| "none yet".into(), clean),
         ));
+        lines.extend(device.iak_spki_sha256.iter().map(|iak| ("IAK sha256", clean(iak))));
+        if let Some(proof) = device.certificates.iter().find_map(|c| c.iak_proof.as_ref()) {
+            lines.extend(iak_lines(proof));
+        }
         lines.extend(device.dns_names.iter().map(|n| ("DNS", clean(n))));
         lines.extend(device.spiffe_id.iter().map(|n| ("SPIFFE", clean(n))));
         if let Some(tpm) = &device.tpm {

@@ -1,12 +1,13 @@
 //! `ca-cli device tree NAME`: two chains that meet at the device's key.
 
 use wire::admin::DeviceTree;
+use wire::third_party::IakProof;
 
 use super::device_find::firmware;
 use super::device_show::path;
 use super::vendor;
 use crate::admin::Client;
-use crate::certificate::CertificateView;
+use crate::certificate::{self, CertificateView};
 use crate::cli::Admin;
 use crate::exit::Failure;
 use crate::output::{Report, Style, clean};
@@ -44,15 +45,16 @@ impl Node {
 
 fn draw(tree: &DeviceTree, style: Style, now: i64) -> String {
     let device = &tree.device;
-    let level = device.tpm.as_ref().map_or("not enrolled", |t| t.assurance.as_str());
+    let vouched = proof(tree).map(|proof| proof.assurance.as_str());
+    let level = device.tpm.as_ref().map(|t| t.assurance.as_str()).or(vouched);
     let top = Node {
         text: format!(
             "{} {} {}",
             clean(&device.name),
-            style.tick(device.tpm.is_some()),
-            clean(level)
+            style.tick(level.is_some()),
+            clean(level.unwrap_or("not enrolled"))
         ),
-        below: [ours(tree, style, now), vendors(tree, style)]
+        below: [ours(tree, style, now), vendors(tree, style), manufacturers(tree, style)]
             .into_iter()
             .flatten()
             .collect(),
@@ -109,7 +111,7 @@ fn vendors(tree: &DeviceTree, style: Style) -> Option<Node> {
     let tpm = tree.device.tpm.as_ref()?;
     let rot = tree.device.certificates.iter().find_map(|c| {
         let view = CertificateView::read(&c.certificate.as_ref()?.0).ok()?;
-        view.rot_binding
+        view.rot_binding.filter(|rot| rot.iak_certificate_sha256.is_none())
     });
     let keys = rot.map(|rot| Node {
         text: format!(
@@ -143,6 +145,38 @@ fn vendors(tree: &DeviceTree, style: Style) -> Option<Node> {
     Some(Node {
         text,
         below: vec![anchor],
+    })
+}
+
+/// The manufacturer's certificate on which certificates of the device stand.
+fn proof(tree: &DeviceTree) -> Option<&IakProof> {
+    tree.device.certificates.iter().find_map(|c| c.iak_proof.as_ref())
+}
+
+/// The manufacturer's chain: anchor, IAK, device key.
+fn manufacturers(tree: &DeviceTree, style: Style) -> Option<Node> {
+    let proof = proof(tree)?;
+    let tick = style.tick(true);
+    let key = Node::leaf(format!("{tick} device key  certified by the IAK, fixed to its TPM"));
+    let mut below = vec![key];
+    below.extend(
+        proof
+            .ek_spki_sha256
+            .iter()
+            .map(|ek| Node::leaf(format!("EK sha256 {}  by its word, not seen here", short(&clean(ek))))),
+    );
+    let iak = Node {
+        text: format!(
+            "{tick} IAK certificate  sha256 {}  serial {}  {}",
+            short(&clean(&proof.certificate_sha256)),
+            short(&clean(&proof.serial)),
+            certificate::name_text(&proof.issuer.0)
+        ),
+        below,
+    };
+    Some(Node {
+        text: format!("{tick} manufacturer  {}", clean(&proof.anchor)),
+        below: vec![iak],
     })
 }
 

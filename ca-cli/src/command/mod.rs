@@ -67,6 +67,7 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Release(which) => revoke::release(&which, cli.no_input),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Trust(TrustCommand::Tpm(command)) => trust_tpm::run(&command),
+        Command::Trust(TrustCommand::Iak(command)) => trust_tpm::run_iak(&command),
         Command::Hsm(HsmCommand::Probe(arguments)) => hsm_probe::run(&arguments, cli.no_input),
         Command::Completion { shell } => Ok(completion::run(shell)),
         Command::Man { dir } => man::run(&dir),

@@ -5,6 +5,7 @@ pub(crate) mod gather;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use attest::trust::About;
 use attest::trust::CaFacts;
 use policies::trust::{Decision, Entry, Imported, StoreError, TrustStore};
 
@@ -28,7 +29,7 @@ pub(crate) struct Held {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let (exit, fix) = match &error {
-            StoreError::NoSuchCa(_) => (Exit::NotFound, "ca-cli trust tpm list"),
+            StoreError::NoSuchCa(_) => (Exit::NotFound, "ca-cli trust tpm list, or trust iak list"),
             StoreError::NameTaken(_) | StoreError::AlreadyThere(_) => (Exit::Conflict, ""),
             StoreError::IsRefused(..) => (Exit::Conflict, "if that is over, say so: --lift-refusal"),
             StoreError::NotSelfSigned(_) => (
@@ -43,21 +44,35 @@ impl From<StoreError> for Failure {
 }
 
 /// Read a store.
-pub(crate) fn open(path: &Path) -> Result<TrustStore, Failure> {
-    let bytes = crate::exit::read(path)
-        .map_err(|failure| failure.fix("make one: ca-cli trust tpm import FOLDER; or name another: --store FILE"))?;
-    parse(path, bytes)
+pub(crate) fn open(path: &Path, about: About) -> Result<TrustStore, Failure> {
+    let bytes = crate::exit::read(path).map_err(|failure| {
+        failure.fix(format!(
+            "make one: ca-cli trust {} import FOLDER; or name another: --store FILE",
+            about.as_str()
+        ))
+    })?;
+    parse(path, bytes, about)
 }
 
-fn parse(path: &Path, bytes: Vec<u8>) -> Result<TrustStore, Failure> {
+fn parse(path: &Path, bytes: Vec<u8>, about: About) -> Result<TrustStore, Failure> {
     let text =
         String::from_utf8(bytes).map_err(|_| Failure::new(Exit::Usage, format!("{}: not UTF-8", path.display())))?;
-    TrustStore::parse(&path.display().to_string(), &text).map_err(|e| Failure::new(Exit::Usage, e.to_string()))
+    let store =
+        TrustStore::parse(&path.display().to_string(), &text).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    if store.about() != about {
+        let other = store.about().as_str();
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{}: a store of `ca-cli trust {other}`", path.display()),
+        )
+        .fix("name another: --store FILE"));
+    }
+    Ok(store)
 }
 
 impl Held {
     /// Read a store to change it; one that is not there is begun.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, about: About) -> Result<Self, Failure> {
         let failed = |e: &dyn core::fmt::Display| Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -71,8 +86,8 @@ impl Held {
             )
         })?;
         let store = match std::fs::read(path) {
-            Ok(bytes) => parse(path, bytes)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => TrustStore::default(),
+            Ok(bytes) => parse(path, bytes, about)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => TrustStore::empty(about),
             Err(e) => return Err(failed(&e)),
         };
         Ok(Self {

@@ -13,12 +13,10 @@ const NAMES: [(&str, usize); 2] = [("000b", 4 + 64), ("000c", 4 + 96)];
 /// The RoT-binding extension agrees with itself and with the policies beside it.
 pub(super) fn bound(leaf: &CertificateView) -> Result<String, String> {
     let rot = leaf.rot_binding.as_ref().ok_or("no RoT-binding extension")?;
-    if rot.version != 1 {
-        return Err(format!("RoT-binding of unknown version {}", rot.version));
-    }
     let digests = [
-        Some(&rot.ek_spki_sha256),
+        rot.ek_spki_sha256.as_ref(),
         Some(&rot.evidence_sha256),
+        rot.iak_certificate_sha256.as_ref(),
         rot.parent_rot.as_ref(),
     ];
     if digests.into_iter().flatten().any(|digest| digest.len() != 64) {
@@ -45,7 +43,22 @@ pub(super) fn bound(leaf: &CertificateView) -> Result<String, String> {
         return Err("a host below something that is not virtual".into());
     }
     let has = |oid: der::asn1::ObjectIdentifier| leaf.policies.contains(&oid.to_string());
-    let attestation = rot.ak_name == rot.ik_name;
+    let by_iak = rot.iak_certificate_sha256.is_some();
+    let level = level_of(leaf);
+    if by_iak && matches!(level, Some(Level::HardwareAllowlisted | Level::HardwareVerified))
+        || !by_iak && level == Some(Level::ManufacturerVerified)
+    {
+        return Err(format!("the assurance level is not one of basis {}", rot.basis));
+    }
+    // The IAK vouches and is never the certified key itself: there the policies say what it is.
+    let attestation = if by_iak {
+        has(rot::TCG_VERIFIED_TPM_RESTRICTED)
+    } else {
+        rot.ak_name == rot.ik_name
+    };
+    if by_iak && rot.ak_name == rot.ik_name {
+        return Err("the certified key is the IAK itself".into());
+    }
     if !has(rot::TCG_VERIFIED_TPM_RESIDENCY) {
         return Err("the certificate does not say verifiedTPMResidency".into());
     }
@@ -53,10 +66,14 @@ pub(super) fn bound(leaf: &CertificateView) -> Result<String, String> {
         return Err("Names and TCG policies disagree on whether this is an attestation key".into());
     }
     let role = if attestation { "attestation key" } else { "identity key" };
-    Ok(format!(
-        "{role} of the {} with EK sha256 {}",
-        rot.kind, rot.ek_spki_sha256
-    ))
+    Ok(match (&rot.iak_certificate_sha256, &rot.ek_spki_sha256) {
+        (None, Some(ek)) => format!("{role} of the {} with EK sha256 {ek}", rot.kind),
+        (Some(iak), _) => format!(
+            "{role} of the {} whose manufacturer certified the IAK, sha256 {iak}; no EK was seen",
+            rot.kind
+        ),
+        (None, None) => return Err("neither an EK nor an IAK".into()),
+    })
 }
 
 /// The certificate names this EK certificate, and its RoT-binding the key in it.
@@ -69,9 +86,9 @@ pub(super) fn names_ek(leaf: &CertificateView, ek_certificate: &[u8]) -> Result<
     let spki = certificate_spki(ek_certificate).map_err(|refusal| refusal.detail)?;
     let key = hex::encode(openssl::sha::sha256(&spki));
     match &leaf.rot_binding {
-        Some(rot) if rot.ek_spki_sha256 != key => Err(format!(
+        Some(rot) if rot.ek_spki_sha256.as_ref() != Some(&key) => Err(format!(
             "its RoT-binding names EK {}, the EK certificate given is of {key}",
-            rot.ek_spki_sha256
+            rot.ek_spki_sha256.as_deref().unwrap_or("none")
         )),
         _ => Ok(format!("is the EK certificate given, sha256 {digest}")),
     }

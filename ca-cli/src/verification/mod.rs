@@ -143,6 +143,7 @@ fn claimed(certificate: &CertificateView) -> Option<(Level, String)> {
     let levels = [
         (rot::ID_SOFTWARE, Level::Software),
         (rot::ID_VIRTUAL, Level::Virtual),
+        (rot::ID_MANUFACTURER_VERIFIED, Level::ManufacturerVerified),
         (rot::ID_HARDWARE_ALLOWLISTED, Level::HardwareAllowlisted),
         (rot::ID_HARDWARE_VERIFIED, Level::HardwareVerified),
     ];
@@ -165,6 +166,7 @@ impl Level {
             Self::None => "none",
             Self::Software => "software",
             Self::Virtual => "virtual",
+            Self::ManufacturerVerified => "manufacturer-verified",
             Self::HardwareAllowlisted => "hardware-allowlisted",
             Self::HardwareVerified => "hardware-verified",
         }

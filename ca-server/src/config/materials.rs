@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use attest::SealKey;
-use attest::trust::{Anchors, TrustSources};
+use attest::iak::Manufacturers;
+use attest::trust::{About, Anchors, TrustSources};
 use issuance::{Issuer, IssuerUrls, SignatureAlgorithm};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
@@ -135,17 +136,87 @@ pub(super) fn anchors(
     rehearsal: bool,
 ) -> Result<Anchors, ConfigError> {
     let span = raw.files.span();
-    let mut sources = TrustSources::default();
-    for (span, path) in files::expand(source, base, raw.files.get_ref(), &["toml"])? {
+    let sources = sources(source, base, raw.files.get_ref(), &raw.intermediates, About::Tpm)?;
+    // Who believes device manufacturers may know no TPM manufacturer.
+    if sources.anchors.is_empty() && raw.manufacturers.is_empty() {
+        return Err(source.error(&span, "no anchor: no TPM could ever be believed"));
+    }
+    let anchors = Anchors::of(sources).map_err(|e| source.error(&span, format!("{e}")))?;
+    no_software(source, &span, rehearsal, &anchors.software_anchors())?;
+    Ok(anchors)
+}
+
+/// Whom to believe about IAKs.
+pub(super) fn manufacturers(
+    source: &Source,
+    base: &Base,
+    raw: &raw::RawTrust,
+    rehearsal: bool,
+) -> Result<Manufacturers, ConfigError> {
+    let span = raw
+        .manufacturers
+        .first()
+        .map_or_else(|| raw.files.span(), Spanned::span);
+    let sources = sources(
+        source,
+        base,
+        &raw.manufacturers,
+        &raw.manufacturer_intermediates,
+        About::Iak,
+    )?;
+    let manufacturers = Manufacturers::of(sources).map_err(|e| source.error(&span, format!("{e}")))?;
+    no_software(source, &span, rehearsal, &manufacturers.software_anchors())?;
+    Ok(manufacturers)
+}
+
+fn no_software(source: &Source, span: &Range<usize>, rehearsal: bool, software: &[&str]) -> Result<(), ConfigError> {
+    if !rehearsal && !software.is_empty() {
+        return Err(source
+            .error(
+                span,
+                format!(
+                    "anchors of software TPMs are refused in production: {}",
+                    software.join(", ")
+                ),
+            )
+            .help("take them out, or say [server] mode = \"rehearsal\"")
+            .refusal());
+    }
+    Ok(())
+}
+
+/// What the files say, all of them about the same.
+fn sources(
+    source: &Source,
+    base: &Base,
+    files: &[Spanned<std::path::PathBuf>],
+    intermediates: &[Spanned<std::path::PathBuf>],
+    about: About,
+) -> Result<TrustSources, ConfigError> {
+    let mut sources = TrustSources {
+        about,
+        ..TrustSources::default()
+    };
+    for (span, path) in files::expand(source, base, files, &["toml"])? {
         let text = files::read_text(source, &span, &path)?;
         let found = policies::trust::sources(&files::file_name(&path), &text)
             .map_err(|e| source.error(&span, format!("{e}")))?;
+        if found.about != about {
+            return Err(source
+                .error(
+                    &span,
+                    format!(
+                        "{}: a trust file about `{}`, not `{}`",
+                        path.display(),
+                        found.about.as_str(),
+                        about.as_str()
+                    ),
+                )
+                .help("[trust] files is about TPM manufacturers, [trust] manufacturers about device manufacturers"));
+        }
         sources.merge(found);
     }
-    if sources.anchors.is_empty() {
-        return Err(source.error(&span, "no anchor: no TPM could ever be believed"));
-    }
-    for (span, path) in files::expand(source, base, &raw.intermediates, &["pem", "cer", "crt", "der"])? {
+    for (span, path) in files::expand(source, base, intermediates, &["pem", "cer", "crt", "der"])? {
         let bytes = files::read(source, &span, &path)?;
         if bytes.starts_with(b"-----") || bytes.windows(11).any(|w| w == b"-----BEGIN ") {
             for certificate in pem_chain(source, &span, &path)? {
@@ -158,21 +229,7 @@ pub(super) fn anchors(
             sources.intermediates.push(bytes);
         }
     }
-    let anchors = Anchors::of(sources).map_err(|e| source.error(&span, format!("{e}")))?;
-    let software = anchors.software_anchors();
-    if !rehearsal && !software.is_empty() {
-        return Err(source
-            .error(
-                &span,
-                format!(
-                    "anchors of software TPMs are refused in production: {}",
-                    software.join(", ")
-                ),
-            )
-            .help("take them out, or say [server] mode = \"rehearsal\"")
-            .refusal());
-    }
-    Ok(anchors)
+    Ok(sources)
 }
 
 pub(super) fn policy(

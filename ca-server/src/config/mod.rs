@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attest::SealKey;
+use attest::iak::Manufacturers;
 use attest::trust::Anchors;
 use hsm::{PinSource, TokenConfig};
 use issuance::{Issuer, SignatureAlgorithm};
@@ -43,6 +44,8 @@ pub struct Config {
     pub ocsp: Option<Responding>,
     /// `[trust]`.
     pub anchors: Anchors,
+    /// `[trust]` manufacturers.
+    pub manufacturers: Manufacturers,
     /// `[policy]` profiles.
     pub profiles: Profiles,
     /// `[policy]` rules.
@@ -261,6 +264,7 @@ impl Config {
         let seal = materials::seal(source, &base, &raw.enrollment)?;
         let issuer = materials::issuer(source, &base, &raw.issuer, server.rehearsal)?;
         let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal)?;
+        let manufacturers = materials::manufacturers(source, &base, &raw.trust, server.rehearsal)?;
         let (profiles, policy) = materials::policy(source, &base, &raw.policy, server.rehearsal)?;
         let hsm = hsm(source, &base, &raw.hsm, raw.issuer.key_id.as_ref())?;
         // Nobody could ask without the listener for relying parties.
@@ -284,6 +288,7 @@ impl Config {
             issuer,
             ocsp,
             anchors,
+            manufacturers,
             profiles,
             policy,
             crl: crl(source, &base, raw.crl)?,

@@ -112,6 +112,10 @@ pub(super) struct RawTrust {
     pub files: Spanned<Vec<Spanned<PathBuf>>>,
     #[serde(default)]
     pub intermediates: Vec<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub manufacturers: Vec<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub manufacturer_intermediates: Vec<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -92,14 +92,12 @@ pub fn begin(
 fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChallenge, BeginError> {
     let moment = house.clock.read();
     open_for_business(house, moment)?;
-    if let Some(name) = &request.device {
-        policies::name::device(name).map_err(|e| BeginError::Malformed(format!("device: {e}")))?;
-    }
-    for profile in core::iter::once(&request.profile).chain(&request.attestation_profile) {
-        if house.profiles.get(profile).is_none() {
-            return Err(BeginError::UnknownProfile(shown(profile)));
-        }
-    }
+    known_profiles(
+        house,
+        request.device.as_deref(),
+        &request.profile,
+        request.attestation_profile.as_deref(),
+    )?;
     let RotEvidence::Tpm20 {
         ek_certificate,
         ek_chain,
@@ -133,6 +131,24 @@ fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChall
         let ticket = pending.seal(&house.seal, &mut entropy)?;
         Ok(told(id, [moment.now, expires_at], challenge, ticket))
     })
+}
+
+/// What is asked for exists, and the name that is claimed is one.
+pub(super) fn known_profiles(
+    house: &House,
+    device: Option<&str>,
+    profile: &str,
+    attestation_profile: Option<&str>,
+) -> Result<(), BeginError> {
+    if let Some(name) = device {
+        policies::name::device(name).map_err(|e| BeginError::Malformed(format!("device: {e}")))?;
+    }
+    for profile in core::iter::once(profile).chain(attestation_profile) {
+        if house.profiles.get(profile).is_none() {
+            return Err(BeginError::UnknownProfile(shown(profile)));
+        }
+    }
+    Ok(())
 }
 
 /// Text of a stranger, for the record: short and without what a terminal would obey.

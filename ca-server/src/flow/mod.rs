@@ -5,6 +5,7 @@ mod begin;
 mod challenge;
 pub mod device;
 mod failure;
+pub mod iak;
 mod lookup;
 pub mod ocsp;
 pub mod publish;

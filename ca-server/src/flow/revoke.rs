@@ -2,8 +2,9 @@
 //! it is answered; also while issuing is halted or the signer is away.
 
 use issuance::AuditRecord;
-use schema::{CertificateRow, CertificateState, Revocation};
+use schema::{CertificateRow, CertificateState, IakProofRow, Revocation};
 use wire::revocation::{CertificateStatus, RevocationEntry, RevocationPage, RevocationReason, RevocationStep};
+use wire::third_party::IakProof;
 
 use super::failure::Trouble;
 use crate::house::House;
@@ -128,6 +129,20 @@ pub fn step(step: &Revocation) -> RevocationStep {
     }
 }
 
+/// A manufacturer's certificate as it is told.
+pub fn iak_proof(row: IakProofRow) -> IakProof {
+    IakProof {
+        certificate_sha256: hex::encode(row.certificate_sha256),
+        spki_sha256: hex::encode(row.spki_sha256),
+        issuer: row.issuer.into(),
+        serial: hex::encode(row.serial),
+        idevid_sha256: row.idevid_sha256.map(hex::encode),
+        ek_spki_sha256: row.ek_spki_sha256.map(hex::encode),
+        anchor: row.anchor,
+        assurance: row.assurance,
+    }
+}
+
 /// The word for a state on the wire.
 #[must_use]
 pub fn state(state: CertificateState) -> &'static str {
@@ -197,6 +212,7 @@ fn status_of(house: &House, row: CertificateRow) -> Result<CertificateStatus, Re
         Some(device) => house.store.certificates_of(device)?,
     };
     let lineage = house.store.lineage(row.id)?;
+    let iak_proof = house.store.iak_proof(&row.enrollment_id)?.map(iak_proof);
     Ok(CertificateStatus {
         lineage: lineage.iter().map(|kin| hex::encode(&kin.serial)).collect(),
         serial: hex::encode(&row.serial),
@@ -212,5 +228,6 @@ fn status_of(house: &House, row: CertificateRow) -> Result<CertificateStatus, Re
             .map(|other| hex::encode(&other.serial))
             .collect(),
         device: row.device,
+        iak_proof,
     })
 }

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use attest::iak::Manufacturers;
 use attest::trust::Anchors;
 use attest::{Entropy as _, SealKey};
 use hsm::HsmError;
@@ -47,6 +48,8 @@ pub struct House {
     pub store: Store,
     /// Roots trusted for claims about TPMs.
     pub anchors: Anchors,
+    /// Roots trusted for device manufacturers' claims: third-party issuance.
+    pub manufacturers: Manufacturers,
     /// Rules.
     pub policy: PolicySet,
     /// Profiles.
@@ -93,6 +96,8 @@ pub struct Parts {
     pub store: Store,
     /// Roots trusted for claims about TPMs.
     pub anchors: Anchors,
+    /// Roots trusted for device manufacturers' claims: third-party issuance.
+    pub manufacturers: Manufacturers,
     /// Rules.
     pub policy: PolicySet,
     /// Profiles.
@@ -166,6 +171,7 @@ impl House {
             key: parts.key,
             store: parts.store,
             anchors: parts.anchors,
+            manufacturers: parts.manufacturers,
             policy: parts.policy,
             profiles: parts.profiles,
             seal: parts.seal,
@@ -271,6 +277,7 @@ impl House {
             key,
             store,
             anchors: config.anchors,
+            manufacturers: config.manufacturers,
             policy: config.policy,
             profiles: config.profiles,
             seal: config.seal,

@@ -14,6 +14,7 @@ use wire::firmware::FirmwareRule;
 use wire::problem::{Problem, ProblemCode};
 use wire::replacement::DeviceEk;
 use wire::revocation::RevocationState;
+use wire::third_party::IakProof;
 
 use super::answers::{not_offered, nothing_here, only_get, settle};
 use super::body::Whole;
@@ -91,9 +92,15 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
             Some(sha256_of(text).ok_or_else(|| malformed("ek_spki_sha256: 64 lower-case hex digits".to_owned()))?)
         }
     };
-    if ek.is_none() && body.first_contact_until.is_none() {
+    let iak = match &body.iak_spki_sha256 {
+        None => None,
+        Some(text) => {
+            Some(sha256_of(text).ok_or_else(|| malformed("iak_spki_sha256: 64 lower-case hex digits".to_owned()))?)
+        }
+    };
+    if ek.is_none() && iak.is_none() && body.first_contact_until.is_none() {
         return Err(malformed(
-            "name the TPM (ek_spki_sha256) or open a window for the first one (first_contact_until)".to_owned(),
+            "name the TPM (ek_spki_sha256, or iak_spki_sha256) or open a window for the first one (first_contact_until)".to_owned(),
         ));
     }
     let audit = AuditRecord {
@@ -105,6 +112,7 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
         detail: body.reason.clone().unwrap_or_default(),
     };
     let device = schema::AllowDevice {
+        iak_spki_sha256: iak,
         name: body.name,
         ek_spki_sha256: ek,
         first_contact_until: body.first_contact_until,
@@ -114,9 +122,12 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
     };
     match house.store.allow_device(&device, &audit) {
         Ok(row) => device_of(&house.store, row).map_err(away),
-        Err(taken @ (NewDeviceError::NameTaken(_) | NewDeviceError::EkTaken(_) | NewDeviceError::EkReplaced(_))) => {
-            Err(Problem::new(ProblemCode::IdentityConflict).with_detail(taken.to_string()))
-        }
+        Err(
+            taken @ (NewDeviceError::NameTaken(_)
+            | NewDeviceError::EkTaken(_)
+            | NewDeviceError::EkReplaced(_)
+            | NewDeviceError::IakTaken(_)),
+        ) => Err(Problem::new(ProblemCode::IdentityConflict).with_detail(taken.to_string())),
         Err(NewDeviceError::Store(error)) => Err(away(error)),
     }
 }
@@ -227,7 +238,7 @@ fn tree_of(house: &House, row: DeviceRow) -> Result<DeviceTree, StoreError> {
         }
     }
     Ok(DeviceTree {
-        device: device_with(row, &certificates),
+        device: device_with(&house.store, row, &certificates)?,
         issuers: house.issuer.chain().iter().map(|c| c.clone().into()).collect(),
         evidence,
     })
@@ -284,7 +295,7 @@ async fn orphans(front: web::Data<Front>) -> HttpResponse {
 
 pub(super) fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
     let certificates = store.certificates_of(&row.name)?;
-    Ok(device_with(row, &certificates))
+    device_with(store, row, &certificates)
 }
 
 /// With its history of TPMs.
@@ -317,11 +328,32 @@ fn tpm(tpm: schema::DeviceTpm) -> DeviceTpm {
     }
 }
 
-fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
+/// Only a device with an IAK has certificates that may stand on one.
+fn iak_proof(store: &Store, device: &DeviceRow, certificate: &CertificateRow) -> Result<Option<IakProof>, StoreError> {
+    if device.iak_spki_sha256.is_none() {
+        return Ok(None);
+    }
+    Ok(store.iak_proof(&certificate.enrollment_id)?.map(revoke::iak_proof))
+}
+
+fn device_with(store: &Store, row: DeviceRow, certificates: &[CertificateRow]) -> Result<Device, StoreError> {
+    let mut shown = Vec::with_capacity(certificates.len());
+    for c in certificates {
+        shown.push(DeviceCertificate {
+            serial: hex::encode(&c.serial),
+            profile: c.profile.clone(),
+            state: revoke::state(c.state).to_owned(),
+            not_before: c.not_before,
+            not_after: c.not_after,
+            certificate: c.certificate.clone().map(Into::into),
+            revocation: c.not_good().map(revoke::step),
+            iak_proof: iak_proof(store, &row, c)?,
+        });
+    }
     let issued = || certificates.iter().filter(|c| c.state == CertificateState::Issued);
     let good = issued().any(|c| c.not_good().is_none());
     let on_hold = issued().any(|c| c.not_good().is_some_and(|last| last.state == RevocationState::OnHold));
-    let state = match row.ek_spki_sha256 {
+    let state = match row.ek_spki_sha256.or(row.iak_spki_sha256) {
         _ if row.held => "held",
         None => "expected",
         Some(_) if good => "active",
@@ -329,31 +361,21 @@ fn device_with(row: DeviceRow, certificates: &[CertificateRow]) -> Device {
         Some(_) if issued().next().is_some() => "revoked",
         Some(_) => "allowed",
     };
-    Device {
+    Ok(Device {
         name: row.name,
         state: state.to_owned(),
         ek_spki_sha256: row.ek_spki_sha256.map(hex::encode),
+        iak_spki_sha256: row.iak_spki_sha256.map(hex::encode),
         batch: row.batch,
         dns_names: row.dns_names,
         spiffe_id: row.spiffe_id,
         tpm: row.tpm.map(tpm),
-        certificates: certificates
-            .iter()
-            .map(|c| DeviceCertificate {
-                serial: hex::encode(&c.serial),
-                profile: c.profile.clone(),
-                state: revoke::state(c.state).to_owned(),
-                not_before: c.not_before,
-                not_after: c.not_after,
-                certificate: c.certificate.clone().map(Into::into),
-                revocation: c.not_good().map(revoke::step),
-            })
-            .collect(),
+        certificates: shown,
         created_at: row.created_at,
         last_seen_at: row.last_seen_at,
         renewal_called_at: None,
         eks: Vec::new(),
-    }
+    })
 }
 
 fn away(error: StoreError) -> Problem {

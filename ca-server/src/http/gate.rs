@@ -50,13 +50,17 @@ pub async fn gate<B: MessageBody>(
 
 /// The pattern, out of a fixed set.
 fn route(pattern: Option<&str>) -> &'static str {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 15] = [
         "/v1/enrollments",
         "/v1/enrollments/{id}",
         "/v1/enrollments/{id}/activation",
         "/v1/renewals",
         "/v1/renewals/{id}/activation",
         "/v1/renewal-info/{certificate}",
+        "/v1/iak-enrollments",
+        "/v1/iak-enrollments/{id}/certification",
+        "/v1/iak-renewals",
+        "/v1/iak-renewals/{id}/certification",
         "/v1/certificates/{serial}",
         "/v1/issuers",
         "/v1/issuers/chain.pem",

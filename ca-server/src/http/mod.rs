@@ -20,6 +20,7 @@ mod replacement;
 mod revocation;
 mod serve;
 mod status;
+mod third_party;
 mod tls;
 
 pub use admin::routes as admin_routes;

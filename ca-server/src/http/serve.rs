@@ -13,7 +13,7 @@ use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
 
 use super::front::{Front, Manners};
-use super::{admin, body, gate, monitor, peer, presented, public, status};
+use super::{admin, body, gate, monitor, peer, presented, public, status, third_party};
 use crate::config;
 use crate::house::House;
 
@@ -68,6 +68,7 @@ impl Serving {
                 .app_data(shared.clone())
                 .wrap(from_fn(body::whole))
                 .wrap(from_fn(gate))
+                .configure(third_party::routes)
                 .configure(public::routes)
         })
         .disable_signals()

@@ -263,6 +263,7 @@ impl Ca {
             key: Arc::clone(&self.key) as Arc<dyn CaKey>,
             store: store.clone(),
             anchors: self.anchors(),
+            manufacturers: attest::iak::Manufacturers::none().unwrap(),
             policy: PolicySet::builtin(Mode::Rehearsal).unwrap(),
             profiles: Profiles::builtin().unwrap(),
             seal: SealKey::new(&[7; 32], &[]),
@@ -316,6 +317,7 @@ pub fn jiff_now() -> i64 {
 /// Put a device with this EK into the inventory.
 pub fn allow(store: &Store, name: &str, ek_spki_sha256: Option<[u8; 32]>, first_contact_until: Option<i64>) {
     let device = AllowDevice {
+        iak_spki_sha256: None,
         name: name.to_owned(),
         ek_spki_sha256,
         first_contact_until,

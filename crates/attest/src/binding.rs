@@ -2,7 +2,7 @@
 
 use crate::csr::CsrRequest;
 use crate::evidence::ChallengeContext;
-use crate::{EkFacts, KeyFacts};
+use crate::{KeyFacts, Root};
 
 /// First bytes of [`EvidenceRecord::bytes`].
 const EVIDENCE_V1: &[u8] = b"holdfast-evidence-v1\0";
@@ -45,16 +45,18 @@ pub struct EvidenceFields<'a> {
     pub renewed: Option<&'a [u8]>,
 }
 
-/// A key, proven to live in a root of trust we recognise. Made only by [`crate::Pending::answer`].
+/// A key, proven to live in a root of trust we recognise. Made only by [`crate::Pending::answer`] and
+/// [`crate::iak::IakPending::answer`].
 ///
 /// Nobody asserts a binding: the fields are private, and there is no other constructor.
 ///
 /// ```compile_fail,E0451
-/// # fn forge(context: attest::ChallengeContext, ek: attest::EkFacts, key: attest::KeyFacts, evidence: attest::EvidenceRecord) {
+/// # fn forge(context: attest::ChallengeContext, root: attest::Root, key: attest::KeyFacts, evidence: attest::EvidenceRecord) {
 /// let forged = attest::VerifiedBinding {
 ///     context,
-///     ek,
+///     root,
 ///     ak: key.clone(),
+///     lak: None,
 ///     identity: key,
 ///     requested: attest::csr::CsrRequest::default(),
 ///     evidence,
@@ -90,8 +92,9 @@ pub struct EvidenceFields<'a> {
 #[derive(Debug)]
 pub struct VerifiedBinding {
     pub(crate) context: ChallengeContext,
-    pub(crate) ek: EkFacts,
+    pub(crate) root: Root,
     pub(crate) ak: KeyFacts,
+    pub(crate) lak: Option<KeyFacts>,
     pub(crate) identity: KeyFacts,
     pub(crate) requested: CsrRequest,
     pub(crate) evidence: EvidenceRecord,
@@ -159,16 +162,25 @@ impl VerifiedBinding {
         &self.context
     }
 
-    /// The endorsement.
+    /// What it stands on.
     #[must_use]
-    pub fn ek(&self) -> &EkFacts {
-        &self.ek
+    pub fn root(&self) -> &Root {
+        &self.root
     }
 
-    /// The activated attestation key.
+    /// The attestation key that vouched: the activated one, or the manufacturer's.
     #[must_use]
     pub fn ak(&self) -> &KeyFacts {
         &self.ak
+    }
+
+    /// The attestation key that may be certified here: the activated one, or one that the manufacturer's vouched for.
+    #[must_use]
+    pub fn attestation_key(&self) -> Option<&KeyFacts> {
+        match self.root {
+            Root::Ek(_) => Some(&self.ak),
+            Root::Iak(_) => self.lak.as_ref(),
+        }
     }
 
     /// The certified identity key.

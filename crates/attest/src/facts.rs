@@ -1,6 +1,7 @@
 //! What has been learnt about keys and endorsements; plain data, believed only inside a [`crate::VerifiedBinding`].
 
 use crate::ek::EkTemplate;
+use crate::rot::Basis;
 
 /// Seconds since 1970-01-01T00:00:00Z, without leap seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,9 +18,20 @@ pub enum Assurance {
     Virtual,
     /// A software TPM or a test root: demonstrations only.
     Software,
+    /// A hardware TPM by the word of the device's manufacturer, whose IAK certificate was shown; its EK was not seen.
+    ManufacturerVerified,
 }
 
 impl Assurance {
+    /// Every level.
+    pub const ALL: [Self; 5] = [
+        Self::HardwareVerified,
+        Self::HardwareAllowlisted,
+        Self::Virtual,
+        Self::Software,
+        Self::ManufacturerVerified,
+    ];
+
     /// The word used in policy, in the record and on the screen.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -28,6 +40,7 @@ impl Assurance {
             Self::HardwareAllowlisted => "hardware-allowlisted",
             Self::Virtual => "virtual",
             Self::Software => "software",
+            Self::ManufacturerVerified => "manufacturer-verified",
         }
     }
 }
@@ -109,4 +122,78 @@ pub struct KeyFacts {
     pub algorithm: KeyAlgorithm,
     /// `TPMA_OBJECT` bits.
     pub attributes: u32,
+}
+
+/// An attestation key that a manufacturer's certificate vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IakFacts {
+    /// SHA-256 of the IAK's certificate as received.
+    pub certificate_sha256: [u8; 32],
+    /// SHA-256 of its SubjectPublicKeyInfo: what the device is known by.
+    pub spki_sha256: [u8; 32],
+    /// Name of the issuer, DER.
+    pub issuer: Vec<u8>,
+    /// Serial, DER content octets.
+    pub serial: Vec<u8>,
+    /// SHA-256 of the IDevID certificate that was shown beside it.
+    pub idevid_sha256: Option<[u8; 32]>,
+    /// hwSerialNum of its HardwareModuleName of a TPM 2.0; hex digits and colons only.
+    pub hardware_serial: Option<String>,
+    /// Its permanentIdentifier: SHA-256 of the EK certificate in lower-case hex, by its issuer's word.
+    pub permanent_id: Option<String>,
+    /// SHA-256 of the EK's SubjectPublicKeyInfo, by its issuer's word: only a Holdfast CA says it.
+    pub ek_spki_sha256: Option<[u8; 32]>,
+    /// Name of the anchor it chains to.
+    pub anchor: String,
+    /// SHA-256 of the anchor certificate.
+    pub anchor_sha256: [u8; 32],
+    /// What follows from the anchor's kind, or from what the certificate says itself, whichever is less.
+    pub assurance: Assurance,
+}
+
+/// What a proof stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// The endorsement key: an attestation key was activated with it.
+    Ek(EkFacts),
+    /// The manufacturer's IAK.
+    Iak(IakFacts),
+}
+
+impl Root {
+    /// Which of the two.
+    #[must_use]
+    pub fn basis(&self) -> Basis {
+        match self {
+            Self::Ek(_) => Basis::EkActivation,
+            Self::Iak(_) => Basis::IakCertified,
+        }
+    }
+
+    /// How much stands behind it.
+    #[must_use]
+    pub fn assurance(&self) -> Assurance {
+        match self {
+            Self::Ek(ek) => ek.assurance,
+            Self::Iak(iak) => iak.assurance,
+        }
+    }
+
+    /// The endorsement, if that is what it stands on.
+    #[must_use]
+    pub fn ek(&self) -> Option<&EkFacts> {
+        match self {
+            Self::Ek(ek) => Some(ek),
+            Self::Iak(_) => None,
+        }
+    }
+
+    /// SHA-256 of the EK's SubjectPublicKeyInfo: proven, or by the word of the IAK's issuer.
+    #[must_use]
+    pub fn ek_spki_sha256(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Ek(ek) => Some(ek.spki_sha256),
+            Self::Iak(iak) => iak.ek_spki_sha256,
+        }
+    }
 }

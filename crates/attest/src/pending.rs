@@ -4,7 +4,7 @@ use crate::binding::{EvidenceRecord, VerifiedBinding};
 use crate::evidence::{ChallengeContext, Endorsed, distinct};
 use crate::renewal::Renewed;
 use crate::tpm::{self, AttestationKey, IdentityKey, TpmtPublic};
-use crate::{EkFacts, KeyFacts, Reason, Refusal};
+use crate::{EkFacts, KeyFacts, Reason, Refusal, Root};
 use zeroize::Zeroizing;
 
 /// Evidence welded to the one answer that will prove it. Not `Clone`: one challenge, one try.
@@ -151,8 +151,9 @@ impl Pending {
         );
         Ok(VerifiedBinding {
             context: self.context,
-            ek: self.ek,
+            root: Root::Ek(self.ek),
             ak: self.ak.into_facts(),
+            lak: None,
             identity,
             requested: proven.request,
             evidence,

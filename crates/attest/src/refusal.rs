@@ -18,6 +18,18 @@ pub enum Reason {
     EkKey,
     /// The anchor may not speak for this manufacturer.
     EkVendor,
+    /// The IAK certificate does not chain to a manufacturer's anchor.
+    IakChain,
+    /// Its path leads through a CA that is refused, or it is refused itself, by certificate or key.
+    IakRefused,
+    /// Its path ends at a CA that is there and not trusted.
+    IakCaUntrusted,
+    /// The certificate does not say that its key is an initial attestation key.
+    IakProfile,
+    /// The IAK's public area is not the certified key, or not the one its certificate names.
+    IakKey,
+    /// The IDevID certificate beside it is not of the same device and manufacturer.
+    Idevid,
     /// The AK lacks an attribute that makes it an attestation key.
     AkAttr,
     /// The AK's algorithm, scheme, hash or size is not on the allow-list, or a signature uses another than the AK's.
@@ -58,6 +70,12 @@ impl Reason {
             Self::EkProfile => "EK_PROFILE",
             Self::EkKey => "EK_KEY",
             Self::EkVendor => "EK_VENDOR",
+            Self::IakChain => "IAK_CHAIN",
+            Self::IakRefused => "IAK_REFUSED",
+            Self::IakCaUntrusted => "IAK_CA_UNTRUSTED",
+            Self::IakProfile => "IAK_PROFILE",
+            Self::IakKey => "IAK_KEY",
+            Self::Idevid => "IDEVID",
             Self::AkAttr => "AK_ATTR",
             Self::AkAlg => "AK_ALG",
             Self::ActSecret => "ACT_SECRET",

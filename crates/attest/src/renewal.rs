@@ -31,7 +31,8 @@ pub struct RenewalPending {
     pub(crate) renewed: Renewed,
 }
 
-/// The TPM behind a certificate has answered again. Made only by [`RenewalPending::answer`].
+/// The TPM behind a certificate has answered again. Made only by [`RenewalPending::answer`] and
+/// [`crate::iak::IakRenewalPending::answer`].
 ///
 /// It does not give its binding away, so it cannot pass for an enrollment:
 ///
@@ -87,11 +88,15 @@ impl RenewalPending {
     pub fn answer(self, answer: Answer) -> Result<RenewalProof, Refusal> {
         let Self { pending, renewed } = self;
         let binding = pending.prove(answer, Some(&renewed))?;
-        Ok(RenewalProof { binding, renewed })
+        Ok(RenewalProof::new(binding, renewed))
     }
 }
 
 impl RenewalProof {
+    pub(crate) fn new(binding: VerifiedBinding, renewed: Renewed) -> Self {
+        Self { binding, renewed }
+    }
+
     /// What was proven.
     #[must_use]
     pub fn binding(&self) -> &VerifiedBinding {

@@ -165,7 +165,7 @@ impl RenewalPending {
     }
 }
 
-fn seal(
+pub(crate) fn seal(
     key: &SealKey,
     context: &[u8],
     id: &[u8; 16],
@@ -189,7 +189,7 @@ fn seal(
     Ok([&[VERSION], &key.id[..], &nonce[..], &sealed, &tag].concat())
 }
 
-fn unseal(key: &SealKey, context: &[u8], id: &[u8; 16], ticket: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unseal(key: &SealKey, context: &[u8], id: &[u8; 16], ticket: &[u8]) -> Option<Vec<u8>> {
     let (&[VERSION], rest) = ticket.split_first_chunk()? else {
         return None;
     };
@@ -284,14 +284,14 @@ fn decode(fields: &[u8]) -> Option<Pending> {
     })
 }
 
-fn put_option(out: &mut Vec<u8>, text: Option<&str>) {
+pub(crate) fn put_option(out: &mut Vec<u8>, text: Option<&str>) {
     match text {
         Some(text) => put(out, &[&[1], text.as_bytes()].concat()),
         None => put(out, &[]),
     }
 }
 
-fn get_option(rest: &mut &[u8]) -> Option<Option<String>> {
+pub(crate) fn get_option(rest: &mut &[u8]) -> Option<Option<String>> {
     match get(rest)?.split_first() {
         None => Some(None),
         Some((1, text)) => Some(Some(String::from_utf8(text.to_vec()).ok()?)),
@@ -299,11 +299,11 @@ fn get_option(rest: &mut &[u8]) -> Option<Option<String>> {
     }
 }
 
-fn get_text(rest: &mut &[u8]) -> Option<String> {
+pub(crate) fn get_text(rest: &mut &[u8]) -> Option<String> {
     String::from_utf8(get(rest)?.to_vec()).ok()
 }
 
-fn get_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+pub(crate) fn get_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     get(rest)?.try_into().ok()
 }
 
@@ -315,8 +315,7 @@ fn template(word: &[u8]) -> Option<EkTemplate> {
 }
 
 fn assurance(word: &[u8]) -> Option<Assurance> {
-    use Assurance::{HardwareAllowlisted, HardwareVerified, Software, Virtual};
-    [HardwareVerified, HardwareAllowlisted, Virtual, Software]
+    Assurance::ALL
         .into_iter()
         .find(|assurance| assurance.as_str().as_bytes() == word)
 }

@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 
 use attest::rot::{
-    ID_HARDWARE_VERIFIED, RotBinding, RotKind, TCG_HW_TYPE_TPM20, TCG_ON_EK_PERM_ID_SHA256, TCG_VERIFIED_TPM_FIXED,
-    TCG_VERIFIED_TPM_RESIDENCY, TCG_VERIFIED_TPM_RESTRICTED,
+    Basis, CertifiedBinding, ID_HARDWARE_VERIFIED, ID_MANUFACTURER_VERIFIED, RotBinding, RotKind, RotStatement,
+    TCG_HW_TYPE_TPM20, TCG_ON_EK_PERM_ID_SHA256, TCG_VERIFIED_TPM_FIXED, TCG_VERIFIED_TPM_RESIDENCY,
+    TCG_VERIFIED_TPM_RESTRICTED,
 };
 use attest::{Entropy, EntropyError, UnixTime};
 use const_oid::ObjectIdentifier;
@@ -24,12 +25,13 @@ use crate::{
 pub(crate) const NOW: i64 = 1_795_348_800;
 pub(crate) const DAY: i64 = 86_400;
 pub(crate) const YEAR: i64 = 365 * DAY;
-pub(crate) const KINDS: [ProfileKind; 8] = [
+pub(crate) const KINDS: [ProfileKind; 9] = [
     ProfileKind::Root,
     ProfileKind::Issuing,
     ProfileKind::DeviceIak,
     ProfileKind::DeviceIdevid,
     ProfileKind::DeviceLdevid,
+    ProfileKind::DeviceLak,
     ProfileKind::Service,
     ProfileKind::ServerTls,
     ProfileKind::Ocsp,
@@ -107,10 +109,10 @@ fn subject(attributes: &[(RdnKind, &str)]) -> Subject {
     )
 }
 
-pub(crate) fn rot(attestation: bool) -> RotBinding {
+pub(crate) fn rot(attestation: bool) -> RotStatement {
     let octets = |n: u8| OctetString::new(vec![n; 32]).unwrap();
     let name = |n: u8| OctetString::new([&[0, 0x0b][..], &[n; 32]].concat()).unwrap();
-    RotBinding {
+    RotStatement::Activation(RotBinding {
         version: 1,
         rot_kind: RotKind::Tpm,
         ek_spki_sha256: octets(1),
@@ -118,7 +120,31 @@ pub(crate) fn rot(attestation: bool) -> RotBinding {
         ik_name: name(if attestation { 2 } else { 3 }),
         evidence_sha256: octets(4),
         parent_rot: None,
-    }
+    })
+}
+
+/// What a certificate on a manufacturer's word says: its binding and its policies.
+pub(crate) fn by_iak(attestation: bool) -> (Option<RotStatement>, Vec<ObjectIdentifier>) {
+    let octets = |n: u8| OctetString::new(vec![n; 32]).unwrap();
+    let name = |n: u8| OctetString::new([&[0, 0x0b][..], &[n; 32]].concat()).unwrap();
+    let property = if attestation {
+        TCG_VERIFIED_TPM_RESTRICTED
+    } else {
+        TCG_VERIFIED_TPM_FIXED
+    };
+    let binding = CertifiedBinding {
+        version: 2,
+        rot_kind: RotKind::Tpm,
+        basis: Basis::IakCertified,
+        iak_certificate_sha256: octets(5),
+        iak_spki_sha256: octets(6),
+        iak_name: name(2),
+        ik_name: name(3),
+        evidence_sha256: octets(4),
+        ek_spki_sha256: Some(octets(1)),
+    };
+    let policies = vec![TCG_VERIFIED_TPM_RESIDENCY, property, ID_MANUFACTURER_VERIFIED];
+    (Some(RotStatement::Certified(binding)), policies)
 }
 
 /// A good spec of this kind for this key.
@@ -205,6 +231,21 @@ pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
             lasting(NOW, YEAR),
             vec![TCG_VERIFIED_TPM_RESIDENCY, TCG_VERIFIED_TPM_FIXED, ID_HARDWARE_VERIFIED],
             Some(self::rot(false)),
+        ),
+        ProfileKind::DeviceLak => (
+            "device-lak",
+            Some(YEAR),
+            none,
+            KeyRole::Attestation,
+            device_name(),
+            device(),
+            lasting(NOW, YEAR),
+            vec![
+                TCG_VERIFIED_TPM_RESIDENCY,
+                TCG_VERIFIED_TPM_RESTRICTED,
+                ID_HARDWARE_VERIFIED,
+            ],
+            Some(self::rot(true)),
         ),
         ProfileKind::Service => (
             "service",

@@ -1,6 +1,6 @@
 //! What is written down before and after the HSM is asked. Plain data; `schema` and the ceremony medium store it.
 
-use attest::{EkFacts, EvidenceRecord, UnixTime};
+use attest::{EvidenceRecord, Root, UnixTime};
 use policies::{Decision, KeyRole};
 
 use crate::Serial;
@@ -12,7 +12,7 @@ pub struct Order {
     pub enrollment_id: [u8; 16],
     /// SHA-256 of the activation request: tells a retry from a replay.
     pub request_sha256: [u8; 32],
-    /// The device and its EK; absent in a ceremony.
+    /// The device and its root of trust; absent in a ceremony.
     pub device: Option<DeviceBinding>,
     /// The evidence; absent in a ceremony.
     pub evidence: Option<EvidenceRecord>,
@@ -24,14 +24,15 @@ pub struct Order {
     pub at: UnixTime,
 }
 
-/// One EK <-> one device.
+/// One EK <-> one device; one IAK <-> one device.
 #[derive(Clone, Debug)]
 pub struct DeviceBinding {
     /// Name in the inventory.
     pub name: String,
-    /// The endorsement.
-    pub ek: EkFacts,
-    /// SHA-256 of the SubjectPublicKeyInfo of the AK that was activated: it lives in this TPM, and in no other.
+    /// What its proof stands on.
+    pub root: Root,
+    /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that vouched, the activated AK or the IAK: it lives in
+    /// this TPM, and in no other.
     pub ak_spki_sha256: [u8; 32],
 }
 

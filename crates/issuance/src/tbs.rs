@@ -1,6 +1,6 @@
 //! `TBSCertificate`, written (RFC 5280 §4.1).
 
-use attest::rot::{ID_REHEARSAL, ID_ROT_BINDING, RotBinding};
+use attest::rot::{ID_REHEARSAL, ID_ROT_BINDING, RotStatement};
 use attest::sha256;
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280;
@@ -28,7 +28,7 @@ pub(crate) struct TbsSpec {
     pub(crate) spki: Vec<u8>,
     pub(crate) validity: Validity,
     pub(crate) policies: Vec<ObjectIdentifier>,
-    pub(crate) rot: Option<RotBinding>,
+    pub(crate) rot: Option<RotStatement>,
     pub(crate) decision: Decision,
 }
 
@@ -178,6 +178,7 @@ pub(crate) fn key_usage(kind: ProfileKind) -> &'static [u8] {
         ProfileKind::DeviceIak
         | ProfileKind::DeviceIdevid
         | ProfileKind::DeviceLdevid
+        | ProfileKind::DeviceLak
         | ProfileKind::Service
         | ProfileKind::ServerTls
         | ProfileKind::Ocsp => b"\x03\x02\x07\x80",
@@ -192,6 +193,7 @@ pub(crate) fn basic_constraints(kind: ProfileKind) -> Option<&'static [u8]> {
         ProfileKind::DeviceIak
         | ProfileKind::DeviceIdevid
         | ProfileKind::DeviceLdevid
+        | ProfileKind::DeviceLak
         | ProfileKind::Service
         | ProfileKind::ServerTls
         | ProfileKind::Ocsp => None,

@@ -2,6 +2,7 @@
 
 use crate::replacement::DeviceEk;
 use crate::revocation::RevocationStep;
+use crate::third_party::IakProof;
 use crate::{Bytes, EnrollmentId};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,9 @@ pub struct AllowDevice {
     /// the name before [`AllowDevice::first_contact_until`] is bound to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ek_spki_sha256: Option<String>,
+    /// SHA-256 of the SubjectPublicKeyInfo (DER) of the manufacturer's IAK, lower-case hex: the device proves itself by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak_spki_sha256: Option<String>,
     /// End of the first-contact window, seconds since 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_contact_until: Option<i64>,
@@ -62,6 +66,9 @@ pub struct Device {
     pub state: String,
     /// SHA-256 of the EK's SubjectPublicKeyInfo, lower-case hex.
     pub ek_spki_sha256: Option<String>,
+    /// SHA-256 of the SubjectPublicKeyInfo of the manufacturer's IAK, lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak_spki_sha256: Option<String>,
     /// Lot.
     pub batch: Option<String>,
     /// DNS entitlements.
@@ -121,6 +128,9 @@ pub struct DeviceCertificate {
     /// Whether it is revoked or on hold; its last step, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<RevocationStep>,
+    /// The manufacturer's certificate it stands on; absent where it stands on an endorsement key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak_proof: Option<IakProof>,
 }
 
 /// A page of devices.

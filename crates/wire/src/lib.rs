@@ -14,6 +14,7 @@ pub mod problem;
 pub mod renewal;
 pub mod replacement;
 pub mod revocation;
+pub mod third_party;
 
 pub use bytes::Bytes;
 pub use enrollment::EnrollmentId;

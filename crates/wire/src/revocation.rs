@@ -188,6 +188,9 @@ pub struct CertificateStatus {
     /// Serials of the same descent by renewal, this one among them, oldest first; ended and lost ones, too.
     #[serde(default)]
     pub lineage: Vec<String>,
+    /// The manufacturer's certificate it stands on; absent where it stands on an endorsement key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak_proof: Option<crate::third_party::IakProof>,
 }
 
 /// One line of the list of steps.

@@ -1,7 +1,7 @@
 //! What a certificate will say, from verified facts and inventory only.
 
-use attest::rot::{self, RotBinding};
-use attest::{Assurance, EkFacts, KeyFacts};
+use attest::rot::{self, Basis, CertifiedBinding, RotBinding, RotStatement};
+use attest::{Assurance, EkFacts, IakFacts, KeyFacts, Root};
 use const_oid::ObjectIdentifier;
 use der::asn1::OctetString;
 
@@ -39,15 +39,30 @@ pub(super) fn subject(profile: &Profile, entry: &InventoryEntry) -> Result<Subje
 }
 
 /// Devices carry the two names of their TPM, services the names their entry is entitled to.
-pub(super) fn san(kind: ProfileKind, ek: &EkFacts, entry: &InventoryEntry) -> Result<Vec<SanEntry>, Denial> {
+pub(super) fn san(kind: ProfileKind, root: &Root, entry: &InventoryEntry) -> Result<Vec<SanEntry>, Denial> {
     if kind == ProfileKind::Service {
         return service_names(entry);
     }
+    let ek = match root {
+        Root::Ek(ek) => ek,
+        Root::Iak(iak) => return Ok(names_of_iak(iak)),
+    };
     let serial = hardware_serial(ek)?;
     Ok(vec![
         SanEntry::HardwareModuleName(rot::TCG_HW_TYPE_TPM20, serial.into_bytes()),
         SanEntry::PermanentIdentifier(hex::encode(ek.certificate_sha256), rot::TCG_ON_EK_PERM_ID_SHA256),
     ])
+}
+
+/// The names of the TPM as far as the manufacturer's certificate carries them.
+fn names_of_iak(iak: &IakFacts) -> Vec<SanEntry> {
+    let hardware = iak.hardware_serial.as_ref();
+    let permanent = iak.permanent_id.as_ref();
+    hardware
+        .map(|serial| SanEntry::HardwareModuleName(rot::TCG_HW_TYPE_TPM20, serial.clone().into_bytes()))
+        .into_iter()
+        .chain(permanent.map(|id| SanEntry::PermanentIdentifier(id.clone(), rot::TCG_ON_EK_PERM_ID_SHA256)))
+        .collect()
 }
 
 /// `<manufacturer>:<AKI>:<serial>` (TCG TPM 2.0 Keys for Device Identity and Attestation): hex digits and colons only,
@@ -96,20 +111,35 @@ pub(super) fn policies(role: KeyRole, level: Assurance) -> Vec<ObjectIdentifier>
         Assurance::HardwareAllowlisted => rot::ID_HARDWARE_ALLOWLISTED,
         Assurance::Virtual => rot::ID_VIRTUAL,
         Assurance::Software => rot::ID_SOFTWARE,
+        Assurance::ManufacturerVerified => rot::ID_MANUFACTURER_VERIFIED,
     };
     vec![rot::TCG_VERIFIED_TPM_RESIDENCY, property, level]
 }
 
 /// What the RoT-binding extension says about `key`.
-pub(super) fn rot(facts: &Facts, key: &KeyFacts) -> Result<RotBinding, Denial> {
+pub(super) fn rot(facts: &Facts, key: &KeyFacts) -> Result<RotStatement, Denial> {
     let octets = |bytes: &[u8]| OctetString::new(bytes).map_err(|e| refuse(format!("RoT binding: {e}")));
-    Ok(RotBinding {
-        version: 1,
-        rot_kind: rot_kind(facts.ek.assurance),
-        ek_spki_sha256: octets(&facts.ek.spki_sha256)?,
-        ak_name: octets(&facts.ak.name)?,
-        ik_name: octets(&key.name)?,
-        evidence_sha256: octets(&facts.evidence)?,
-        parent_rot: None,
+    let kind = rot_kind(facts.root.assurance());
+    Ok(match &facts.root {
+        Root::Ek(ek) => RotStatement::Activation(RotBinding {
+            version: 1,
+            rot_kind: kind,
+            ek_spki_sha256: octets(&ek.spki_sha256)?,
+            ak_name: octets(&facts.ak.name)?,
+            ik_name: octets(&key.name)?,
+            evidence_sha256: octets(&facts.evidence)?,
+            parent_rot: None,
+        }),
+        Root::Iak(iak) => RotStatement::Certified(CertifiedBinding {
+            version: 2,
+            rot_kind: kind,
+            basis: Basis::IakCertified,
+            iak_certificate_sha256: octets(&iak.certificate_sha256)?,
+            iak_spki_sha256: octets(&iak.spki_sha256)?,
+            iak_name: octets(&facts.ak.name)?,
+            ik_name: octets(&key.name)?,
+            evidence_sha256: octets(&facts.evidence)?,
+            ek_spki_sha256: iak.ek_spki_sha256.as_ref().map(|ek| octets(ek)).transpose()?,
+        }),
     })
 }

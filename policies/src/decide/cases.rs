@@ -7,7 +7,7 @@ use std::path::Path;
 
 use attest::csr::CsrRequest;
 use attest::ek::EkTemplate;
-use attest::{Assurance, EkFacts, KeyAlgorithm, KeyFacts, UnixTime};
+use attest::{Assurance, EkFacts, IakFacts, KeyAlgorithm, KeyFacts, Root, UnixTime};
 use der::Encode as _;
 use serde::Deserialize;
 
@@ -41,6 +41,12 @@ struct Given {
     attestation_profile: Option<String>,
     claims: Option<String>,
     level: String,
+    /// `ek-activation` or `iak-certified`.
+    basis: String,
+    /// SHA-256 of the EK that the IAK's certificate names: `this`, or `none`.
+    iak_names_ek: String,
+    /// IAK the entry is bound to: `this`, `other` or `none`.
+    iak_bound_to: String,
     manufacturer: String,
     authority_key_id: String,
     ek_serial: String,
@@ -83,6 +89,9 @@ impl Default for Given {
             attestation_profile: None,
             claims: None,
             level: "hardware-verified".into(),
+            basis: "ek-activation".into(),
+            iak_names_ek: "none".into(),
+            iak_bound_to: "none".into(),
             manufacturer: "id:49465800".into(),
             authority_key_id: "a1b2".into(),
             ek_serial: "04d5".into(),
@@ -133,9 +142,8 @@ fn algorithm(word: &str) -> KeyAlgorithm {
 }
 
 fn level(word: &str) -> Assurance {
-    use Assurance::{HardwareAllowlisted, HardwareVerified, Software, Virtual};
-    let all = [HardwareVerified, HardwareAllowlisted, Virtual, Software];
-    all.into_iter()
+    Assurance::ALL
+        .into_iter()
         .find(|a| a.as_str() == word)
         .unwrap_or_else(|| panic!("no level `{word}`"))
 }
@@ -150,7 +158,7 @@ pub(super) fn facts(profile: &str) -> Facts {
             subject: vec![0x30, 0],
             ..CsrRequest::default()
         },
-        ek: EkFacts {
+        root: Root::Ek(EkFacts {
             certificate_sha256: [0xec; 32],
             spki_sha256: [0xee; 32],
             template: EkTemplate::L2,
@@ -162,10 +170,28 @@ pub(super) fn facts(profile: &str) -> Facts {
             anchor: "infineon".into(),
             anchor_sha256: [0xaa; 32],
             assurance: Assurance::HardwareVerified,
-        },
+        }),
         ak: key(1, KeyAlgorithm::P256),
+        attestation: Some(key(1, KeyAlgorithm::P256)),
         identity: key(2, KeyAlgorithm::P256),
         evidence: [0x55; 32],
+    }
+}
+
+/// The same device, on the word of its manufacturer.
+pub(super) fn iak_facts() -> IakFacts {
+    IakFacts {
+        certificate_sha256: [0x1c; 32],
+        spki_sha256: [0x1a; 32],
+        issuer: vec![0x30, 0],
+        serial: vec![0x12],
+        idevid_sha256: None,
+        hardware_serial: None,
+        permanent_id: None,
+        ek_spki_sha256: None,
+        anchor: "acme-devices".into(),
+        anchor_sha256: [0xab; 32],
+        assurance: Assurance::ManufacturerVerified,
     }
 }
 
@@ -174,6 +200,7 @@ pub(super) fn entry() -> InventoryEntry {
     InventoryEntry {
         name: "unit-17".into(),
         ek_spki_sha256: Some([0xee; 32]),
+        iak_spki_sha256: None,
         first_contact_open: false,
         held: false,
         batch: None,
@@ -188,26 +215,48 @@ impl Given {
         facts.attestation_profile.clone_from(&self.attestation_profile);
         facts.claimed.clone_from(&self.claims);
         facts.requested = self.csr.request();
-        facts.ek.manufacturer.clone_from(&self.manufacturer);
-        facts.ek.authority_key_id.clone_from(&self.authority_key_id);
-        facts.ek.serial.clone_from(&self.ek_serial);
-        facts.ek.assurance = level(&self.level);
         facts.ak = key(1, algorithm(&self.ak));
+        facts.attestation = Some(facts.ak.clone());
         facts.identity = key(2, algorithm(&self.key));
-        match self.key_is.as_str() {
-            "own" => {}
-            "the-ak" => facts.identity.spki = facts.ak.spki.clone(),
-            "the-ek" => facts.ek.spki_sha256 = attest::sha256(&facts.identity.spki),
-            other => panic!("whose key is `{other}`"),
+        match self.basis.as_str() {
+            "ek-activation" => {
+                if let Root::Ek(ek) = &mut facts.root {
+                    ek.manufacturer.clone_from(&self.manufacturer);
+                    ek.authority_key_id.clone_from(&self.authority_key_id);
+                    ek.serial.clone_from(&self.ek_serial);
+                    ek.assurance = level(&self.level);
+                }
+            }
+            "iak-certified" => {
+                facts.root = Root::Iak(IakFacts {
+                    assurance: level(&self.level),
+                    ek_spki_sha256: (self.iak_names_ek == "this").then_some([0xee; 32]),
+                    ..iak_facts()
+                });
+                facts.attestation = Some(key(3, KeyAlgorithm::P256));
+            }
+            other => panic!("no basis `{other}`"),
+        }
+        match (self.key_is.as_str(), &mut facts.root) {
+            ("own", _) => {}
+            ("the-ak", _) => facts.identity.spki = facts.ak.spki.clone(),
+            ("the-ek", Root::Ek(ek)) => ek.spki_sha256 = attest::sha256(&facts.identity.spki),
+            (other, _) => panic!("whose key is `{other}`"),
         }
         facts
     }
 
-    fn entry(&self, ek: &EkFacts) -> Option<InventoryEntry> {
+    fn entry(&self, root: &Root) -> Option<InventoryEntry> {
         self.known.then(|| InventoryEntry {
+            iak_spki_sha256: match self.iak_bound_to.as_str() {
+                "this" => Some([0x1a; 32]),
+                "other" => Some([0x1f; 32]),
+                "none" => None,
+                other => panic!("bound to IAK `{other}`"),
+            },
             name: self.name.clone(),
             ek_spki_sha256: match self.bound_to.as_str() {
-                "this" => Some(ek.spki_sha256),
+                "this" => Some(root.ek().map_or([0xee; 32], |ek| ek.spki_sha256)),
                 "other" => Some([0x0e; 32]),
                 "none" => None,
                 other => panic!("bound to `{other}`"),
@@ -333,7 +382,7 @@ fn decision_table() {
             other => panic!("no mode `{other}`"),
         };
         let facts = case.given.facts();
-        let entry = case.given.entry(&facts.ek);
+        let entry = case.given.entry(&facts.root);
         let outcome = judge(policy, &profiles, &facts, entry.as_ref(), NOW);
         if let Some(found) = differs(case, &outcome) {
             wrong.push(format!("{file}: {}: {found}", case.name));

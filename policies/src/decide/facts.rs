@@ -1,7 +1,7 @@
 //! What decides, as plain data: drawn from a proof, or written down in a case of the decision table.
 
 use attest::csr::CsrRequest;
-use attest::{Assurance, EkFacts, KeyFacts, VerifiedBinding};
+use attest::{Assurance, KeyFacts, Root, VerifiedBinding};
 
 use super::{InventoryEntry, Item};
 use crate::decide::rules::Question;
@@ -13,8 +13,11 @@ pub(super) struct Facts {
     pub(super) attestation_profile: Option<String>,
     pub(super) claimed: Option<String>,
     pub(super) requested: CsrRequest,
-    pub(super) ek: EkFacts,
+    pub(super) root: Root,
+    /// The attestation key that vouched.
     pub(super) ak: KeyFacts,
+    /// The attestation key that may be certified.
+    pub(super) attestation: Option<KeyFacts>,
     pub(super) identity: KeyFacts,
     pub(super) evidence: [u8; 32],
 }
@@ -27,8 +30,9 @@ impl Facts {
             attestation_profile: context.attestation_profile.clone(),
             claimed: context.device.clone(),
             requested: binding.requested().clone(),
-            ek: binding.ek().clone(),
+            root: binding.root().clone(),
             ak: binding.ak().clone(),
+            attestation: binding.attestation_key().cloned(),
             identity: binding.identity().clone(),
             evidence: binding.evidence().digest,
         }
@@ -44,9 +48,9 @@ impl Facts {
                 .iter()
                 .find(|other| other.role != item.role)
                 .map(|other| other.profile.kind),
-            rot: rot_kind(self.ek.assurance),
-            level: self.ek.assurance,
-            ek: &self.ek,
+            rot: rot_kind(self.root.assurance()),
+            level: self.root.assurance(),
+            root: &self.root,
             ak: self.ak.algorithm,
             key: item.key.algorithm,
             entry,
@@ -59,6 +63,9 @@ impl Facts {
 pub(super) fn rot_kind(level: Assurance) -> attest::rot::RotKind {
     match level {
         Assurance::Virtual => attest::rot::RotKind::Vtpm,
-        Assurance::HardwareVerified | Assurance::HardwareAllowlisted | Assurance::Software => attest::rot::RotKind::Tpm,
+        Assurance::HardwareVerified
+        | Assurance::HardwareAllowlisted
+        | Assurance::Software
+        | Assurance::ManufacturerVerified => attest::rot::RotKind::Tpm,
     }
 }

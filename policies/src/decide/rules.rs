@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use attest::rot::RotKind;
-use attest::{Assurance, EkFacts, KeyAlgorithm};
+use attest::{Assurance, KeyAlgorithm, Root};
 use cedar_policy::{
     Authorizer, Context, Entities, EntityId, EntityTypeName, EntityUid, PolicyId, Request, RestrictedExpression,
     Schema, ValidationMode, Validator,
@@ -56,6 +56,7 @@ struct Types {
     level: EntityTypeName,
     rot: EntityTypeName,
     contact: EntityTypeName,
+    basis: EntityTypeName,
     template: EntityTypeName,
     key: EntityTypeName,
     issue: EntityUid,
@@ -70,7 +71,7 @@ pub(super) struct Question<'a> {
     pub(super) with: Option<ProfileKind>,
     pub(super) rot: RotKind,
     pub(super) level: Assurance,
-    pub(super) ek: &'a EkFacts,
+    pub(super) root: &'a Root,
     pub(super) ak: KeyAlgorithm,
     pub(super) key: KeyAlgorithm,
     pub(super) entry: &'a InventoryEntry,
@@ -213,7 +214,7 @@ impl PolicySet {
         let entry = question.entry;
         let word = |kind: &EntityTypeName, id: &str| RestrictedExpression::new_entity_uid(uid(kind, id));
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-        let contact = if entry.ek_spki_sha256.is_some() {
+        let contact = if entry.ek_spki_sha256.is_some() || entry.iak_spki_sha256.is_some() {
             "bound"
         } else {
             "first-contact"
@@ -231,10 +232,7 @@ impl PolicySet {
             ("kind", word(&types.kind, question.kind.as_str())),
             ("rot", word(&types.rot, rot)),
             ("level", word(&types.level, question.level.as_str())),
-            ("ek_template", word(&types.template, question.ek.template.as_str())),
-            ("manufacturer", text(&question.ek.manufacturer)),
-            ("model", text(&question.ek.model)),
-            ("version", text(&question.ek.version)),
+            ("basis", word(&types.basis, question.root.basis().as_str())),
             ("ak_key", word(&types.key, question.ak.as_str())),
             ("key", word(&types.key, question.key.as_str())),
             ("contact", word(&types.contact, contact)),
@@ -248,7 +246,16 @@ impl PolicySet {
                 RestrictedExpression::new_bool(self.mode == Mode::Rehearsal),
             ),
         ];
+        let (ek, iak) = match question.root {
+            Root::Ek(ek) => (Some(ek), None),
+            Root::Iak(iak) => (None, Some(iak)),
+        };
         let optional = [
+            ("ek_template", ek.map(|ek| word(&types.template, ek.template.as_str()))),
+            ("manufacturer", ek.map(|ek| text(&ek.manufacturer))),
+            ("model", ek.map(|ek| text(&ek.model))),
+            ("version", ek.map(|ek| text(&ek.version))),
+            ("iak_anchor", iak.map(|iak| text(&iak.anchor))),
             ("with", question.with.map(|kind| word(&types.kind, kind.as_str()))),
             ("batch", entry.batch.as_deref().map(text)),
         ];
@@ -281,6 +288,7 @@ impl Types {
             level: parse("Level")?,
             rot: parse("Rot")?,
             contact: parse("Contact")?,
+            basis: parse("Basis")?,
             template: parse("EkTemplate")?,
             key: parse("Key")?,
             issue: uid(&parse("Action")?, "issue"),

@@ -1,5 +1,6 @@
 //! The TOML as written, and what each kind makes of it.
 
+use attest::rot::Basis;
 use const_oid::ObjectIdentifier;
 use serde::Deserialize;
 use toml::Spanned;
@@ -27,6 +28,24 @@ struct RawProfile {
     extended_key_usage: Option<Spanned<Vec<Spanned<Usage>>>>,
     key_algorithms: Option<Spanned<Vec<Spanned<ProfileKey>>>>,
     renewal: Option<Spanned<Renewal>>,
+    basis: Option<Spanned<Vec<Spanned<RawBasis>>>>,
+}
+
+/// What a proof stands on.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawBasis {
+    EkActivation,
+    IakCertified,
+}
+
+impl From<RawBasis> for Basis {
+    fn from(raw: RawBasis) -> Self {
+        match raw {
+            RawBasis::EkActivation => Self::EkActivation,
+            RawBasis::IakCertified => Self::IakCertified,
+        }
+    }
 }
 
 /// What a device's subject has as common name.
@@ -96,6 +115,7 @@ fn limits(kind: ProfileKind) -> Limits {
         ProfileKind::DeviceIak => (None, &[], &[AikCertificate], LEAF_KEYS),
         ProfileKind::DeviceIdevid => (None, &[], &[], LEAF_KEYS),
         ProfileKind::DeviceLdevid => (Some(2 * YEAR), &[ClientAuth], &[ClientAuth, ServerAuth], LEAF_KEYS),
+        ProfileKind::DeviceLak => (Some(2 * YEAR), &[], &[AikCertificate], LEAF_KEYS),
         ProfileKind::Service => (Some(31 * DAY), &[ServerAuth], &[ServerAuth, ClientAuth], LEAF_KEYS),
         ProfileKind::ServerTls => (Some(398 * DAY), &[ServerAuth], &[ServerAuth, ClientAuth], LEAF_KEYS),
         // Nobody asks whether it is revoked, so it lives shortly. Its key is in the token, as a CA's.
@@ -113,7 +133,11 @@ fn limits(kind: ProfileKind) -> Limits {
 pub(super) fn takes_organization(kind: ProfileKind) -> bool {
     matches!(
         kind,
-        ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Ocsp
+        ProfileKind::DeviceIak
+            | ProfileKind::DeviceIdevid
+            | ProfileKind::DeviceLdevid
+            | ProfileKind::DeviceLak
+            | ProfileKind::Ocsp
     )
 }
 
@@ -160,6 +184,7 @@ impl Reader<'_> {
             extended_key_usage: self.usages(kind, raw.extended_key_usage.as_ref(), &raw.kind, &limits)?,
             key_algorithms: self.keys(kind, raw.key_algorithms.as_ref(), &limits)?,
             renewal: self.renewal(kind, raw.renewal.as_ref())?,
+            basis: self.basis(kind, raw.basis.as_ref())?,
             backdate,
         })
     }
@@ -173,6 +198,38 @@ impl Reader<'_> {
             (_, Some(given)) if *given.get_ref() == Renewal::None => Ok(Renewal::None),
             (_, Some(given)) => self.wrong(given, &format!("a `{}` certificate is not renewed", kind.as_str())),
         }
+    }
+
+    /// What is initial stands on the EK; a service does unless the site says otherwise.
+    fn basis(&self, kind: ProfileKind, basis: Option<&Spanned<Vec<Spanned<RawBasis>>>>) -> Result<Vec<Basis>, String> {
+        use Basis::{EkActivation, IakCertified};
+        let (allowed, default): (&[Basis], &[Basis]) = match kind {
+            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid => (&[EkActivation], &[EkActivation]),
+            ProfileKind::DeviceLdevid | ProfileKind::DeviceLak => {
+                (&[EkActivation, IakCertified], &[EkActivation, IakCertified])
+            }
+            ProfileKind::Service => (&[EkActivation, IakCertified], &[EkActivation]),
+            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::ServerTls | ProfileKind::Ocsp => (&[], &[]),
+        };
+        let Some(basis) = basis else {
+            return Ok(default.to_vec());
+        };
+        if basis.get_ref().is_empty() {
+            return self.wrong(basis, "no device could ever get one");
+        }
+        let mut seen: Vec<Basis> = Vec::new();
+        for one in basis.get_ref() {
+            let given = Basis::from(*one.get_ref());
+            if !allowed.contains(&given) {
+                let message = format!("a `{}` certificate is not issued on that", kind.as_str());
+                return self.wrong(one, &message);
+            }
+            if seen.contains(&given) {
+                return self.wrong(one, "this is named twice");
+            }
+            seen.push(given);
+        }
+        Ok(seen)
     }
 
     fn lifetime(&self, kind: ProfileKind, text: &Spanned<String>, limits: &Limits) -> Result<Option<i64>, String> {
@@ -208,7 +265,11 @@ impl Reader<'_> {
                 Some("the subject comes from the ceremony plan")
             }
             ProfileKind::Service => Some("a service certificate has an empty subject"),
-            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Ocsp => None,
+            ProfileKind::DeviceIak
+            | ProfileKind::DeviceIdevid
+            | ProfileKind::DeviceLdevid
+            | ProfileKind::DeviceLak
+            | ProfileKind::Ocsp => None,
         };
         if let (ProfileKind::Ocsp, Some(common_name)) = (kind, common_name) {
             return self.wrong(common_name, "the common name of a responder is fixed");

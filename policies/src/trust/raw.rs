@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use attest::AnchorKind;
-use attest::trust::CaFacts;
+use attest::trust::{About, CaFacts};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
@@ -21,7 +21,18 @@ struct RawStore {
     format: Spanned<u32>,
     version: Spanned<u64>,
     #[serde(default)]
+    about: RawAbout,
+    #[serde(default)]
     ca: Vec<RawCa>,
+}
+
+/// Whose claims the CAs make.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawAbout {
+    #[default]
+    Tpm,
+    Iak,
 }
 
 #[derive(Deserialize)]
@@ -50,8 +61,8 @@ enum RawState {
     Refused,
 }
 
-/// Version and entries, in the order of the file.
-pub(super) fn read(text: &str) -> Result<(u64, Vec<Entry>), String> {
+/// Version, whose claims, and entries, in the order of the file.
+pub(super) fn read(text: &str) -> Result<(u64, About, Vec<Entry>), String> {
     let raw: RawStore = toml::from_str(text).map_err(|error| place::toml(text, &error))?;
     if *raw.format.get_ref() != FORMAT {
         return Err(wrong(text, &raw.format, &format!("this program reads format {FORMAT}")));
@@ -59,11 +70,19 @@ pub(super) fn read(text: &str) -> Result<(u64, Vec<Entry>), String> {
     if *raw.version.get_ref() == 0 || i64::try_from(*raw.version.get_ref()).is_err() {
         return Err(wrong(text, &raw.version, "versions count up from 1"));
     }
-    let entries = raw.ca.into_iter().map(|ca| entry(text, ca)).collect::<Result<_, _>>()?;
-    Ok((*raw.version.get_ref(), entries))
+    let about = match raw.about {
+        RawAbout::Tpm => About::Tpm,
+        RawAbout::Iak => About::Iak,
+    };
+    let entries = raw
+        .ca
+        .into_iter()
+        .map(|ca| entry(text, ca, about))
+        .collect::<Result<_, _>>()?;
+    Ok((*raw.version.get_ref(), about, entries))
 }
 
-fn entry(text: &str, raw: RawCa) -> Result<Entry, String> {
+fn entry(text: &str, raw: RawCa, about: About) -> Result<Entry, String> {
     name::profile(raw.name.get_ref())
         .map_err(|error| wrong(text, &raw.name, &error.to_string().replace("profile name", "CA name")))?;
     let source = said(text, "source", &raw.source)?;
@@ -74,7 +93,7 @@ fn entry(text: &str, raw: RawCa) -> Result<Entry, String> {
         None => return Err(wrong(text, &raw.state, "`why` is missing: it was decided for a reason")),
     };
     let ca = subject(text, &raw)?;
-    let state = state(text, &raw)?;
+    let state = state(text, &raw, about)?;
     Ok(Entry {
         decision: Decision {
             date: date(text, &raw.date)?,
@@ -101,7 +120,7 @@ fn said(text: &str, what: &str, value: &Spanned<String>) -> Result<String, Strin
 }
 
 /// The terms of an anchor belong to anchors only.
-fn state(text: &str, raw: &RawCa) -> Result<State, String> {
+fn state(text: &str, raw: &RawCa, about: About) -> Result<State, String> {
     if *raw.state.get_ref() == RawState::Trusted {
         let missing = |what| {
             wrong(
@@ -111,11 +130,25 @@ fn state(text: &str, raw: &RawCa) -> Result<State, String> {
             )
         };
         let kind = raw.kind.as_ref().ok_or_else(|| missing("kind"))?;
-        let ids = raw.manufacturers.as_ref().ok_or_else(|| missing("manufacturers"))?;
+        let manufacturers = match (about, &raw.manufacturers) {
+            (About::Tpm, ids) => manufacturers(text, ids.as_ref().ok_or_else(|| missing("manufacturers"))?)?,
+            (About::Iak, None) => Vec::new(),
+            (About::Iak, Some(ids)) => {
+                return Err(wrong(
+                    text,
+                    ids,
+                    "these ids are of TPMs, and this store is about devices",
+                ));
+            }
+        };
         return Ok(State::Trusted(Terms {
             kind: (*kind.get_ref()).into(),
-            manufacturers: manufacturers(text, ids)?,
-            enforce_expiry: raw.enforce_expiry.as_ref().is_some_and(|flag| *flag.get_ref()),
+            manufacturers,
+            // EK certificates end long before their chips do; who vouches for devices has to be able to say so still.
+            enforce_expiry: raw
+                .enforce_expiry
+                .as_ref()
+                .map_or(about == About::Iak, |flag| *flag.get_ref()),
         }));
     }
     let only = "only a trusted CA has terms";
@@ -204,18 +237,30 @@ fn certificate(pem: &str) -> Result<Vec<u8>, String> {
 }
 
 /// The file: the same entries always give the same bytes. `Err` never happens for entries that were read or checked.
-pub(super) fn write<'a>(version: u64, entries: impl Iterator<Item = &'a Entry>) -> Result<String, String> {
+pub(super) fn write<'a>(
+    version: u64,
+    about: About,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Result<String, String> {
+    let (whom, verb) = match about {
+        About::Tpm => ("TPMs", "tpm"),
+        About::Iak => ("devices by their IAK", "iak"),
+    };
     let mut out = format!(
-        "# Whom we believe about TPMs. Written by `ca-cli trust tpm`; how to read it: policies/trust/README.md.\n\
+        "# Whom we believe about {whom}. Written by `ca-cli trust {verb}`; how to read it: policies/trust/README.md.\n\
          format = {FORMAT}\nversion = {version}\n"
     );
+    // Stores of before say nothing of it, and stay the same bytes.
+    if about == About::Iak {
+        out.push_str("about = \"iak\"\n");
+    }
     for entry in entries {
-        one(&mut out, entry)?;
+        one(&mut out, about, entry)?;
     }
     Ok(out)
 }
 
-fn one(out: &mut String, entry: &Entry) -> Result<(), String> {
+fn one(out: &mut String, about: About, entry: &Entry) -> Result<(), String> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut line = |key: &str, value: &str| {
         // Writing into a String cannot fail.
@@ -231,7 +276,9 @@ fn one(out: &mut String, entry: &Entry) -> Result<(), String> {
         };
         let ids: Vec<String> = terms.manufacturers.iter().map(|id| quoted(id)).collect();
         line("kind", &quoted(kind));
-        line("manufacturers", &format!("[{}]", ids.join(", ")));
+        if about == About::Tpm {
+            line("manufacturers", &format!("[{}]", ids.join(", ")));
+        }
         line("enforce_expiry", if terms.enforce_expiry { "true" } else { "false" });
     }
     line("source", &quoted(&entry.source));

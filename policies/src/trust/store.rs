@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use attest::trust::{CaFacts, TrustSources};
+use attest::trust::{About, CaFacts, TrustSources};
 
 use super::entry::{Ca, Decision, Entry, State, Terms};
 use super::{TrustFileError, raw};
@@ -12,6 +12,7 @@ use crate::name;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustStore {
     version: u64,
+    about: About,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -57,12 +58,28 @@ impl Default for TrustStore {
     fn default() -> Self {
         Self {
             version: 1,
+            about: About::Tpm,
             entries: BTreeMap::new(),
         }
     }
 }
 
 impl TrustStore {
+    /// An empty one.
+    #[must_use]
+    pub fn empty(about: About) -> Self {
+        Self {
+            about,
+            ..Self::default()
+        }
+    }
+
+    /// Whose claims it is about.
+    #[must_use]
+    pub fn about(&self) -> About {
+        self.about
+    }
+
     /// Read a store.
     ///
     /// # Errors
@@ -72,9 +89,10 @@ impl TrustStore {
             file: file.to_owned(),
             message,
         };
-        let (version, list) = raw::read(toml).map_err(wrong)?;
+        let (version, about, list) = raw::read(toml).map_err(wrong)?;
         let mut store = Self {
             version,
+            about,
             entries: BTreeMap::new(),
         };
         let mut seen: BTreeMap<[u8; 32], String> = BTreeMap::new();
@@ -96,7 +114,7 @@ impl TrustStore {
     /// # Errors
     /// [`StoreError::Unwritable`].
     pub fn render(&self) -> Result<String, StoreError> {
-        raw::write(self.version, self.entries.values()).map_err(StoreError::Unwritable)
+        raw::write(self.version, self.about, self.entries.values()).map_err(StoreError::Unwritable)
     }
 
     /// Counts up with each change.
@@ -133,7 +151,10 @@ impl TrustStore {
     /// What follows from it for [`attest::trust::Anchors::of`].
     #[must_use]
     pub fn sources(&self) -> TrustSources {
-        let mut sources = TrustSources::default();
+        let mut sources = TrustSources {
+            about: self.about,
+            ..TrustSources::default()
+        };
         for entry in self.entries.values() {
             entry.add_to(&mut sources);
         }
@@ -146,6 +167,7 @@ impl TrustStore {
         let decided = self.entries.iter().filter(|(_, entry)| entry.state != State::Unknown);
         Self {
             version: self.version,
+            about: self.about,
             entries: decided.map(|(name, entry)| (name.clone(), entry.clone())).collect(),
         }
     }
@@ -270,8 +292,8 @@ impl TrustStore {
 
     /// The one place where an entry changes: what is written here is read again.
     fn replace(&mut self, entry: Entry) -> Result<(), StoreError> {
-        let text = raw::write(1, core::iter::once(&entry)).map_err(StoreError::Unwritable)?;
-        let (_, read) = raw::read(&text).map_err(StoreError::Unwritable)?;
+        let text = raw::write(1, self.about, core::iter::once(&entry)).map_err(StoreError::Unwritable)?;
+        let (_, _, read) = raw::read(&text).map_err(StoreError::Unwritable)?;
         if read != [entry.clone()] {
             return Err(StoreError::Unwritable(
                 "an entry that does not read as it was written".into(),

@@ -121,6 +121,7 @@ impl Rig {
     /// When it is refused.
     pub fn allow(&self, name: &str, tpm: &SoftTpm) {
         self.allow_with(&AllowDevice {
+            iak_spki_sha256: None,
             ek_spki_sha256: Some(hex::encode(tpm.ek.sha256())),
             ..expected(name)
         });
@@ -135,6 +136,7 @@ impl Rig {
             .duration_since(std::time::UNIX_EPOCH)
             .expect("a clock");
         self.allow_with(&AllowDevice {
+            iak_spki_sha256: None,
             first_contact_until: i64::try_from(now.as_secs() + 3600).ok(),
             ..expected(name)
         });
@@ -199,6 +201,7 @@ impl Rig {
 #[must_use]
 pub fn expected(name: &str) -> AllowDevice {
     AllowDevice {
+        iak_spki_sha256: None,
         name: name.to_owned(),
         ek_spki_sha256: None,
         first_contact_until: None,

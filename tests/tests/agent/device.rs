@@ -67,6 +67,7 @@ impl House {
 
     pub(crate) fn allow(&self, name: &str, device: &AgentDevice, ek: &str) {
         self.rig.allow_with(&AllowDevice {
+            iak_spki_sha256: None,
             ek_spki_sha256: Some(device.ek_sha256(ek)),
             ..expected(name)
         });

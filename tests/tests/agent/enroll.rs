@@ -259,6 +259,7 @@ fn a_service_gets_the_names_of_the_inventory() {
     let house = House::shared();
     let device = AgentDevice::new(&house.vendor);
     house.rig.allow_with(&AllowDevice {
+        iak_spki_sha256: None,
         ek_spki_sha256: Some(device.ek_sha256("auto")),
         dns_names: vec!["api.example.org".into(), "db.example.org".into()],
         ..device_kit::rig::expected("SRV")

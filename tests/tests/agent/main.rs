@@ -16,3 +16,4 @@ mod refused;
 mod renew;
 mod replace;
 mod resume;
+mod third_party;

@@ -101,6 +101,7 @@ fn names_are_bytes(rig: &Rig) {
     for name in names {
         let tpm = SoftTpm::p256(&rig.vendor);
         let device = wire::admin::AllowDevice {
+            iak_spki_sha256: None,
             ek_spki_sha256: Some(hex::encode(tpm.ek.sha256())),
             ..device_kit::rig::expected(name)
         };

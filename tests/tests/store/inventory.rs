@@ -102,9 +102,7 @@ both! {
             assert_eq!(store.device_by_name(text).unwrap().as_ref(), Some(&row));
             let label = format!("c{n}");
             let mut order = order(&label, text, &label);
-            if let Some(device) = &mut order.device {
-                device.ek.model = (*text).to_owned();
-            }
+            ek_of(&mut order).model = (*text).to_owned();
             store.intend(&order, &[intent(&label, text, &label)]).unwrap();
             store.issued(&id(&label), &[signed(&intent(&label, text, &label))]).unwrap();
             assert!(store.live_identity(text, text, NOW).unwrap().is_some());

@@ -136,7 +136,7 @@ pub(crate) fn order(challenge: &str, device: &str, tpm: &str) -> Order {
         request_sha256: digest(&format!("request {challenge}")),
         device: Some(DeviceBinding {
             name: device.to_owned(),
-            ek: ek(tpm),
+            root: attest::Root::Ek(ek(tpm)),
             ak_spki_sha256: digest(&format!("ak of {tpm}")),
         }),
         renews: None,
@@ -146,6 +146,14 @@ pub(crate) fn order(challenge: &str, device: &str, tpm: &str) -> Order {
         }),
         audit: audit(NOW, "enrollment.granted", challenge),
         at: UnixTime(NOW),
+    }
+}
+
+/// The endorsement of an order that has one.
+pub(crate) fn ek_of(order: &mut Order) -> &mut attest::EkFacts {
+    match &mut order.device.as_mut().unwrap().root {
+        attest::Root::Ek(ek) => ek,
+        attest::Root::Iak(_) => panic!("it stands on an IAK"),
     }
 }
 
@@ -190,6 +198,7 @@ pub(crate) fn signed(intent: &Intent) -> IssuedRecord {
 /// A device that any TPM may claim for an hour.
 pub(crate) fn open_device(name: &str) -> AllowDevice {
     AllowDevice {
+        iak_spki_sha256: None,
         name: name.to_owned(),
         ek_spki_sha256: None,
         first_contact_until: Some(NOW + 3600),

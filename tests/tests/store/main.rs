@@ -24,3 +24,4 @@ mod replacements;
 mod revocations;
 mod statuses;
 mod tables;
+mod third_party;

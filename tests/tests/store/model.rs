@@ -112,6 +112,7 @@ fn play(store: &Store, event: &Event) -> String {
     match event {
         Event::Allow { name, ek, window } => {
             let device = AllowDevice {
+                iak_spki_sha256: None,
                 ek_spki_sha256: ek.map(|t| digest(&format!("t{t}"))),
                 first_contact_until: *window,
                 ..open_device(&format!("x{name}"))

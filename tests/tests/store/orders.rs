@@ -137,9 +137,7 @@ both! {
         assert_eq!(found.tpm.unwrap().ek_certificate_sha256, digest("certificate of tpm-a"));
         // A new EK certificate of the same key is noted.
         let mut newer = order("c2", "x", "tpm-a");
-        if let Some(device) = &mut newer.device {
-            device.ek.certificate_sha256 = digest("newer");
-        }
+        ek_of(&mut newer).certificate_sha256 = digest("newer");
         store.intend(&newer, &[intent("s2", "q", "k2")]).unwrap();
         let found = store.device_by_ek(&digest("tpm-a")).unwrap().unwrap();
         assert_eq!(found.tpm.unwrap().ek_certificate_sha256, digest("newer"));

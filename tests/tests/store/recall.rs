@@ -27,7 +27,7 @@ fn fleet(store: &Store, count: usize) {
             .allow_device(&device, &audit(NOW, "device.allowed", &name))
             .unwrap();
         let mut order = order(&name, &name, &name);
-        let ek = &mut order.device.as_mut().unwrap().ek;
+        let ek = ek_of(&mut order);
         let (manufacturer, model, version) = KINDS[n % KINDS.len()];
         (ek.manufacturer, ek.model, ek.version) = (manufacturer.into(), model.into(), version.into());
         let intent = intent(&name, "p", &name);

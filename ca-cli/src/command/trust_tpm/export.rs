@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use attest::trust::Anchors;
+use attest::trust::{About, Anchors};
 use serde_json::json;
 
 use super::{counted, counts};
@@ -12,8 +12,8 @@ use crate::fingerprint;
 use crate::output::{Report, fields};
 use crate::trust;
 
-pub(super) fn run(file: &Path, decided: bool, store: &Path) -> Result<Report, Failure> {
-    let store = trust::open(store)?;
+pub(super) fn run(file: &Path, decided: bool, store: &Path, about: About) -> Result<Report, Failure> {
+    let store = trust::open(store, about)?;
     let store = if decided { store.decided() } else { store };
     let anchors = Anchors::of(store.sources()).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
     let software: Vec<String> = anchors.software_anchors().into_iter().map(str::to_owned).collect();

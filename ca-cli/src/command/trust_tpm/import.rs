@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use attest::trust::About;
 use policies::trust::Imported;
 use serde_json::json;
 
@@ -13,8 +14,8 @@ use crate::output::{Report, clean, fields};
 use crate::trust::Held;
 use crate::trust::gather::gather;
 
-pub(super) fn run(from: &Path, source: Option<&str>, who: &Who, store: &Path) -> Result<Report, Failure> {
-    let mut held = Held::open(store)?;
+pub(super) fn run(from: &Path, source: Option<&str>, who: &Who, store: &Path, about: About) -> Result<Report, Failure> {
+    let mut held = Held::open(store, about)?;
     let gathered = gather(from)?;
     let place = source.map_or_else(|| from.display().to_string(), str::to_owned);
     let (mut new, mut there, mut not) = (Vec::new(), Vec::new(), gathered.passed_over);
@@ -64,7 +65,11 @@ pub(super) fn run(from: &Path, source: Option<&str>, who: &Who, store: &Path) ->
         "store",
         format!("version {}: {}", store.version(), counted(&counts(&store))),
     ));
-    let text = fields(&lines) + "next: ca-cli trust tpm list --state unknown --roots";
+    let text = format!(
+        "{}next: ca-cli trust {} list --state unknown --roots",
+        fields(&lines),
+        about.as_str()
+    );
     let report = Report::new(json, move |_| text);
     Ok(report.exit(if nothing { Exit::Failed } else { Exit::Done }))
 }

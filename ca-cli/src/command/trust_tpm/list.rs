@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attest::trust::CaFacts;
+use attest::trust::{About, CaFacts};
 use policies::trust::{Entry, State};
 use serde_json::json;
 
@@ -14,8 +14,14 @@ use crate::exit::Failure;
 use crate::output::{Report, table};
 use crate::{trust, words};
 
-pub(super) fn run(state: Option<StateName>, part: Option<&str>, roots: bool, store: &Path) -> Result<Report, Failure> {
-    let store = trust::open(store)?;
+pub(super) fn run(
+    state: Option<StateName>,
+    part: Option<&str>,
+    roots: bool,
+    store: &Path,
+    about: About,
+) -> Result<Report, Failure> {
+    let store = trust::open(store, about)?;
     let wanted = |entry: &&Entry| {
         let facts = facts(entry);
         let subject = facts

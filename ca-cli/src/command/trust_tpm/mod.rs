@@ -1,4 +1,4 @@
-//! `ca-cli trust tpm …`: one verb, one file.
+//! `ca-cli trust tpm …` and `ca-cli trust iak …`: one verb, one file.
 
 mod add;
 mod export;
@@ -7,11 +7,12 @@ mod list;
 mod refuse;
 mod try_ek;
 
+use attest::trust::About;
 use policies::trust::{Entry, State, TrustStore};
 use serde_json::{Value, json};
 
 use crate::certificate;
-use crate::cli::trust::TpmCommand;
+use crate::cli::trust::{IakCommand, TpmCommand};
 use crate::exit::Failure;
 use crate::output::Report;
 
@@ -22,22 +23,43 @@ pub(super) fn run(command: &TpmCommand) -> Result<Report, Failure> {
             name,
             roots,
             store,
-        } => list::run(*state, name.as_deref(), *roots, &store.store),
+        } => list::run(*state, name.as_deref(), *roots, &store.store, About::Tpm),
         TpmCommand::Import {
             from,
             source,
             who,
             store,
-        } => import::run(from, source.as_deref(), who, &store.store),
+        } => import::run(from, source.as_deref(), who, &store.store, About::Tpm),
         TpmCommand::Add(arguments) => add::run(arguments),
-        TpmCommand::Refuse(arguments) => refuse::run(arguments),
+        TpmCommand::Refuse(arguments) => refuse::run(arguments, About::Tpm),
         TpmCommand::Try {
             certificate,
             chain,
             at,
             store,
         } => try_ek::run(certificate, chain, *at, &store.store),
-        TpmCommand::Export { file, decided, store } => export::run(file, *decided, &store.store),
+        TpmCommand::Export { file, decided, store } => export::run(file, *decided, &store.store, About::Tpm),
+    }
+}
+
+/// `ca-cli trust iak …`: the same store, about device manufacturers.
+pub(super) fn run_iak(command: &IakCommand) -> Result<Report, Failure> {
+    match command {
+        IakCommand::List {
+            state,
+            name,
+            roots,
+            store,
+        } => list::run(*state, name.as_deref(), *roots, &store.store, About::Iak),
+        IakCommand::Import {
+            from,
+            source,
+            who,
+            store,
+        } => import::run(from, source.as_deref(), who, &store.store, About::Iak),
+        IakCommand::Add(arguments) => add::run_iak(arguments),
+        IakCommand::Refuse(arguments) => refuse::run_iak(arguments),
+        IakCommand::Export { file, decided, store } => export::run(file, *decided, &store.store, About::Iak),
     }
 }
 
@@ -132,6 +154,9 @@ fn decided(store: &TrustStore, name: &str, before: Option<&str>) -> Report {
                 .map_or_else(
                     || "nobody".to_owned(),
                     |ids| {
+                        if store.about() == About::Iak {
+                            return "devices, by their IAK".to_owned();
+                        }
                         let ids = ids.iter().filter_map(Value::as_str);
                         ids.map(super::vendor::word).collect::<Vec<_>>().join(", ")
                     },

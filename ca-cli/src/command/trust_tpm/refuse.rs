@@ -1,15 +1,31 @@
 //! `ca-cli trust tpm refuse CA`.
 
+use attest::trust::About;
 use policies::trust::Ca;
 
 use super::decided;
-use crate::cli::trust::Refuse;
+use crate::cli::trust::{IakRefuse, Refuse, StoreFile};
 use crate::exit::Failure;
 use crate::output::Report;
 use crate::trust::{Held, decision, hash};
 
-pub(super) fn run(arguments: &Refuse) -> Result<Report, Failure> {
-    let mut held = Held::open(&arguments.store.store)?;
+pub(super) fn run_iak(arguments: &IakRefuse) -> Result<Report, Failure> {
+    let arguments = Refuse {
+        ca: arguments.ca.clone(),
+        certificate_sha256: arguments.certificate_sha256.clone(),
+        key_sha256: arguments.key_sha256.clone(),
+        name: arguments.name.clone(),
+        why: arguments.why.clone(),
+        who: arguments.who.clone(),
+        store: StoreFile {
+            store: arguments.store.store.clone(),
+        },
+    };
+    run(&arguments, About::Iak)
+}
+
+pub(super) fn run(arguments: &Refuse, about: About) -> Result<Report, Failure> {
+    let mut held = Held::open(&arguments.store.store, about)?;
     let before = held.store.clone();
     let decision = decision(&arguments.who, &arguments.why);
     let by_hash = match (&arguments.certificate_sha256, &arguments.key_sha256) {

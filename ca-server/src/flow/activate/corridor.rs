@@ -133,7 +133,7 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
         request_sha256: *request_sha256,
         device: Some(DeviceBinding {
             name: permit.device.clone(),
-            ek: permit.ek.clone(),
+            root: permit.root.clone(),
             ak_spki_sha256: permit.ak_spki_sha256,
         }),
         evidence: Some(permit.evidence.clone()),

@@ -3,7 +3,7 @@
 pub(super) mod corridor;
 mod error;
 
-use attest::{Answer, Pending, TicketError, UnixTime, VerifiedBinding};
+use attest::{Answer, IakFacts, Pending, Refusal, Root, TicketError, UnixTime, VerifiedBinding};
 use issuance::AuditRecord;
 use policies::{InventoryEntry, Permit};
 use schema::{DeviceRow, EkLink};
@@ -12,7 +12,7 @@ use wire::enrollment::{ActivationRequest, EnrollmentResult, EnrollmentState, Iss
 
 use super::failure::{Costs, Failure, Trouble, fail, open_for_business, sha256};
 use super::lookup;
-use crate::house::{House, Phase};
+use crate::house::{House, Moment, Phase};
 
 pub use error::ActivateError;
 
@@ -44,7 +44,37 @@ pub fn activate(
     // Held until a refusal is counted: guesses at one challenge are compared one after the other, and
     // with several servers at most one more for each of them than is allowed.
     let _held = house.at_work.hold(id.0);
-    match open_and_answer(house, id, request) {
+    let moment = house.clock.read();
+    let answer = || Answer {
+        secret: request.secret.0.clone(),
+        key_public: request.key_public.0.clone(),
+        attest: request.key_certify.attest.0.clone(),
+        signature: request.key_certify.signature.0.clone(),
+        csr: request.csr.0.clone(),
+    };
+    let outcome = digest(request)
+        .map_err(|error| (error, false))
+        .and_then(|request_sha256| {
+            answered(
+                house,
+                id,
+                moment,
+                &request_sha256,
+                || Pending::open(&house.seal, &id.0, &request.ticket.0, moment.now),
+                |pending| pending.answer(answer()),
+            )
+        });
+    refuse(house, caller, id, outcome)
+}
+
+/// Count how it went; a refusal is recorded.
+pub(super) fn refuse(
+    house: &House,
+    caller: &str,
+    id: EnrollmentId,
+    outcome: Result<Activation, (ActivateError, bool)>,
+) -> Result<Activation, Failure<ActivateError>> {
+    match outcome {
         Ok(activation) => {
             house.metrics.step("activate", "done");
             Ok(activation)
@@ -62,18 +92,20 @@ pub fn activate(
     }
 }
 
+/// Open the ticket, take the answer, issue. `open` and `prove` are of the kind of the conversation.
+///
 /// Whether the refusal costs a try travels beside the error: a ticket that is not ours, or is old, or was used, must
 /// not let a stranger write.
-fn open_and_answer(
+pub(super) fn answered<P>(
     house: &House,
     id: EnrollmentId,
-    request: &ActivationRequest,
+    moment: Moment,
+    request_sha256: &[u8; 32],
+    open: impl Fn() -> Result<P, TicketError>,
+    prove: impl Fn(P) -> Result<VerifiedBinding, Refusal>,
 ) -> Result<Activation, (ActivateError, bool)> {
     let free = |error: ActivateError| (error, false);
-    let moment = house.clock.read();
-    let request_sha256 = digest(request).map_err(free)?;
-
-    let opened = match open(house, id, request, moment.now) {
+    let opened = match open() {
         Err(TicketError::Forged) => {
             let refusal = ActivateError::Attestation {
                 reason: "TICKET",
@@ -89,7 +121,7 @@ fn open_and_answer(
         .challenge(&id.0)
         .map_err(|e| free(Trouble::from(e).into()))?;
     if challenge.used {
-        return again(house, id, &request_sha256).map_err(free);
+        return again(house, id, request_sha256).map_err(free);
     }
     let Ok(mut pending) = opened else {
         return Err(free(ActivateError::Expired));
@@ -104,14 +136,19 @@ fn open_and_answer(
 
     let mut why = Trouble::SerialsTaken;
     for _ in 0..DRAWS {
-        match issue(house, id, &request_sha256, pending, request, moment.now) {
+        let outcome = house
+            .metrics
+            .timed(Phase::Answer, || prove(pending))
+            .map_err(ActivateError::from)
+            .and_then(|binding| issue(house, id, request_sha256, binding, moment.now));
+        match outcome {
             Ok(Outcome::Over(activation)) => return Ok(activation),
             Ok(Outcome::LookAgain(device)) => why = Trouble::Unfinished(device),
             Err(ActivateError::Trouble(taken @ Trouble::SerialsTaken)) => why = taken,
             Err(error) => return Err((error, true)),
         }
         // What was proven and granted is consumed: prove it again.
-        pending = open(house, id, request, moment.now).map_err(|_| free(ActivateError::Expired))?;
+        pending = open().map_err(|_| free(ActivateError::Expired))?;
     }
     Err(free(why.into()))
 }
@@ -124,12 +161,8 @@ enum Outcome {
     LookAgain(String),
 }
 
-fn open(house: &House, id: EnrollmentId, request: &ActivationRequest, now: UnixTime) -> Result<Pending, TicketError> {
-    Pending::open(&house.seal, &id.0, &request.ticket.0, now)
-}
-
 /// SHA-256 of the request in our own spelling: the same members are the same request, however they were written.
-pub(super) fn digest(request: &ActivationRequest) -> Result<[u8; 32], ActivateError> {
+pub(super) fn digest(request: &impl serde::Serialize) -> Result<[u8; 32], ActivateError> {
     let body = zeroize::Zeroizing::new(
         serde_json::to_vec(request).map_err(|e| ActivateError::Trouble(Trouble::Bug(e.to_string())))?,
     );
@@ -154,23 +187,14 @@ pub(super) fn again(house: &House, id: EnrollmentId, request_sha256: &[u8; 32]) 
     }
 }
 
-/// Proof, permission, one certificate for each permission.
+/// Permission, one certificate for each permission.
 fn issue(
     house: &House,
     id: EnrollmentId,
     request_sha256: &[u8; 32],
-    pending: Pending,
-    request: &ActivationRequest,
+    binding: VerifiedBinding,
     now: UnixTime,
 ) -> Result<Outcome, ActivateError> {
-    let answer = Answer {
-        secret: request.secret.0.clone(),
-        key_public: request.key_public.0.clone(),
-        attest: request.key_certify.attest.0.clone(),
-        signature: request.key_certify.signature.0.clone(),
-        csr: request.csr.0.clone(),
-    };
-    let binding = house.metrics.timed(Phase::Answer, || pending.answer(answer))?;
     refuse_own_keys(house, &binding)?;
     let (permit, certified, second) = house.metrics.timed(Phase::Decide, || {
         let (row, second) = known(house, &binding)?;
@@ -208,7 +232,9 @@ fn issue(
 
 /// This CA's own keys are certified for nobody; that EK, AK and identity key differ is part of the proof.
 pub(super) fn refuse_own_keys(house: &House, binding: &VerifiedBinding) -> Result<(), ActivateError> {
-    for (role, key) in [("attestation", binding.ak()), ("identity", binding.identity())] {
+    let attestation = binding.attestation_key().map(|key| ("attestation", key));
+    let keys = [("attestation", binding.ak()), ("identity", binding.identity())];
+    for (role, key) in keys.into_iter().chain(attestation) {
         if house.own_keys.contains(&sha256(&key.spki)) {
             return Err(ActivateError::KeyRejected(format!(
                 "the {role} key is one of this CA's own"
@@ -231,7 +257,10 @@ pub(super) fn inventory(
 /// The device of this EK; of the TPM in which this AK was activated by another EK (then: true, a second EK of that TPM);
 /// before first contact, of the name it claims.
 fn known(house: &House, binding: &VerifiedBinding) -> Result<(Option<DeviceRow>, bool), ActivateError> {
-    let ek = &binding.ek().spki_sha256;
+    let ek = match binding.root() {
+        Root::Ek(ek) => &ek.spki_sha256,
+        Root::Iak(iak) => return Ok((known_by_iak(house, binding, iak)?, false)),
+    };
     let claimed = binding.context().device.as_deref();
     let by_ek = house.store.ek_owner(ek).map_err(Trouble::from)?;
     let by_ak = house
@@ -273,22 +302,64 @@ fn known(house: &House, binding: &VerifiedBinding) -> Result<(Option<DeviceRow>,
             let row = house.store.device_by_name(&owner.device).map_err(Trouble::from)?;
             Ok((row, second))
         }
-        (None, None) => Ok((claimant(house, ek, claimed)?, false)),
+        (None, None) => Ok((claimant(house, "EK", ek, claimed)?, false)),
+    }
+}
+
+/// The device of this IAK; of the EK that its certificate names; before first contact, of the name it claims.
+fn known_by_iak(house: &House, binding: &VerifiedBinding, iak: &IakFacts) -> Result<Option<DeviceRow>, ActivateError> {
+    let refuse = |reason, detail| Err(ActivateError::Attestation { reason, detail });
+    let by_ek = match &iak.ek_spki_sha256 {
+        None => None,
+        Some(ek) => house.store.ek_owner(ek).map_err(Trouble::from)?,
+    };
+    if let Some(owner) = by_ek.as_ref().filter(|owner| owner.replacement.is_some()) {
+        let detail = format!("this TPM was device `{}` until it was replaced", owner.device);
+        return refuse("EK_REPLACED", detail);
+    }
+    let by_iak = house.store.device_by_iak(&iak.spki_sha256).map_err(Trouble::from)?;
+    match (by_iak, by_ek) {
+        (Some(row), Some(owner)) if owner.device != row.name => {
+            let detail = format!(
+                "device `{}` by this IAK, device `{}` by the EK that its certificate names, and one TPM",
+                row.name, owner.device
+            );
+            refuse("EK_DUPLICATE", detail)
+        }
+        (Some(row), None) => Ok(Some(row)),
+        // The EK that is named is one of this device's: it is known by that one now.
+        (Some(row), Some(_)) => Ok(Some(DeviceRow {
+            ek_spki_sha256: iak.ek_spki_sha256,
+            ..row
+        })),
+        (None, Some(owner)) => {
+            let row = house.store.device_by_name(&owner.device).map_err(Trouble::from)?;
+            Ok(row.map(|row| DeviceRow {
+                ek_spki_sha256: iak.ek_spki_sha256,
+                ..row
+            }))
+        }
+        (None, None) => claimant(house, "IAK", &iak.spki_sha256, binding.context().device.as_deref()),
     }
 }
 
 /// The device whose name is claimed, as long as it has no TPM.
-fn claimant(house: &House, ek: &[u8; 32], claimed: Option<&str>) -> Result<Option<DeviceRow>, ActivateError> {
+fn claimant(
+    house: &House,
+    what: &str,
+    key: &[u8; 32],
+    claimed: Option<&str>,
+) -> Result<Option<DeviceRow>, ActivateError> {
     let Some(name) = claimed else {
         return Ok(None);
     };
     let Some(row) = house.store.device_by_name(name).map_err(Trouble::from)? else {
         return Ok(None);
     };
-    if row.ek_spki_sha256.is_some() {
+    if row.ek_spki_sha256.is_some() || row.iak_spki_sha256.is_some() {
         return Err(ActivateError::IdentityConflict(format!(
-            "device `{name}` is bound to another EK than {}",
-            hex::encode(ek)
+            "device `{name}` is bound to another {what} than {}",
+            hex::encode(key)
         )));
     }
     Ok(Some(row))
@@ -296,9 +367,12 @@ fn claimant(house: &House, ek: &[u8; 32], claimed: Option<&str>) -> Result<Optio
 
 /// Two EKs activated one AK: they are of one TPM, and so of one device, for ever.
 fn link(house: &House, id: EnrollmentId, permit: &Permit, now: UnixTime) -> Result<(), ActivateError> {
+    let Some(ek) = permit.root.ek() else {
+        return Ok(());
+    };
     let link = EkLink {
         device: permit.device.clone(),
-        ek_spki_sha256: permit.ek.spki_sha256,
+        ek_spki_sha256: ek.spki_sha256,
         ak_spki_sha256: permit.ak_spki_sha256,
         evidence: permit.evidence.bytes.clone(),
     };
@@ -308,17 +382,23 @@ fn link(house: &House, id: EnrollmentId, permit: &Permit, now: UnixTime) -> Resu
         actor: format!("device:{}", permit.device),
         subject: permit.device.clone(),
         reason: "SAME_AK".to_owned(),
-        detail: format!("{id}: EK {}", hex::encode(permit.ek.spki_sha256)),
+        detail: format!("{id}: EK {}", hex::encode(ek.spki_sha256)),
     };
     house.store.link_ek(&link, &audit).map_err(corridor::record_error)
 }
 
 fn entry(row: DeviceRow, binding: &VerifiedBinding, now: UnixTime) -> InventoryEntry {
     InventoryEntry {
-        first_contact_open: row.ek_spki_sha256.is_none() && row.first_contact_until.is_some_and(|end| now.0 <= end),
+        first_contact_open: row.ek_spki_sha256.is_none()
+            && row.iak_spki_sha256.is_none()
+            && row.first_contact_until.is_some_and(|end| now.0 <= end),
         name: row.name,
         // The one it is known by now: a TPM may have several.
-        ek_spki_sha256: row.ek_spki_sha256.map(|_| binding.ek().spki_sha256),
+        ek_spki_sha256: match (row.ek_spki_sha256, binding.root()) {
+            (Some(_), Root::Ek(ek)) => Some(ek.spki_sha256),
+            (bound, _) => bound,
+        },
+        iak_spki_sha256: row.iak_spki_sha256,
         held: row.held,
         batch: row.batch,
         dns_names: row.dns_names,

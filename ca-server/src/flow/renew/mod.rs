@@ -7,8 +7,10 @@ mod error;
 mod info;
 mod standing;
 
+use attest::iak::IakEvidenceFields;
 use attest::{
-    Answer, ChallengeContext, Evidence, EvidenceBytes, EvidenceFields, RenewalPending, Renewed, TicketError, UnixTime,
+    Answer, ChallengeContext, Evidence, EvidenceBytes, EvidenceFields, Refusal, RenewalPending, RenewalProof, Renewed,
+    TicketError, UnixTime,
 };
 use policies::Renewal;
 use schema::CertificateRow;
@@ -37,7 +39,28 @@ pub fn begin(
     certificate: Option<&[u8]>,
     request: RenewalRequest,
 ) -> Result<EnrollmentChallenge, Failure<RenewError>> {
-    match question(house, certificate, request) {
+    asked(house, caller, certificate, |row, certificate, now| {
+        ask(house, row, certificate, request, now)
+    })
+}
+
+/// Look at the certificate shown and ask the question that `ask` makes; a refusal is recorded, with the certificate's name.
+pub(super) fn asked<C>(
+    house: &House,
+    caller: &str,
+    certificate: Option<&[u8]>,
+    ask: impl FnOnce(&CertificateRow, &[u8], UnixTime) -> Result<C, RenewError>,
+) -> Result<C, Failure<RenewError>> {
+    let question = || {
+        let moment = house.clock.read();
+        open_for_business(house, moment).map_err(|e| (e.into(), String::new()))?;
+        let row = standing::find(house, certificate).map_err(|e| (e, String::new()))?;
+        let context = named(&row);
+        renewable(house, &row, moment.now)
+            .and_then(|()| ask(&row, certificate.unwrap_or_default(), moment.now))
+            .map_err(|e| (e, context))
+    };
+    match question() {
         Ok(challenge) => {
             house.metrics.step("renewal_begin", "challenged");
             Ok(challenge)
@@ -50,17 +73,16 @@ pub fn begin(
     }
 }
 
-/// The certificate's name travels beside an error, for the record.
-fn question(
-    house: &House,
-    certificate: Option<&[u8]>,
-    request: RenewalRequest,
-) -> Result<EnrollmentChallenge, (RenewError, String)> {
-    let moment = house.clock.read();
-    open_for_business(house, moment).map_err(|e| (e.into(), String::new()))?;
-    let row = standing::find(house, certificate).map_err(|e| (e, String::new()))?;
-    let context = named(&row);
-    ask(house, &row, certificate.unwrap_or_default(), request, moment.now).map_err(|e| (e, context))
+/// Good, not replaced, and of a profile that renews.
+fn renewable(house: &House, row: &CertificateRow, now: UnixTime) -> Result<(), RenewError> {
+    standing::good(row, now)?;
+    standing::not_replaced(house, row)?;
+    // Said again by the decision; here it saves the TPM its work.
+    if house.profiles.get(&row.profile).map(|p| p.renewal()) == Some(Renewal::None) {
+        let detail = format!("`{}`: certificates of this profile are not renewed", row.profile);
+        return Err(ActivateError::Profile(detail).into());
+    }
+    Ok(())
 }
 
 /// `unit-17 0a1b…: `
@@ -76,16 +98,13 @@ fn ask(
     request: RenewalRequest,
     now: UnixTime,
 ) -> Result<EnrollmentChallenge, RenewError> {
-    standing::good(row, now)?;
-    standing::not_replaced(house, row)?;
-    // Said again by the decision; here it saves the TPM its work.
-    if house.profiles.get(&row.profile).map(|p| p.renewal()) == Some(Renewal::None) {
-        let detail = format!("`{}`: certificates of this profile are not renewed", row.profile);
-        return Err(ActivateError::Profile(detail).into());
-    }
     let recorded = house.store.evidence(&row.enrollment_id)?;
     let missing = || Trouble::Bug("a certificate of a device without its evidence".to_owned());
     let recorded = recorded.ok_or_else(missing)?;
+    if IakEvidenceFields::parse(&recorded.bytes).is_some() {
+        let detail = "the certificate stands on a manufacturer's IAK: POST /v1/iak-renewals".to_owned();
+        return Err(ActivateError::Profile(detail).into());
+    }
     let fields = EvidenceFields::parse(&recorded.bytes).ok_or_else(missing)?;
     let evidence = EvidenceBytes {
         ek_certificate: fields.ek_certificate.to_vec(),
@@ -101,25 +120,35 @@ fn ask(
     let id = draw_id(&mut entropy, now).map_err(Trouble::from)?;
     let ttl = i64::try_from(house.terms.challenge_ttl.as_secs()).unwrap_or(i64::MAX);
     let expires_at = UnixTime(now.0.saturating_add(ttl));
-    let context = ChallengeContext {
+    let context = context(row, id, [now, expires_at]);
+    let renewed = replaced(row, certificate);
+    house.metrics.timed(Phase::Challenge, || {
+        let (challenge, pending) = endorsed.renewal_challenge(context, renewed, &mut entropy)?;
+        let ticket = pending.seal(&house.seal, &mut entropy)?;
+        Ok(told(id, [now, expires_at], challenge, ticket))
+    })
+}
+
+/// What a renewal's challenge is for: the profile and device of the certificate.
+pub(super) fn context(row: &CertificateRow, id: EnrollmentId, [now, expires_at]: [UnixTime; 2]) -> ChallengeContext {
+    ChallengeContext {
         id: id.0,
         profile: row.profile.clone(),
         attestation_profile: None,
         device: row.device.clone(),
         issued_at: now,
         expires_at,
-    };
-    let renewed = Renewed {
+    }
+}
+
+/// The certificate as it will be replaced.
+pub(super) fn replaced(row: &CertificateRow, certificate: &[u8]) -> Renewed {
+    Renewed {
         certificate_sha256: sha256(certificate),
         serial: row.serial.clone(),
         issuer_key_id: row.issuer_key_id.clone(),
         spki_sha256: row.spki_sha256,
-    };
-    house.metrics.timed(Phase::Challenge, || {
-        let (challenge, pending) = endorsed.renewal_challenge(context, renewed, &mut entropy)?;
-        let ticket = pending.seal(&house.seal, &mut entropy)?;
-        Ok(told(id, [now, expires_at], challenge, ticket))
-    })
+    }
 }
 
 /// Take the answer to a renewal's challenge, and issue the certificate that replaces the one shown.
@@ -136,7 +165,38 @@ pub fn activate(
 ) -> Result<Activation, Failure<RenewError>> {
     // As for an enrollment: guesses at one challenge are compared one after the other.
     let _held = house.at_work.hold(id.0);
-    match open_and_answer(house, certificate, id, request) {
+    let answer = || Answer {
+        secret: request.secret.0.clone(),
+        key_public: request.key_public.0.clone(),
+        attest: request.key_certify.attest.0.clone(),
+        signature: request.key_certify.signature.0.clone(),
+        csr: request.csr.0.clone(),
+    };
+    let outcome = digest(request)
+        .map_err(|e| (e.into(), false))
+        .and_then(|request_sha256| {
+            answered(
+                house,
+                certificate,
+                id,
+                &request_sha256,
+                |certificate_sha256, now| {
+                    RenewalPending::open(&house.seal, &id.0, certificate_sha256, &request.ticket.0, now)
+                },
+                |pending| pending.answer(answer()),
+            )
+        });
+    refuse(house, caller, id, outcome)
+}
+
+/// Count how it went; a refusal is recorded.
+pub(super) fn refuse(
+    house: &House,
+    caller: &str,
+    id: EnrollmentId,
+    outcome: Result<Activation, (RenewError, bool)>,
+) -> Result<Activation, Failure<RenewError>> {
+    match outcome {
         Ok(activation) => {
             house.metrics.step("renewal", "done");
             Ok(activation)
@@ -154,18 +214,20 @@ pub fn activate(
     }
 }
 
-fn open_and_answer(
+/// Open the ticket, take the answer, replace the certificate. `open` and `prove` are of the kind of the conversation.
+pub(super) fn answered<P>(
     house: &House,
     certificate: Option<&[u8]>,
     id: EnrollmentId,
-    request: &ActivationRequest,
+    request_sha256: &[u8; 32],
+    open: impl Fn(&[u8; 32], UnixTime) -> Result<P, TicketError>,
+    prove: impl Fn(P) -> Result<RenewalProof, Refusal>,
 ) -> Result<Activation, (RenewError, bool)> {
     let free = |error: RenewError| (error, false);
     let moment = house.clock.read();
-    let request_sha256 = digest(request).map_err(|e| free(e.into()))?;
     let row = standing::find(house, certificate).map_err(free)?;
     let certificate_sha256 = sha256(certificate.unwrap_or_default());
-    let open = || RenewalPending::open(&house.seal, &id.0, &certificate_sha256, &request.ticket.0, moment.now);
+    let open = || open(&certificate_sha256, moment.now);
 
     let opened = match open() {
         Err(TicketError::Forged) => {
@@ -180,7 +242,7 @@ fn open_and_answer(
     // A client that lost our answer may ask again, even when challenge or certificate have ended since.
     let challenge = house.store.challenge(&id.0).map_err(|e| free(e.into()))?;
     if challenge.used {
-        return again(house, id, &request_sha256).map_err(|e| free(e.into()));
+        return again(house, id, request_sha256).map_err(|e| free(e.into()));
     }
     let Ok(mut pending) = opened else {
         return Err(free(ActivateError::Expired.into()));
@@ -195,7 +257,12 @@ fn open_and_answer(
         return Err((ActivateError::OneTryTooMany.into(), true));
     }
     for _ in 0..DRAWS {
-        match issue(house, id, &request_sha256, pending, request, moment.now) {
+        let outcome = house
+            .metrics
+            .timed(Phase::Answer, || prove(pending))
+            .map_err(ActivateError::from)
+            .and_then(|proof| issue(house, id, request_sha256, proof, moment.now));
+        match outcome {
             Ok(activation) => return Ok(activation),
             Err(ActivateError::Trouble(Trouble::SerialsTaken)) => {}
             // That another renewal was first is not a wrong answer.
@@ -208,23 +275,14 @@ fn open_and_answer(
     Err(free(Trouble::SerialsTaken.into()))
 }
 
-/// Proof, permission, and the certificate that replaces the other.
+/// Permission, and the certificate that replaces the other.
 fn issue(
     house: &House,
     id: EnrollmentId,
     request_sha256: &[u8; 32],
-    pending: RenewalPending,
-    request: &ActivationRequest,
+    proof: RenewalProof,
     now: UnixTime,
 ) -> Result<Activation, ActivateError> {
-    let answer = Answer {
-        secret: request.secret.0.clone(),
-        key_public: request.key_public.0.clone(),
-        attest: request.key_certify.attest.0.clone(),
-        signature: request.key_certify.signature.0.clone(),
-        csr: request.csr.0.clone(),
-    };
-    let proof = house.metrics.timed(Phase::Answer, || pending.answer(answer))?;
     refuse_own_keys(house, proof.binding())?;
     let permit = house.metrics.timed(Phase::Decide, || {
         let entry = inventory(house, proof.binding(), now)?;

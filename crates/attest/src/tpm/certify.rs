@@ -33,6 +33,47 @@ pub fn renewal_qualifying_data(id: &[u8; 16], nonce: &[u8; 32], csr: &[u8], cert
     hash.finish()
 }
 
+/// What an IAK certifies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certifies {
+    /// The identity key of the CSR.
+    Identity,
+    /// A new attestation key, in the same conversation.
+    Attestation,
+}
+
+/// Qualifying data of the `TPM2_Certify` by which a manufacturer's IAK vouches for a new key:
+/// SHA-256("holdfast-iak-certify-v1" || 00 || id || nonce || SHA-256(CSR DER) || role), role 00 for the identity key and
+/// 01 for the attestation key; in a renewal "holdfast-iak-renew-v1" and, behind it all, SHA-256(certificate DER).
+///
+/// Of other kinds than [`qualifying_data`]: what was said in one conversation, about one key, is worth nothing elsewhere.
+#[must_use]
+pub fn iak_qualifying_data(
+    id: &[u8; 16],
+    nonce: &[u8; 32],
+    csr: &[u8],
+    what: Certifies,
+    renewed: Option<&[u8; 32]>,
+) -> [u8; 32] {
+    let mut hash = openssl::sha::Sha256::new();
+    let kind: &[u8] = match renewed {
+        None => b"holdfast-iak-certify-v1\0",
+        Some(_) => b"holdfast-iak-renew-v1\0",
+    };
+    hash.update(kind);
+    hash.update(id);
+    hash.update(nonce);
+    hash.update(&crate::digest::sha256(csr));
+    hash.update(match what {
+        Certifies::Identity => &[0],
+        Certifies::Attestation => &[1],
+    });
+    if let Some(certificate) = renewed {
+        hash.update(certificate);
+    }
+    hash.finish()
+}
+
 /// Check that `ak` certified the object named `name`, and said `extra_data` with it.
 ///
 /// `attest` is a `TPMS_ATTEST` without the TPM2B size, `signature` a `TPMT_SIGNATURE`. Parsed first, believed last:

@@ -14,7 +14,7 @@ mod weak;
 
 pub use algorithm::{HashAlgorithm, TpmAlgId, TpmEccCurve};
 pub use attest::{TpmsAttest, TpmsCertifyInfo, TpmsClockInfo};
-pub use certify::{qualifying_data, renewal_qualifying_data, verify_certify};
+pub use certify::{Certifies, iak_qualifying_data, qualifying_data, renewal_qualifying_data, verify_certify};
 pub use credential::{Credential, make_credential};
 pub use kdf::{kdfa, kdfe};
 pub use key::{AttestationKey, IdentityKey};

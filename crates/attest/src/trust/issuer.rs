@@ -1,5 +1,6 @@
-//! What makes a certificate an issuer of EK certificates (RFC 5280 §6.1.4).
+//! What makes a certificate an issuer of EK or IAK certificates (RFC 5280 §6.1.4).
 
+use super::About;
 use crate::UnixTime;
 use crate::x509::{Certificate, Extensions, KeyUsage, Leniencies, PublicKey, name_is_empty, oid};
 use openssl::pkey::{PKey, Public};
@@ -18,7 +19,7 @@ const PROCESSED: [&[u8]; 4] = [
 /// Limits that are not processed.
 const LIMITS: [&[u8]; 3] = [oid::NAME_CONSTRAINTS, oid::POLICY_CONSTRAINTS, oid::INHIBIT_ANY_POLICY];
 
-/// A CA certificate that may issue EK certificates, if something proves it.
+/// A CA certificate that may issue EK or IAK certificates, if something proves it.
 #[derive(Debug)]
 pub(super) struct Issuer {
     pub(super) subject: Vec<u8>,
@@ -26,6 +27,8 @@ pub(super) struct Issuer {
     pub(super) kind: PublicKey,
     pub(super) key: PKey<Public>,
     pub(super) path_len: Option<u32>,
+    /// Whether its extKeyUsage lets it issue EK certificates, and IAK certificates; at least one of them.
+    serves: [bool; 2],
     pub(super) not_before: UnixTime,
     pub(super) not_after: UnixTime,
     pub(super) sha256: [u8; 32],
@@ -36,7 +39,7 @@ pub(super) struct Issuer {
 impl Issuer {
     /// Everything but signature and time.
     pub(super) fn new(certificate: &Certificate<'_>) -> Result<Self, &'static str> {
-        let path_len = constraints(&certificate.extensions)?;
+        let (path_len, serves) = constraints(&certificate.extensions)?;
         if name_is_empty(certificate.subject) {
             return Err("it is a CA without a name");
         }
@@ -52,15 +55,26 @@ impl Issuer {
             kind,
             key,
             path_len,
+            serves,
             not_before: certificate.not_before,
             not_after: certificate.not_after,
             sha256: crate::digest::sha256(certificate.der),
         })
     }
+
+    /// Only if it may issue what this is about.
+    pub(super) fn serving(self, about: About) -> Result<Self, &'static str> {
+        let [ek, iak] = self.serves;
+        match about {
+            About::Tpm if !ek => Err("its extKeyUsage is not for EK certificates"),
+            About::Iak if !iak => Err("its extKeyUsage is not for IAK certificates"),
+            About::Tpm | About::Iak => Ok(self),
+        }
+    }
 }
 
-/// The extensions of a CA; what remains of them is pathLenConstraint.
-fn constraints(extensions: &Extensions<'_>) -> Result<Option<u32>, &'static str> {
+/// The extensions of a CA; what remains of them is pathLenConstraint, and what it serves.
+fn constraints(extensions: &Extensions<'_>) -> Result<(Option<u32>, [bool; 2]), &'static str> {
     let basic = extensions
         .basic_constraints()
         .map_err(|error| error.0)?
@@ -82,12 +96,16 @@ fn constraints(extensions: &Extensions<'_>) -> Result<Option<u32>, &'static str>
     if !usage.is_some_and(|usage| usage.has(KeyUsage::KEY_CERT_SIGN)) {
         return Err("its keyUsage lacks keyCertSign");
     }
-    if let Some(purposes) = extensions.extended_key_usage().map_err(|error| error.0)?
-        && !purposes
-            .iter()
-            .any(|purpose| [oid::EK_CERTIFICATE, oid::ANY_EXTENDED_KEY_USAGE].contains(purpose))
-    {
+    let serves = match extensions.extended_key_usage().map_err(|error| error.0)? {
+        None => [true, true],
+        Some(purposes) => [oid::EK_CERTIFICATE, oid::AIK_CERTIFICATE].map(|wanted| {
+            purposes
+                .iter()
+                .any(|purpose| [wanted, oid::ANY_EXTENDED_KEY_USAGE].contains(purpose))
+        }),
+    };
+    if serves == [false, false] {
         return Err("its extKeyUsage is not for EK certificates");
     }
-    Ok(basic.path_len)
+    Ok((basic.path_len, serves))
 }

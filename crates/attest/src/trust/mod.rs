@@ -13,16 +13,17 @@ mod sources;
 mod tests;
 
 use crate::x509::{Certificate, Leniencies, SignatureAlgorithm};
-use crate::{AnchorKind, Refusal, UnixTime};
+use crate::{AnchorKind, Reason, Refusal, UnixTime};
 use issuer::Issuer;
 use path::{Budget, Candidate, Fault, Proven};
 use refused::Refused;
 use std::collections::BTreeMap;
 
-pub use sources::{AnchorSource, CaFacts, CaSource, HashOf, RefusedHash, Standing, TrustSources};
+pub use sources::{About, AnchorSource, CaFacts, CaSource, HashOf, RefusedHash, Standing, TrustSources};
 
 /// The anchors, parsed once, with intermediates the operator ships, and with the CAs that are not trusted.
 pub struct Anchors {
+    about: About,
     anchors: Vec<Anchor>,
     /// CAs that are not trusted and that no anchor vouches for, known ones first.
     aside: Vec<(String, Standing)>,
@@ -102,8 +103,9 @@ impl Anchors {
     /// self-signed, there twice, or without a well-formed manufacturer. A shipped intermediate that is no CA for EK
     /// certificates, or that no anchor vouches for, is no error: see [`Self::unused_intermediates`].
     pub fn of(sources: TrustSources) -> Result<Self, AnchorError> {
+        let about = sources.about;
         let refused = Refused::new(&sources.others, &sources.refused);
-        let (anchors, mut proven) = roots(sources.anchors, &refused)?;
+        let (anchors, mut proven) = roots(sources.anchors, &refused, about)?;
         let mut others = sources.others;
         others.sort_by_key(|ca| ca.standing);
         let shipped = sources.intermediates.iter().enumerate().map(|(position, der)| {
@@ -128,7 +130,7 @@ impl Anchors {
             {
                 continue;
             }
-            match Certificate::parse(der, Leniencies::VENDOR).map(|frame| Candidate::new(frame, &refused)) {
+            match Certificate::parse(der, Leniencies::VENDOR).map(|frame| Candidate::new(frame, &refused, about)) {
                 Ok(Ok(candidate)) => links.push(Link {
                     name,
                     standing,
@@ -190,6 +192,7 @@ impl Anchors {
                 .push(position);
         }
         Ok(Self {
+            about,
             anchors,
             aside,
             refused,
@@ -197,6 +200,25 @@ impl Anchors {
             by_subject,
             unused,
         })
+    }
+
+    /// Whose claims they are about.
+    #[must_use]
+    pub fn about(&self) -> About {
+        self.about
+    }
+
+    /// What no path, a refused one and one that is not trusted are called.
+    fn reasons(&self) -> [Reason; 3] {
+        match self.about {
+            About::Tpm => [Reason::EkChain, Reason::EkCaRefused, Reason::EkCaUntrusted],
+            About::Iak => [Reason::IakChain, Reason::IakRefused, Reason::IakCaUntrusted],
+        }
+    }
+
+    /// Name under which a certificate, or its key (canonical SubjectPublicKeyInfo), is refused by its hash.
+    pub(crate) fn refuses(&self, certificate_sha256: &[u8; 32], spki_sha256: &[u8; 32]) -> Option<std::sync::Arc<str>> {
+        self.refused.by_hash(certificate_sha256, spki_sha256)
     }
 
     /// Names of anchors of kind [`AnchorKind::Software`]: a production server refuses to start with any.
@@ -253,7 +275,11 @@ struct Link<'a> {
 }
 
 /// The anchors, and the paths that begin at them.
-fn roots(sources: Vec<AnchorSource>, refused: &Refused) -> Result<(Vec<Anchor>, Vec<Proven>), AnchorError> {
+fn roots(
+    sources: Vec<AnchorSource>,
+    refused: &Refused,
+    about: About,
+) -> Result<(Vec<Anchor>, Vec<Proven>), AnchorError> {
     let mut anchors: Vec<Anchor> = Vec::with_capacity(sources.len());
     let mut proven = Vec::with_capacity(sources.len());
     for root in sources {
@@ -261,8 +287,18 @@ fn roots(sources: Vec<AnchorSource>, refused: &Refused) -> Result<(Vec<Anchor>, 
             name: root.name.clone(),
             detail,
         };
-        let manufacturers = manufacturers(&root.manufacturers, root.kind).map_err(fail)?;
+        let manufacturers = match about {
+            About::Tpm => manufacturers(&root.manufacturers, root.kind).map_err(fail)?,
+            About::Iak if root.manufacturers.is_empty() => Vec::new(),
+            About::Iak => {
+                return Err(fail(
+                    "manufacturer ids are of TPMs, and it speaks for devices".to_owned(),
+                ));
+            }
+        };
         let issuer = self_signed(&root.certificate).map_err(|detail| fail(detail.to_owned()))?;
+        let issuer = issuer.serving(about).map_err(|detail| fail(detail.to_owned()))?;
+        let issuer = std::sync::Arc::new(issuer);
         if anchors.iter().any(|other| other.name == root.name) {
             return Err(fail("the name is there twice".to_owned()));
         }
@@ -316,7 +352,7 @@ fn is_test_id(id: &str) -> bool {
 
 /// A CA certificate that names itself as issuer and signs itself. SHA-1 is allowed here only: the operator chose these
 /// bytes, the signature adds no trust to them.
-fn self_signed(der: &[u8]) -> Result<std::sync::Arc<Issuer>, &'static str> {
+fn self_signed(der: &[u8]) -> Result<Issuer, &'static str> {
     let certificate = Certificate::parse(der, Leniencies::VENDOR).map_err(|error| error.0)?;
     let issuer = Issuer::new(&certificate)?;
     if certificate.issuer != certificate.subject {
@@ -325,7 +361,7 @@ fn self_signed(der: &[u8]) -> Result<std::sync::Arc<Issuer>, &'static str> {
     let algorithm = SignatureAlgorithm::parse_with_sha1(certificate.signature_algorithm, Leniencies::VENDOR)
         .map_err(|error| error.0)?;
     match algorithm.verify(&issuer.kind, &issuer.key, certificate.tbs, certificate.signature) {
-        Ok(true) => Ok(std::sync::Arc::new(issuer)),
+        Ok(true) => Ok(issuer),
         Ok(false) | Err(_) => Err("it is not self-signed"),
     }
 }

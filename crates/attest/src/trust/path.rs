@@ -3,9 +3,9 @@
 
 use super::issuer::Issuer;
 use super::refused::Refused;
-use super::{Anchor, Anchors, Standing};
+use super::{About, Anchor, Anchors, Standing};
 use crate::x509::{Certificate, Leniencies, SignatureAlgorithm};
-use crate::{Reason, Refusal, UnixTime};
+use crate::{Refusal, UnixTime};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -123,8 +123,8 @@ impl Budget {
 }
 
 impl<'a> Candidate<'a> {
-    pub(super) fn new(certificate: Certificate<'a>, refused: &Refused) -> Result<Self, &'static str> {
-        let issuer = Arc::new(Issuer::new(&certificate)?);
+    pub(super) fn new(certificate: Certificate<'a>, refused: &Refused, about: About) -> Result<Self, &'static str> {
+        let issuer = Arc::new(Issuer::new(&certificate)?.serving(about)?);
         Ok(Self {
             refused: refused.name_of(&issuer),
             issuer,
@@ -293,7 +293,10 @@ pub(super) fn verify<'a>(
     now: UnixTime,
     budget: &mut Budget,
 ) -> Result<Found<'a>, Refusal> {
-    let refuse = |detail: String| Refusal::new(Reason::EkChain, detail);
+    let refuse = |detail: String| {
+        let [chain, ..] = anchors.reasons();
+        Refusal::new(chain, detail)
+    };
     if offered.len() > MAX_OFFERED {
         return Err(refuse(format!(
             "{} certificates are offered, {MAX_OFFERED} are allowed",
@@ -312,7 +315,7 @@ pub(super) fn verify<'a>(
     for node in anchors.named(leaf.issuer).filter(|node| node.is_sound()) {
         match node.finish(anchors, leaf, now, budget) {
             Ok(found) => return Ok(found),
-            Err(stop) => verdict.add(stop),
+            Err(stop) => verdict.add(stop, anchors.about),
         }
     }
     let candidates = candidates(anchors, leaf, offered, &mut verdict.details);
@@ -323,7 +326,7 @@ pub(super) fn verify<'a>(
     for node in proven.iter().filter(ends).filter(|node| node.is_sound()) {
         match node.finish(anchors, leaf, now, budget) {
             Ok(found) => return Ok(found),
-            Err(stop) => verdict.add(stop),
+            Err(stop) => verdict.add(stop, anchors.about),
         }
     }
     verdict
@@ -340,7 +343,7 @@ pub(super) fn verify<'a>(
         .filter(|node| !node.is_sound())
     {
         if let Err(stop) = node.finish(anchors, leaf, now, budget) {
-            verdict.add(stop);
+            verdict.add(stop, anchors.about);
         }
     }
     Err(verdict.refusal(anchors))
@@ -375,10 +378,14 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn add(&mut self, stop: Stop) {
+    fn add(&mut self, stop: Stop, about: About) {
         match stop {
             Stop::Fault(detail) => {
-                let detail = format!("EK certificate: {detail}");
+                let leaf = match about {
+                    About::Tpm => "EK",
+                    About::Iak => "IAK",
+                };
+                let detail = format!("{leaf} certificate: {detail}");
                 // Several CAs of one name, or renewals of one, often fail alike.
                 if !self.details.contains(&detail) {
                     self.details.push(detail);
@@ -391,11 +398,9 @@ impl Verdict {
 
     /// A refused CA is the gravest finding, a missing link the least.
     fn refusal(mut self, anchors: &Anchors) -> Refusal {
+        let [chain, refused, untrusted] = anchors.reasons();
         if let Some(name) = self.refused {
-            return Refusal::new(
-                Reason::EkCaRefused,
-                format!("the path leads through `{name}`, which is refused"),
-            );
+            return Refusal::new(refused, format!("the path leads through `{name}`, which is refused"));
         }
         if let Some((name, standing)) = self.aside.and_then(|aside| anchors.aside.get(aside.position)) {
             let detail = match standing {
@@ -404,17 +409,14 @@ impl Verdict {
                     format!("the path ends at `{name}`, which is unknown: nobody has decided about it")
                 }
             };
-            return Refusal::new(Reason::EkCaUntrusted, detail);
+            return Refusal::new(untrusted, detail);
         }
         if self.details.is_empty() {
             self.details
                 .push("its issuer is neither an anchor nor shipped nor offered".to_owned());
         }
         self.details.truncate(8);
-        Refusal::new(
-            Reason::EkChain,
-            format!("no path to an anchor: {}", self.details.join("; ")),
-        )
+        Refusal::new(chain, format!("no path to an anchor: {}", self.details.join("; ")))
     }
 }
 
@@ -445,7 +447,7 @@ fn candidates<'a>(
             .partition(|(_, certificate)| certificate.subject == name);
         frames = others;
         for (position, certificate) in linked {
-            match Candidate::new(certificate, &anchors.refused) {
+            match Candidate::new(certificate, &anchors.refused, anchors.about) {
                 Ok(candidate)
                     if anchors
                         .named(&name)

@@ -39,9 +39,14 @@ impl Refused {
 
     /// Name under which this CA is refused.
     pub(super) fn name_of(&self, issuer: &Issuer) -> Option<Arc<str>> {
+        self.by_hash(&issuer.sha256, &issuer.spki_sha256)
+    }
+
+    /// The same of any certificate and key.
+    pub(super) fn by_hash(&self, certificate: &[u8; 32], key: &[u8; 32]) -> Option<Arc<str>> {
         self.certificates
-            .get(&issuer.sha256)
-            .or_else(|| self.keys.get(&issuer.spki_sha256))
+            .get(certificate)
+            .or_else(|| self.keys.get(key))
             .cloned()
     }
 }

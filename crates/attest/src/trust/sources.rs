@@ -12,7 +12,7 @@ pub struct AnchorSource {
     pub certificate: Vec<u8>,
     /// What kind of TPM it speaks for.
     pub kind: AnchorKind,
-    /// Manufacturer ids (`id:` and 8 hex digits) it may speak for; never empty.
+    /// Manufacturer ids (`id:` and 8 hex digits) it may speak for; never empty. Of a device manufacturer always empty.
     pub manufacturers: Vec<String>,
     /// Whether expiry of EK certificates and intermediates below it, and its own, refuses (`true`) or is let pass.
     pub enforce_expiry: bool,
@@ -59,9 +59,32 @@ pub enum HashOf {
     Key([u8; 32]),
 }
 
+/// Whose claims anchors are believed for. What was decided for the one says nothing for the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum About {
+    /// TPM manufacturers: endorsement keys.
+    #[default]
+    Tpm,
+    /// Device manufacturers: initial attestation keys (IAK).
+    Iak,
+}
+
+impl About {
+    /// The word of trust files: `tpm`, `iak`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tpm => "tpm",
+            Self::Iak => "iak",
+        }
+    }
+}
+
 /// All that [`super::Anchors::of`] is made from.
 #[derive(Clone, Debug, Default)]
 pub struct TrustSources {
+    /// Whose claims they are about.
+    pub about: About,
     /// Roots that are trusted.
     pub anchors: Vec<AnchorSource>,
     /// CAs that are not.
@@ -73,7 +96,7 @@ pub struct TrustSources {
 }
 
 impl TrustSources {
-    /// Add what another file says.
+    /// Add what another file says; both are about the same.
     pub fn merge(&mut self, other: Self) {
         self.anchors.extend(other.anchors);
         self.others.extend(other.others);

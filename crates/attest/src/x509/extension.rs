@@ -31,6 +31,7 @@ pub(crate) struct Extensions<'a> {
 pub(crate) struct KeyUsage(u16);
 
 impl KeyUsage {
+    pub(crate) const DIGITAL_SIGNATURE: Self = Self(0x8000);
     pub(crate) const KEY_ENCIPHERMENT: Self = Self(0x2000);
     pub(crate) const KEY_AGREEMENT: Self = Self(0x0800);
     pub(crate) const KEY_CERT_SIGN: Self = Self(0x0400);
@@ -168,6 +169,56 @@ impl<'a> Extensions<'a> {
             return Err(BadDer("extKeyUsage is empty"));
         }
         Ok(Some(purposes))
+    }
+
+    /// certificatePolicies: OIDs, each once; qualifiers are passed over. No extension is no policy.
+    pub(crate) fn policies(&self) -> Result<Vec<&'a [u8]>, BadDer> {
+        let Some(extension) = self.find(oid::CERTIFICATE_POLICIES) else {
+            return Ok(Vec::new());
+        };
+        let mut list =
+            Reader::new(asn1::only(extension.value, SEQUENCE, "certificatePolicies is not a SEQUENCE")?.content);
+        let mut policies = Vec::new();
+        while !list.is_empty() {
+            let mut information = list.nested(SEQUENCE, "PolicyInformation is not a SEQUENCE")?;
+            let policy = information.content(OID, "policy is not an OID")?;
+            if !asn1::oid_is_sound(policy) {
+                return Err(BadDer("policy is not an OID"));
+            }
+            information.optional(SEQUENCE)?;
+            information.finish("bytes follow a policy")?;
+            // RFC 5280 §4.2.1.4.
+            if policies.contains(&policy) {
+                return Err(BadDer("a policy is there twice"));
+            }
+            policies.push(policy);
+        }
+        if policies.is_empty() {
+            return Err(BadDer("certificatePolicies is empty"));
+        }
+        Ok(policies)
+    }
+
+    /// Every otherName of subjectAltName, as type and value; none without the extension.
+    pub(crate) fn other_names(
+        &self,
+        mut each: impl FnMut(&'a [u8], asn1::Tlv<'a>) -> Result<(), BadDer>,
+    ) -> Result<(), BadDer> {
+        let Some(extension) = self.find(oid::SUBJECT_ALT_NAME) else {
+            return Ok(());
+        };
+        for name in general_names(extension.value)? {
+            if name.tag == constructed(0) {
+                let mut fields = Reader::new(name.content);
+                let kind = fields.content(OID, "otherName has no type")?;
+                let mut explicit = fields.nested(constructed(0), "otherName has no value")?;
+                fields.finish("bytes follow an otherName")?;
+                let value = explicit.any()?;
+                explicit.finish("bytes follow the value of an otherName")?;
+                each(kind, value)?;
+            }
+        }
+        Ok(())
     }
 
     /// keyIdentifier of authorityKeyIdentifier. Issuer and serial, which some vendors fill with a certificate that was

@@ -50,4 +50,6 @@ oids! {
     TPM_VERSION = "2.23.133.2.3";
     /// tcg-kp-EKCertificate.
     EK_CERTIFICATE = "2.23.133.8.1";
+    /// tcg-kp-AIKCertificate.
+    AIK_CERTIFICATE = "2.23.133.8.3";
 }

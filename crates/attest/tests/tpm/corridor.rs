@@ -19,8 +19,8 @@ fn every_ek_template_enrolls() {
         let binding = device
             .enroll(|_, _| {})
             .unwrap_or_else(|refusal| panic!("{template}: {refusal}"));
-        assert_eq!(binding.ek().template.as_str(), template);
-        assert_eq!(binding.ek().assurance, Assurance::Software);
+        assert_eq!(binding.root().ek().unwrap().template.as_str(), template);
+        assert_eq!(binding.root().ek().unwrap().assurance, Assurance::Software);
     }
 }
 
@@ -77,9 +77,12 @@ fn a_binding_says_what_was_proven_and_carries_the_evidence() {
     assert_eq!(binding.ak().attributes, crate::kit::AK_ATTRIBUTES);
     assert_eq!(binding.identity().name, device.key_public.name());
     assert_eq!(binding.identity().public, device.key_public.bytes());
-    assert_eq!(binding.ek().spki_sha256, openssl::sha::sha256(&device.ek.spki()));
     assert_eq!(
-        binding.ek().certificate_sha256,
+        binding.root().ek().unwrap().spki_sha256,
+        openssl::sha::sha256(&device.ek.spki())
+    );
+    assert_eq!(
+        binding.root().ek().unwrap().certificate_sha256,
         openssl::sha::sha256(&device.ek_certificate)
     );
     assert!(binding.requested().subject.len() > 2, "asked, not granted");

@@ -63,7 +63,9 @@ impl Draft {
         let profile = grant.profile().kind();
         let key_role = match (kind, profile) {
             (GrantKind::Issuing, ProfileKind::Issuing) => KeyRole::Identity,
-            (GrantKind::EndEntity(KeyRole::Attestation), ProfileKind::DeviceIak) => KeyRole::Attestation,
+            (GrantKind::EndEntity(KeyRole::Attestation), ProfileKind::DeviceIak | ProfileKind::DeviceLak) => {
+                KeyRole::Attestation
+            }
             (
                 GrantKind::EndEntity(KeyRole::Identity),
                 ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Service | ProfileKind::ServerTls,

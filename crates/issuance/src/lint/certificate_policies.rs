@@ -2,8 +2,8 @@
 //! key, one assurance level on both. An issuing CA has anyPolicy or none; a root and the server's TLS none.
 
 use attest::rot::{
-    ID_HARDWARE_ALLOWLISTED, ID_HARDWARE_VERIFIED, ID_SOFTWARE, ID_VIRTUAL, TCG_VERIFIED_TPM_FIXED,
-    TCG_VERIFIED_TPM_RESIDENCY, TCG_VERIFIED_TPM_RESTRICTED,
+    ID_HARDWARE_ALLOWLISTED, ID_HARDWARE_VERIFIED, ID_MANUFACTURER_VERIFIED, ID_SOFTWARE, ID_VIRTUAL,
+    TCG_VERIFIED_TPM_FIXED, TCG_VERIFIED_TPM_RESIDENCY, TCG_VERIFIED_TPM_RESTRICTED,
 };
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::{ANY_POLICY, ID_CE_CERTIFICATE_POLICIES};
@@ -19,13 +19,18 @@ pub(super) const LINT: Lint = Lint {
     judge,
 };
 
-pub(super) const LEVELS: [ObjectIdentifier; 4] =
-    [ID_HARDWARE_VERIFIED, ID_HARDWARE_ALLOWLISTED, ID_VIRTUAL, ID_SOFTWARE];
+pub(super) const LEVELS: [ObjectIdentifier; 5] = [
+    ID_HARDWARE_VERIFIED,
+    ID_HARDWARE_ALLOWLISTED,
+    ID_VIRTUAL,
+    ID_SOFTWARE,
+    ID_MANUFACTURER_VERIFIED,
+];
 
 fn judge(case: &Case<'_>) -> Result<(), String> {
     let found = read(case.tbs).map_err(|e| e.to_string())?;
     let property = match case.promise.kind {
-        ProfileKind::DeviceIak => TCG_VERIFIED_TPM_RESTRICTED,
+        ProfileKind::DeviceIak | ProfileKind::DeviceLak => TCG_VERIFIED_TPM_RESTRICTED,
         ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Service => TCG_VERIFIED_TPM_FIXED,
         ProfileKind::Issuing => return expect(found.is_empty() || found == [ANY_POLICY], &found),
         ProfileKind::Root | ProfileKind::ServerTls | ProfileKind::Ocsp => return expect(found.is_empty(), &found),

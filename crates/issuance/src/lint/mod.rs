@@ -86,16 +86,20 @@ impl Promise {
     /// Whether the certificate says that its key lives in a root of trust.
     fn is_bound(&self) -> bool {
         match self.kind {
-            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Service => {
-                true
-            }
+            ProfileKind::DeviceIak
+            | ProfileKind::DeviceIdevid
+            | ProfileKind::DeviceLdevid
+            | ProfileKind::DeviceLak
+            | ProfileKind::Service => true,
             ProfileKind::Root | ProfileKind::Issuing | ProfileKind::ServerTls | ProfileKind::Ocsp => false,
         }
     }
     /// Whether the certificate names a device by its TPM.
     fn is_device(&self) -> bool {
         match self.kind {
-            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid => true,
+            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::DeviceLak => {
+                true
+            }
             ProfileKind::Root
             | ProfileKind::Issuing
             | ProfileKind::Service

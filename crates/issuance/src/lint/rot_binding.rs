@@ -1,8 +1,10 @@
 //! The RoT binding is there on certificates of keys in a root of trust and nowhere else, whole, and agrees with the
 //! kind and the policies.
 
-use attest::rot::{ID_ROT_BINDING, ID_VIRTUAL, RotBinding, RotKind};
-use der::Decode;
+use attest::rot::{
+    Basis, ID_HARDWARE_ALLOWLISTED, ID_HARDWARE_VERIFIED, ID_MANUFACTURER_VERIFIED, ID_ROT_BINDING, ID_VIRTUAL,
+    RotKind, RotStatement,
+};
 use policies::ProfileKind;
 
 use super::{Case, Lint, certificate_policies};
@@ -21,30 +23,52 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
         (false, None) => return Ok(()),
         (true, Some(extension)) => extension,
     };
-    let binding = RotBinding::from_der(extension.value).map_err(|e| e.to_string())?;
-    if binding.version != 1 {
-        return Err(format!("version {}", binding.version));
-    }
-    if binding.ek_spki_sha256.as_bytes().len() != 32 || binding.evidence_sha256.as_bytes().len() != 32 {
+    let statement = RotStatement::from_der(extension.value).map_err(|e| e.to_string())?;
+    let sha256 = |octets: &[u8]| octets.len() == 32;
+    if !sha256(statement.evidence_sha256()) || statement.ek_spki_sha256().is_some_and(|ek| !sha256(ek)) {
         return Err("a digest that is not SHA-256".into());
     }
-    if binding.parent_rot.as_ref().is_some_and(|p| p.as_bytes().len() != 32) {
-        return Err("a parent that is not a SHA-256".into());
-    }
-    let (ak, ik) = (binding.ak_name.as_bytes(), binding.ik_name.as_bytes());
-    if !is_name(ak) || !is_name(ik) {
+    let (voucher, ik) = (statement.voucher_name(), statement.ik_name());
+    if !is_name(voucher) || !is_name(ik) {
         return Err("a key name that is not nameAlg and digest".into());
     }
-    if (ak == ik) != (case.promise.kind == ProfileKind::DeviceIak) {
-        return Err("the attestation key is certified as attestation key and as nothing else".into());
-    }
-    if binding.parent_rot.is_some() && binding.rot_kind != RotKind::Vtpm {
-        return Err("a parent of what is not virtual".into());
+    let kind = case.promise.kind;
+    match &statement {
+        RotStatement::Activation(binding) => {
+            if binding.parent_rot.as_ref().is_some_and(|p| !sha256(p.as_bytes())) {
+                return Err("a parent that is not a SHA-256".into());
+            }
+            if (voucher == ik) != matches!(kind, ProfileKind::DeviceIak | ProfileKind::DeviceLak) {
+                return Err("the attestation key is certified as attestation key and as nothing else".into());
+            }
+            if binding.parent_rot.is_some() && binding.rot_kind != RotKind::Vtpm {
+                return Err("a parent of what is not virtual".into());
+            }
+        }
+        RotStatement::Certified(binding) => {
+            if matches!(kind, ProfileKind::DeviceIak | ProfileKind::DeviceIdevid) {
+                return Err("what is initial stands on an endorsement key".into());
+            }
+            let digests = [&binding.iak_certificate_sha256, &binding.iak_spki_sha256];
+            if digests.iter().any(|digest| !sha256(digest.as_bytes())) {
+                return Err("a digest that is not SHA-256".into());
+            }
+            if voucher == ik {
+                return Err("the IAK is its manufacturer's to certify".into());
+            }
+        }
     }
     // Policies that cannot be read are `certificate_policies`'.
-    let is_virtual = certificate_policies::read(case.tbs).is_ok_and(|found| found.contains(&ID_VIRTUAL));
-    if is_virtual != (binding.rot_kind == RotKind::Vtpm) {
+    let found = certificate_policies::read(case.tbs).unwrap_or_default();
+    if found.contains(&ID_VIRTUAL) != (statement.rot_kind() == RotKind::Vtpm) {
         return Err("kind of root of trust and assurance level disagree".into());
+    }
+    let says_more = |basis: Basis| match basis {
+        Basis::EkActivation => found.contains(&ID_MANUFACTURER_VERIFIED),
+        Basis::IakCertified => found.contains(&ID_HARDWARE_VERIFIED) || found.contains(&ID_HARDWARE_ALLOWLISTED),
+    };
+    if says_more(statement.basis()) {
+        return Err("the assurance level is of another basis".into());
     }
     Ok(())
 }
@@ -59,8 +83,7 @@ fn is_name(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use attest::rot::{TCG_VERIFIED_TPM_FIXED, TCG_VERIFIED_TPM_RESIDENCY};
-    use der::Encode;
+    use attest::rot::{CertifiedBinding, RotBinding, TCG_VERIFIED_TPM_FIXED, TCG_VERIFIED_TPM_RESIDENCY};
     use der::asn1::OctetString;
 
     use super::*;
@@ -74,7 +97,61 @@ mod tests {
     }
 
     fn refused(change: impl FnOnce(&mut RotBinding)) -> Vec<&'static str> {
-        Example::with(ProfileKind::DeviceIdevid, |spec| change(spec.rot.as_mut().unwrap())).refused_by()
+        Example::with(ProfileKind::DeviceIdevid, |spec| change(activation(spec))).refused_by()
+    }
+
+    fn activation(spec: &mut crate::tbs::TbsSpec) -> &mut RotBinding {
+        match spec.rot.as_mut() {
+            Some(RotStatement::Activation(binding)) => binding,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused_by_iak(kind: ProfileKind, change: impl FnOnce(&mut CertifiedBinding)) -> Vec<&'static str> {
+        Example::with(kind, |spec| {
+            let attestation = matches!(kind, ProfileKind::DeviceLak | ProfileKind::DeviceIak);
+            (spec.rot, spec.policies) = crate::fixture::by_iak(attestation);
+            match spec.rot.as_mut() {
+                Some(RotStatement::Certified(binding)) => change(binding),
+                other => panic!("{other:?}"),
+            }
+        })
+        .refused_by()
+    }
+
+    #[test]
+    fn good_and_bad_by_an_iak() {
+        for kind in [ProfileKind::DeviceLdevid, ProfileKind::DeviceLak, ProfileKind::Service] {
+            assert!(refused_by_iak(kind, |_| ()).is_empty(), "{kind:?}");
+            assert!(refused_by_iak(kind, |rot| rot.ek_spki_sha256 = None).is_empty());
+        }
+        for kind in [ProfileKind::DeviceIak, ProfileKind::DeviceIdevid] {
+            assert_eq!(refused_by_iak(kind, |_| ()), LINT, "{kind:?}");
+        }
+        let refused = |change: fn(&mut CertifiedBinding)| refused_by_iak(ProfileKind::DeviceLdevid, change);
+        for change in [
+            (|rot| rot.version = 1) as fn(&mut CertifiedBinding),
+            |rot| rot.basis = Basis::EkActivation,
+            |rot| rot.iak_certificate_sha256 = octets(&[1; 31]),
+            |rot| rot.iak_spki_sha256 = octets(&[1; 33]),
+            |rot| rot.evidence_sha256 = octets(&[1; 31]),
+            |rot| rot.ek_spki_sha256 = Some(octets(&[1; 20])),
+            |rot| rot.iak_name = octets(&[2; 34]),
+            |rot| rot.ik_name = octets(&[]),
+            |rot| rot.ik_name = rot.iak_name.clone(),
+            |rot| rot.rot_kind = RotKind::Vtpm,
+        ] {
+            assert_eq!(refused(change), LINT);
+        }
+        // A level that the other basis has.
+        let more = Example::with(ProfileKind::DeviceLdevid, |spec| {
+            spec.rot = crate::fixture::by_iak(false).0;
+        });
+        assert_eq!(more.refused_by(), LINT);
+        let less = Example::with(ProfileKind::DeviceLdevid, |spec| {
+            spec.policies = crate::fixture::by_iak(false).1;
+        });
+        assert_eq!(less.refused_by(), LINT);
     }
 
     #[test]
@@ -85,7 +162,7 @@ mod tests {
         for parent in [None, Some(octets(&[8; 32]))] {
             let virtual_tpm = Example::with(ProfileKind::Service, |spec| {
                 spec.policies = vec![TCG_VERIFIED_TPM_RESIDENCY, TCG_VERIFIED_TPM_FIXED, ID_VIRTUAL];
-                let rot = spec.rot.as_mut().unwrap();
+                let rot = activation(spec);
                 (rot.rot_kind, rot.parent_rot) = (RotKind::Vtpm, parent);
             });
             assert!(virtual_tpm.refused_by().is_empty());
@@ -129,7 +206,7 @@ mod tests {
         assert_eq!(virtual_by_policy_only.refused_by(), LINT);
         let short_parent = Example::with(ProfileKind::Service, |spec| {
             spec.policies = vec![TCG_VERIFIED_TPM_RESIDENCY, TCG_VERIFIED_TPM_FIXED, ID_VIRTUAL];
-            let rot = spec.rot.as_mut().unwrap();
+            let rot = activation(spec);
             (rot.rot_kind, rot.parent_rot) = (RotKind::Vtpm, Some(octets(&[8; 31])));
         });
         assert_eq!(short_parent.refused_by(), LINT);

@@ -1,7 +1,7 @@
 //! Which forms of names each kind has, and how many. A device has its two TPM names, a service DNS names and at most
 //! one URI, the server DNS names and addresses, a CA none. No name twice.
 
-use attest::rot::{ID_ON_HARDWARE_MODULE_NAME, ID_ON_PERMANENT_IDENTIFIER};
+use attest::rot::{Basis, ID_ON_HARDWARE_MODULE_NAME, ID_ON_PERMANENT_IDENTIFIER, ID_ROT_BINDING, RotStatement};
 use const_oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
 use policies::ProfileKind;
 
@@ -26,7 +26,7 @@ fn named_by_subject(kind: ProfileKind) -> bool {
 fn judge(case: &Case<'_>) -> Result<(), String> {
     let kind = case.promise.kind;
     let Some(extension) = case.tbs.extension(&ID_CE_SUBJECT_ALT_NAME) else {
-        return if named_by_subject(kind) {
+        return if named_by_subject(kind) || by_iak(case) {
             Ok(())
         } else {
             Err("no name".into())
@@ -48,7 +48,12 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     let of = |tag: u8| names.iter().filter(|n| n.tag == tag).count();
     let good = match kind {
         ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Ocsp => false,
-        ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid => {
+        // On a manufacturer's word: what his certificate carries of them.
+        ProfileKind::DeviceLdevid | ProfileKind::DeviceLak if by_iak(case) => {
+            matches!(names.as_slice(), [a, b] if is(a, TpmName::HardwareModule) && is(b, TpmName::Permanent))
+                || matches!(names.as_slice(), [a] if is(a, TpmName::HardwareModule) || is(a, TpmName::Permanent))
+        }
+        ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::DeviceLak => {
             matches!(names.as_slice(), [a, b] if is(a, TpmName::HardwareModule) && is(b, TpmName::Permanent))
         }
         ProfileKind::Service => of(DNS) + of(URI) == names.len() && of(URI) <= 1,
@@ -64,6 +69,16 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
             kind.as_str()
         ))
     }
+}
+
+/// Whether a device's certificate stands on a manufacturer's word. A binding that cannot be read is `rot_binding`'s.
+fn by_iak(case: &Case<'_>) -> bool {
+    matches!(case.promise.kind, ProfileKind::DeviceLdevid | ProfileKind::DeviceLak)
+        && case
+            .tbs
+            .extension(&ID_ROT_BINDING)
+            .and_then(|extension| RotStatement::from_der(extension.value).ok())
+            .is_some_and(|statement| statement.basis() == Basis::IakCertified)
 }
 
 enum TpmName {
@@ -92,6 +107,13 @@ mod tests {
     fn refused(kind: ProfileKind, san: &[SanEntry]) -> Vec<&'static str> {
         Example::with(kind, |spec| spec.san = san.to_vec()).refused_by()
     }
+    fn refused_by_iak(san: Vec<SanEntry>) -> Vec<&'static str> {
+        Example::with(ProfileKind::DeviceLdevid, |spec| {
+            (spec.rot, spec.policies) = crate::fixture::by_iak(false);
+            spec.san = san;
+        })
+        .refused_by()
+    }
     fn dns(name: &str) -> SanEntry {
         SanEntry::Dns(name.into())
     }
@@ -108,6 +130,9 @@ mod tests {
     #[test]
     fn good() {
         assert!(refused(ProfileKind::DeviceIdevid, &[module(), permanent()]).is_empty());
+        for names in [vec![], vec![module()], vec![permanent()], vec![module(), permanent()]] {
+            assert!(refused_by_iak(names).is_empty());
+        }
         assert!(refused(ProfileKind::Service, &[uri("spiffe://example.com/a")]).is_empty());
         assert!(refused(ProfileKind::Service, &[dns("a.example"), dns("b.example")]).is_empty());
         assert!(refused(ProfileKind::ServerTls, &[SanEntry::Ip(vec![10, 0, 0, 1])]).is_empty());
@@ -116,6 +141,8 @@ mod tests {
     #[test]
     fn bad() {
         let lint = ["san_forms"];
+        assert_eq!(refused_by_iak(vec![dns("a.example")]), lint);
+        assert_eq!(refused_by_iak(vec![permanent(), module()]), lint);
         let bad = [
             (ProfileKind::DeviceIdevid, vec![module()]),
             (ProfileKind::DeviceIdevid, vec![permanent()]),

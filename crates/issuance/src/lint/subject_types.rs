@@ -19,7 +19,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
         }
         let allowed = match case.promise.kind {
             ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Ocsp => [C, O, CN].as_slice(),
-            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid => {
+            ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::DeviceLak => {
                 &[C, O, CN, SERIAL_NUMBER]
             }
             // What answers to names in the SAN has no second place for them.

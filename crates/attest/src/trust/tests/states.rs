@@ -19,6 +19,7 @@ fn store(anchored: bool, others: Vec<CaSource>, refused: Vec<RefusedHash>) -> An
         vec![]
     };
     Anchors::of(TrustSources {
+        about: About::Tpm,
         anchors,
         others,
         refused,

@@ -1,0 +1,29 @@
+-- Third-party issuance (SQLite). Its twin is ../../postgres/; a test compares the two.
+
+-- One IAK, one device: as an EK, set once and never changed. It goes only together with its TPM, by a replacement; the key
+-- itself stays that device's in key_owner.
+ALTER TABLE device ADD COLUMN iak_spki_sha256 BLOB CHECK (length(iak_spki_sha256) = 32);
+CREATE UNIQUE INDEX device_iak ON device (iak_spki_sha256);
+
+-- The manufacturer's certificate on which the certificates of an enrollment stand.
+CREATE TABLE iak_proof (
+    enrollment_id INTEGER PRIMARY KEY REFERENCES enrollment (id),
+    certificate_sha256 BLOB NOT NULL CHECK (length(certificate_sha256) = 32),
+    spki_sha256 BLOB NOT NULL CHECK (length(spki_sha256) = 32),
+    issuer BLOB NOT NULL CHECK (length(issuer) > 0),
+    serial BLOB NOT NULL CHECK (length(serial) BETWEEN 1 AND 64),
+    idevid_sha256 BLOB CHECK (length(idevid_sha256) = 32),
+    ek_spki_sha256 BLOB CHECK (length(ek_spki_sha256) = 32),
+    anchor TEXT NOT NULL,
+    assurance TEXT NOT NULL
+) STRICT;
+CREATE INDEX iak_proof_certificate ON iak_proof (certificate_sha256);
+
+CREATE TRIGGER device_iak_bound BEFORE UPDATE ON device
+WHEN OLD.iak_spki_sha256 IS NOT NULL AND NEW.iak_spki_sha256 IS NOT OLD.iak_spki_sha256
+    AND (NEW.iak_spki_sha256 IS NOT NULL OR NEW.ek_spki_sha256 IS OLD.ek_spki_sha256)
+BEGIN SELECT RAISE(ABORT, 'a device keeps its IAK'); END;
+CREATE TRIGGER iak_proof_final BEFORE UPDATE ON iak_proof
+BEGIN SELECT RAISE(ABORT, 'iak_proof: rows are final'); END;
+CREATE TRIGGER iak_proof_kept BEFORE DELETE ON iak_proof
+BEGIN SELECT RAISE(ABORT, 'iak_proof: rows are kept'); END;
