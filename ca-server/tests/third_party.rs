@@ -413,9 +413,8 @@ fn a15_of_many_iaks_for_one_name_one_is_first() {
     assert_eq!(bench.store.certificates_of("gw-1").unwrap().len(), 1);
 }
 
-// A38: who stands on a manufacturer's word must be told from whose EK answered, and must not pass as an initial identity.
 #[test]
-fn a38_no_initial_identity_on_a_makers_word() {
+fn no_initial_identity_on_a_makers_word() {
     let bench = Bench::new();
     let made = bench.make("acme-1");
     bench.expect("gw-1", Some(&made));
@@ -682,6 +681,25 @@ fn a_thief_with_certificate_and_key_does_not_renew() {
     );
     revoke::release(&bench.house, "uid:7", &serial, None).unwrap();
     bench.renew(&made, &first, &key).unwrap();
+}
+
+// A53: a copied virtual TPM has the same IAK, and asks on a key of its own.
+#[test]
+fn a53_a_copy_of_the_tpm_gets_no_second_identity() {
+    let bench = Bench::new();
+    let made = bench.make("acme-1");
+    bench.expect("gw-1", Some(&made));
+    let key = identity_key();
+    let first = certificate(&bench.enroll(&made, &key, None).unwrap(), "device-ldevid");
+    let outcome = bench.enroll(&made, &identity_key(), None);
+    assert!(
+        matches!(outcome, Err(ActivateError::IdentityConflict(_))),
+        "{outcome:?}"
+    );
+    // Nor do both renew: one is first, and the other is told.
+    bench.renew(&made, &first, &key).unwrap();
+    let error = bench.renew(&made, &first, &key).unwrap_err();
+    assert!(matches!(error, RenewError::Issue(ActivateError::Replaced)), "{error:?}");
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn the_daemon_enrolls_again_by_the_iak() {
     let (device, papers) = made(maker, "ACME-4");
     let rig = third_party(maker, Some("12s"));
     let iak = papers.join("ak-cert.pem");
-    rig.cli_json(&["device", "allow", "GW-4", "--iak", iak.to_str().unwrap()]);
+    let _ = rig.cli_json(&["device", "allow", "GW-4", "--iak", iak.to_str().unwrap()]);
     let config = papers.parent().unwrap().join("agent.toml");
     std::fs::write(
         &config,
