@@ -14,8 +14,8 @@ CREATE TABLE iak_proof (
     serial BYTEA NOT NULL CHECK (length(serial) BETWEEN 1 AND 64),
     idevid_sha256 BYTEA CHECK (length(idevid_sha256) = 32),
     ek_spki_sha256 BYTEA CHECK (length(ek_spki_sha256) = 32),
-    anchor TEXT NOT NULL,
-    assurance TEXT NOT NULL
+    anchor TEXT COLLATE "C" NOT NULL,
+    assurance TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX iak_proof_certificate ON iak_proof (certificate_sha256);
 
