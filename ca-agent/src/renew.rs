@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use attest::rot::RotStatement;
 use attest::tpm::{HashAlgorithm, TpmAlgId, TpmtPublic};
-use wire::EnrollmentId;
 use wire::enrollment::{AgentInfo, EnrollmentResult};
 use wire::problem::ProblemCode;
 use wire::renewal::{CertificateId, RenewalRequest};
 use wire::third_party::IakRenewalRequest;
+use wire::{Bytes, EnrollmentId};
 
 use crate::error::AgentError;
 use crate::pin::Pin;
