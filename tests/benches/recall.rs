@@ -71,8 +71,8 @@ fn fill(url: &str, count: u64) {
     );
     let certificate = format!(
         "INSERT INTO certificate (id, serial, issuer_key_id, enrollment_id, device_id, profile, profile_sha256, key_role, spki_sha256, \
-         tbs, certificate, state, not_before, not_after, created_at, decision) {numbers} SELECT n, {challenge}, {challenge}, n, n, \
-         'device-ldevid', {digest}, 'identity', {digest}, {digest}, {digest}, 'issued', {NOW}, \
+         tbs, state, not_before, not_after, created_at, decision) {numbers} SELECT n, {challenge}, {challenge}, n, n, \
+         'device-ldevid', {digest}, 'identity', {digest}, {digest}, 'intent', {NOW}, \
          {NOW} + 20 * {DAY} + n * (365 * {DAY}) / {count}, {NOW}, '{{}}' FROM s"
     );
     let identity = format!(
@@ -84,6 +84,7 @@ fn fill(url: &str, count: u64) {
         &device,
         &enrollment,
         &certificate,
+        "UPDATE certificate SET state = 'issued', certificate = tbs",
         &identity,
         "COMMIT",
         "ANALYZE",
