@@ -174,7 +174,7 @@ async fn what_ceremonies_published_lies_below_ca() {
     assert_eq!(headers.get("content-type").unwrap(), "application/pkix-cert");
     let (_, headers, body) = call!(&service, TestRequest::get().uri("/ca/root.crl"));
     assert_eq!(
-        (&body[..], &headers.get("content-type").unwrap().as_bytes()[..]),
+        (&body[..], headers.get("content-type").unwrap().as_bytes()),
         (&b"one"[..], &b"application/pkix-crl"[..])
     );
     std::fs::write(folder.join("root.crl"), "two").unwrap();
