@@ -389,6 +389,7 @@ Examples:
   ca-cli device find --tpm-vendor IFX --tpm-fw '<16.13' --all -o json > ifx.json
   ca-cli device renew --from ifx.json --reason 'recall' --within 24h --dry-run")]
     Renew(DeviceRenew),
+    #[cfg(feature = "online")]
     /// Ask for another TPM for a device (board swap, repair): another person approves it. Then the old identity is
     /// revoked, and the old TPM never comes back, under no name.
     #[command(after_help = "\
