@@ -125,6 +125,7 @@ impl<'a> Run<'a> {
                 return Ok(());
             };
             power_cut("before", step.number);
+            self.alone(step, &steps)?;
             self.people.show(&format!("\n{}", script::step_text(step, steps.len())));
             self.step(step, &steps)?;
             power_cut("done", step.number);
@@ -270,6 +271,15 @@ impl<'a> Run<'a> {
 
     pub(super) fn show(&mut self, text: &str) {
         self.people.show(text);
+    }
+
+    /// From the step on that looked at the machine it stays as it was found, also after an interruption.
+    fn alone(&self, step: &Step, steps: &[Step]) -> Result<(), Failure> {
+        let looked = steps.iter().find(|s| s.action == Action::Machine).map(|s| s.number);
+        if looked.is_some_and(|looked| looked < step.number) {
+            guard::network(&guard::system(), self.mode == Mode::Rehearsal)?;
+        }
+        Ok(())
     }
 
     /// The machine is alone: outside of rehearsals no network interface is up.

@@ -2,10 +2,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that cannot go on stops"
 )]
 
 mod archives;
+mod held;
 mod hierarchy;
 mod interrupted;
 mod kit;

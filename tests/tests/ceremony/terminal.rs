@@ -1,7 +1,9 @@
 //! A ceremony held by people, who also mistype.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use ceremony::archive;
 use device_kit::rig::binary;
@@ -9,22 +11,14 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::kit::{Desk, Said};
 
-/// Run on a terminal of its own: wait for each prompt, then type. What was shown, and the exit code.
-fn on_a_terminal(
-    desk: &Desk,
-    conf: &std::path::Path,
-    arguments: &[&str],
-    dialogue: &[(&str, String)],
-) -> (String, Option<i32>) {
+/// Start `ca-cli` on a terminal of its own: our end of it, and the process.
+pub(crate) fn start(desk: &Desk, conf: &Path, environment: &[(&str, &Path)], arguments: &[&str]) -> (File, Child) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap();
     let terminal = || {
-        let open = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap());
+        let open = File::options().read(true).write(true).open(name.to_str().unwrap());
         Stdio::from(open.unwrap())
     };
     // A PIN is asked on the controlling terminal: `setsid --ctty` makes this one the child's.
@@ -37,12 +31,16 @@ fn on_a_terminal(
         .env("SOFTHSM2_CONF", conf)
         .env("LC_ALL", "C.UTF-8")
         .env("TERM", "xterm")
+        .envs(environment.iter().copied())
         .stdin(terminal())
         .stdout(terminal())
         .stderr(terminal());
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    let mut master = std::fs::File::from(master);
+    (File::from(master), command.spawn().unwrap())
+}
+
+/// Run on a terminal of its own: wait for each prompt, then type. What was shown, and the exit code.
+fn on_a_terminal(desk: &Desk, conf: &Path, arguments: &[&str], dialogue: &[(&str, String)]) -> (String, Option<i32>) {
+    let (mut master, mut child) = start(desk, conf, &[], arguments);
     let mut shown = Vec::new();
     let mut dialogue = dialogue.iter();
     let mut next = dialogue.next();
@@ -139,7 +137,7 @@ fn people_hold_a_ceremony_and_mistype() {
     ];
     let (shown, code) = on_a_terminal(&desk, &conf, &arguments, &second);
     assert_eq!(code, Some(9), "{shown}");
-    let fingerprint = |path: &std::path::Path| hex::encode(openssl::sha::sha256(&std::fs::read(path).unwrap()));
+    let fingerprint = |path: &Path| hex::encode(openssl::sha::sha256(&std::fs::read(path).unwrap()));
     let third = [
         ("Step 9 of 13", String::new()),
         ("> ", line(&fingerprint(&certificate)[..8])),
