@@ -158,8 +158,8 @@ fn what_is_wrong_has_a_place() {
     assert_eq!(
         refused("[enroll]\nsevrer = \"x\"\n"),
         "error[E-CONFIG]: agent.toml:2:1: unknown key `sevrer`\n  |\n2 | sevrer = \"x\"\n  | ^^^^^^\n  = did you mean \
-         `server`?\n  = keys here: server, root, root_sha256, device, profile, attestation_profile, manufacturer, ek, \
-         key_alg, ak_alg, persistent, ak_handle, wait"
+         `server`?\n  = keys here: server, root, root_sha256, device, profile, attestation_profile, manufacturer, via, \
+         iak_dir, ek, key_alg, ak_alg, persistent, ak_handle, wait"
     );
     for (text, place, words) in [
         ("tcti = \"usb\"\n", ":1:8: ", "usb"),
