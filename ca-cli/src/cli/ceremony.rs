@@ -14,8 +14,10 @@ pub(crate) enum CeremonyCommand {
     #[command(after_help = "\
 Examples:
   ca-cli ceremony new --kind root --name example-root-r1 > root.toml
-  ca-cli ceremony new --kind issuing --name example-issuing-1a --issuer root.cer --request issuing.csr > issuing.toml
-  ca-cli ceremony new --kind crl --name example-crl-2 --issuer root.cer --previous-crl ca.crl > crl.toml")]
+  ca-cli ceremony new --kind issuing --name example-issuing-1a \\
+    --issuer root.cer --request issuing.csr > issuing.toml
+  ca-cli ceremony new --kind crl --name example-crl-2 \\
+    --issuer root.cer --previous-crl ca.crl > crl.toml")]
     New(New),
     /// Check a plan: calendar, policy, inputs, and the bytes to be signed, shown in human words.
     #[command(
@@ -36,7 +38,8 @@ Examples:
 Examples:
   ca-cli ceremony rehearse root.toml --dir rehearsal
   ca-cli ceremony rehearse root.toml --dir rehearsal --resume
-  ca-cli ceremony rehearse issuing.toml --dir rehearsal-2 --pin-file rehearsal/secrets/token.pin")]
+  ca-cli ceremony rehearse issuing.toml --dir rehearsal-2 \\
+    --pin-file rehearsal/secrets/token.pin")]
     Rehearse(Rehearse),
     /// Print the script.
     #[command(after_help = "\
@@ -116,7 +119,8 @@ Without this program: docs/verify/ceremony.py")]
         rehearsal: bool,
     },
     /// Put what a ceremony made where a server publishes it: root certificate, CRL and record.
-    #[command(after_help = "Examples:\n  ca-cli ceremony import cer-2026-12.tar --to /var/lib/holdfast/published")]
+    #[command(after_help = "Examples:\n  ca-cli ceremony import cer-2026-12.tar \\
+    --to /var/lib/holdfast/published")]
     Import {
         /// The archive.
         archive: PathBuf,

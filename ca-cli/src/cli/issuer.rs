@@ -14,7 +14,8 @@ pub(crate) enum IssuerCommand {
     /// the key, with a nonce, good for 14 days.
     #[command(after_help = "\
 Examples:
-  ca-cli issuer request --module M --token holdfast-issuing --id 01 --label issuing-1 --pin-file issuing.pin \\
+  ca-cli issuer request --module M --token holdfast-issuing \\
+    --id 01 --label issuing-1 --pin-file issuing.pin \\
     --organization Example --common-name 'Example Issuing 1A' --out issuing.csr")]
     Request {
         #[command(flatten)]
@@ -32,7 +33,8 @@ Examples:
     /// Take the answer of a ceremony: refused unless it answers exactly this request, for exactly this key.
     #[command(after_help = "\
 Examples:
-  ca-cli issuer import cer-2026-12.tar --request issuing.csr --module M --token holdfast-issuing --id 01 \\
+  ca-cli issuer import cer-2026-12.tar --request issuing.csr \\
+    --module M --token holdfast-issuing --id 01 \\
     --label issuing-1 --pin-file issuing.pin --to /etc/holdfast/ca")]
     Import {
         /// The archive of the ceremony.
@@ -58,7 +60,7 @@ pub(crate) struct IssuerKey {
     #[arg(long)]
     pub(crate) module: PathBuf,
     /// Label of the token.
-    #[arg(long)]
+    #[arg(long, value_name = "LABEL")]
     pub(crate) token: String,
     /// CKA_LABEL of the key.
     #[arg(long)]

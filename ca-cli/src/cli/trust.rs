@@ -28,8 +28,9 @@ Examples:
         after_help = "\
 Examples:
   ca-cli trust iak import acme-root.pem --source 'letter of 2026-11-23'
-  ca-cli trust iak add acme-root.pem --kind hardware --why 'gateways of 2026' --sha256 5947...
-  ca-cli trust iak refuse --key-sha256 HASH --name unit-9 --why 'stolen; an IAK, by its key'"
+  ca-cli trust iak add acme-root.pem --kind hardware --why 'gateways of 2026' \\
+    --sha256 5947...
+  ca-cli trust iak refuse --key-sha256 HASH --name unit-9 --why 'stolen IAK'"
     )]
     Iak(IakCommand),
 }
@@ -78,7 +79,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli trust iak refuse acme-issuing-2 --why 'advisory 2026-7'
-  ca-cli trust iak refuse --certificate-sha256 HASH --name unit-9 --why 'revoked by acme'
+  ca-cli trust iak refuse --certificate-sha256 HASH --name unit-9 \\
+    --why 'revoked by acme'
   ca-cli trust iak refuse --key-sha256 HASH --name unit-9 --why 'stolen'")]
     Refuse(Box<IakRefuse>),
     /// Write the store as one file for the servers: the same store gives the same bytes.
