@@ -39,7 +39,7 @@ impl Keyboard for Tty {
     }
 
     fn hidden(&mut self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
-        rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|e| {
+        hsm::hidden(prompt).map_err(|e| {
             Failure::new(Exit::Stopped, format!("nothing was typed: {e}")).fix("shares are typed at a terminal")
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use attest::{Entropy as _, UnixTime};
-use ceremony::calendar::DAY;
+use ceremony::calendar::{self, DAY};
 use ceremony::plan::write::{NewCertificate, NewPlan, write};
 use ceremony::{Backup, Plan, Sha256};
 use hsm::{HsmKey, KeySpec, Token, TokenConfig};
@@ -213,13 +213,24 @@ impl Demo<'_> {
         let profile = self.profiles.only(kind).context("a profile")?;
         let not_before = self.now.0.saturating_sub(profile.backdate());
         let lifetime = profile.lifetime().context("a lifetime")?;
+        let not_after = UnixTime(not_before.saturating_add(lifetime).saturating_sub(1));
+        if calendar::date(not_after).is_none() {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!(
+                    "a certificate of profile `{}` would end after 9999, the last year that X.509 can say",
+                    profile.name()
+                ),
+            )
+            .fix("set the clock of this machine"));
+        }
         Ok(NewCertificate {
             profile: profile.name().to_owned(),
             organization: Some(self.answers.organization.clone()),
             common_name: Some(self.name(common_name)),
             serial: draw_serial()?,
             not_before: UnixTime(not_before),
-            not_after: UnixTime(not_before.saturating_add(lifetime).saturating_sub(1)),
+            not_after,
             ca_issuers_url: None,
             crl_url: None,
         })

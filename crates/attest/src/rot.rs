@@ -133,10 +133,11 @@ impl RotStatement {
     /// # Errors
     /// Bytes that are neither version exactly.
     pub fn from_der(bytes: &[u8]) -> der::Result<Self> {
-        if let Ok(binding) = RotBinding::from_der(bytes)
-            && binding.version == 1
-        {
-            return Ok(Self::Activation(binding));
+        if let Ok(binding) = RotBinding::from_der(bytes) {
+            return match binding.version {
+                1 => Ok(Self::Activation(binding)),
+                _ => Err(der::ErrorKind::Value { tag: der::Tag::Integer }.into()),
+            };
         }
         let binding = CertifiedBinding::from_der(bytes)?;
         if binding.version != 2 || binding.basis != Basis::IakCertified {

@@ -25,7 +25,7 @@ pub use error::HsmError;
 pub use found::Found;
 pub use key::HsmKey;
 pub use module::PinWarning;
-pub use pin::{PinError, PinSource};
+pub use pin::{PinError, PinSource, hidden};
 pub use probe::{MechanismVerdict, ProbeReport, SlotReport, TokenReport, probe};
 pub use provision::{GeneratedKey, KeySpec, init_token};
 pub use token::{Token, TokenConfig};

@@ -1,11 +1,12 @@
 //! Where a PIN comes from: never argv, never a value in configuration.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -199,10 +200,36 @@ fn prompt() -> Result<SecretString, PinError> {
             "the PIN must be typed but there is no terminal: name a file, a descriptor or a credential instead".into(),
         ));
     }
-    let typed = rpassword::prompt_password("HSM PIN: ")
-        .map(Zeroizing::new)
-        .map_err(|error| PinError(format!("the PIN was not typed: {error}")))?;
+    let typed = hidden("HSM PIN: ").map_err(|error| PinError(format!("the PIN was not typed: {error}")))?;
     accept(typed.as_bytes(), "the terminal")
+}
+
+/// A terminal that does not echo, until this is dropped.
+struct Silent {
+    tty: File,
+    before: Termios,
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.tty, OptionalActions::Now, &self.before);
+    }
+}
+
+/// Ask on the terminal for what nobody may read there. The echo is off before the question is shown, so that who types
+/// fast shows nothing either; what was typed before it is dropped.
+///
+/// # Errors
+/// No terminal, or it is closed.
+pub fn hidden(question: &str) -> std::io::Result<Zeroizing<String>> {
+    let tty = File::options().read(true).write(true).open("/dev/tty")?;
+    let before = tcgetattr(&tty)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+    tcsetattr(&tty, OptionalActions::Flush, &silent)?;
+    let mut silent = Silent { tty, before };
+    silent.tty.write_all(question.as_bytes())?;
+    rpassword::read_password().map(Zeroizing::new)
 }
 
 /// Read at most one line; the buffer never grows, so no unwiped copy is left behind.

@@ -21,11 +21,13 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
     let verify = ["verify", &leaf, "--trust", &root, "--untrusted", &chain];
     let (store, bundle) = (folder.path("trust.toml"), folder.path("bundle.toml"));
     let (store, bundle) = (store.display().to_string(), bundle.display().to_string());
+    let (makers, makers_bundle) = (folder.path("makers.toml"), folder.path("makers-bundle.toml"));
+    let (makers, makers_bundle) = (makers.display().to_string(), makers_bundle.display().to_string());
     let (tpm_root, tpm_ek) = (crate::trust::swtpm("root.der"), crate::trust::swtpm("ek-p384.der"));
     let serial = house.local.certificates[0].serial.as_str();
     let crl = "http://pki.example.net/crl/all.crl";
     let served = format!("http://{}/crl/all.crl", house.rig.server().status());
-    let commands: [(&[&str], i32); 33] = [
+    let commands: [(&[&str], i32); 38] = [
         (&["crl", "list"], 0),
         (&["crl", "publish"], 0),
         (&["crl", "show", crl], 0),
@@ -67,6 +69,19 @@ fn data_commands(folder: &Folder) -> Vec<(Vec<String>, i32)> {
             &[
                 "trust", "tpm", "refuse", &tpm_root, "--why", "a test", "--store", &store,
             ],
+            0,
+        ),
+        (&["trust", "iak", "import", &root, "--store", &makers], 0),
+        (&["trust", "iak", "list", "--store", &makers], 0),
+        (
+            &[
+                "trust", "iak", "add", &root, "--known", "--why", "a test", "--store", &makers,
+            ],
+            0,
+        ),
+        (&["trust", "iak", "export", &makers_bundle, "--store", &makers], 0),
+        (
+            &["trust", "iak", "refuse", &root, "--why", "a test", "--store", &makers],
             0,
         ),
     ];

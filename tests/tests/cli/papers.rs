@@ -110,6 +110,7 @@ proven      tcg-cap-verifiedTPMResidency
 proven      tcg-cap-verifiedTPMFixed
 proven      hardware-verified
 bound to    a root of trust of kind tpm
+  basis     ek-activation
   EK sha256 {x64}
   AK Name   {x68}
   key Name  {x68}
