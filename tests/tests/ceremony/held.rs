@@ -11,7 +11,7 @@ use std::process::Command;
 use ceremony::Sha256;
 
 use crate::kit::{Desk, Said, in_days};
-use crate::terminal::start;
+use crate::pty;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PEOPLE: [(&str, &str); 3] = [("anna", "Anna Berg"), ("ben", "Ben Cho"), ("carla", "Carla Dias")];
@@ -171,9 +171,13 @@ impl Hall {
 
     /// Hold the ceremony of a medium: somebody who reads what is asked, and types it. The screen, and the exit code.
     fn hold(&self, medium: &str, plan: &Path, label: &str, more: &[&str]) -> (String, Option<i32>) {
-        let environment = [("HOLDFAST_TEST_SYSTEM", self.system.as_path())];
         let arguments = [&["ceremony", "run", medium, "--module", MODULE], more].concat();
-        let (mut terminal, mut child) = start(&self.desk, &self.conf, &environment, &arguments);
+        let (mut terminal, mut child) = pty::start(&arguments, |command| {
+            let command = command.current_dir(self.desk.dir.path());
+            command
+                .env("SOFTHSM2_CONF", &self.conf)
+                .env("HOLDFAST_TEST_SYSTEM", &self.system);
+        });
         let digits = |path: &Path| {
             let digest = Sha256::of(&std::fs::read(path).unwrap()).to_string();
             digest.get(..8).unwrap().to_owned()

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use ceremony::{Sha256, archive};
 
-use crate::kit::{Desk, fill, in_days, seconds_in, token_of};
+use crate::kit::{Desk, OnlineToken, in_days, seconds_in, token_of};
 
 fn openssl(arguments: &[&str], desk: &Desk) -> (bool, String) {
     let output = Command::new("openssl")
@@ -27,119 +27,45 @@ fn root_issuing_ca_and_crl_are_rehearsed_and_verified_by_others() {
     let token = token_of(&desk.path("root/medium"));
 
     // The issuing CA's machine has a token of its own.
-    let online = desk.path("online");
-    std::fs::create_dir_all(online.join("tokens")).unwrap();
-    let conf = format!("directories.tokendir = {}\n", online.join("tokens").display());
-    let conf = desk.put("online/softhsm2.conf", conf.as_bytes());
-    desk.put("online/pin", b"12345678\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(online.join("pin"), mode).unwrap();
-    let module = "/usr/lib/softhsm/libsofthsm2.so";
-    let made = Command::new("softhsm2-util")
-        .args([
-            "--init-token",
-            "--free",
-            "--label",
-            "online",
-            "--so-pin",
-            "87654321",
-            "--pin",
-            "12345678",
-        ])
-        .env("SOFTHSM2_CONF", &conf)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let key = |id: &str, label: &str| -> Vec<String> {
-        [
-            "--module",
-            module,
-            "--token",
-            "online",
-            "--id",
-            id,
-            "--label",
-            label,
-            "--pin-file",
-            "online/pin",
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    };
-    let issuer = |arguments: &[&str], id: &str, label: &str| {
-        let mut command = desk.command(&[&["issuer"], arguments].concat());
-        command.args(key(id, label)).env("SOFTHSM2_CONF", &conf);
-        crate::kit::Said::of(command.output().unwrap())
-    };
-    let ask = [
-        "--organization",
-        "Example",
-        "--common-name",
-        "Example Issuing 1A",
-        "--out",
-    ];
-    issuer(&[&["request"][..], &ask, &["issuing.csr"]].concat(), "01", "issuing-1").done();
+    let online = OnlineToken::new(&desk);
+    online.request("issuing.csr", "01").done();
     let (good, text) = openssl(
         &["req", "-inform", "der", "-in", "issuing.csr", "-verify", "-noout"],
         &desk,
     );
     assert!(good, "{text}");
 
-    let new = desk
-        .run(&[
-            "ceremony",
-            "new",
-            "--kind",
-            "issuing",
-            "--name",
-            "example-issuing-1a",
-            "--issuer",
-            "root.cer",
-            "--request",
-            "issuing.csr",
-        ])
-        .done();
-    desk.put(
-        "issuing.toml",
-        fill(new.out, "Example", "Example Issuing 1A", &token).as_bytes(),
-    );
+    desk.issuing_plan("issuing", &token);
     let pin = ["--pin-file", "root/secrets/token.pin"];
     desk.run(&[&["ceremony", "rehearse", "issuing.toml", "--dir", "issuing"][..], &pin].concat())
         .done();
 
     // Only this answer, to this request, for this key.
     let archive_file = "issuing/example-issuing-1a.tar";
-    let import = |archive: &str, request: &str, more: &[&str], id: &str, label: &str| {
-        issuer(
+    let import = |archive: &str, request: &str, more: &[&str], id: &str| {
+        online.issuer(
             &[&["import", archive, "--request", request, "--to", "ca"], more].concat(),
             id,
-            label,
         )
     };
-    let said = import(archive_file, "issuing.csr", &[], "01", "issuing-1");
+    let said = import(archive_file, "issuing.csr", &[], "01");
     assert!(said.code == Some(3) && said.err.contains("REHEARSAL"), "{said:?}");
-    issuer(&[&["request"][..], &ask, &["again.csr"]].concat(), "01", "issuing-1").done();
-    let said = import(archive_file, "again.csr", &["--rehearsal"], "01", "issuing-1");
+    online.request("again.csr", "01").done();
+    let said = import(archive_file, "again.csr", &["--rehearsal"], "01");
     assert!(
         said.code == Some(3) && said.err.contains("answered another request"),
         "{said:?}"
     );
-    issuer(&[&["request"][..], &ask, &["other.csr"]].concat(), "02", "issuing-2").done();
-    let said = import(archive_file, "issuing.csr", &["--rehearsal"], "02", "issuing-2");
+    online.request("other.csr", "02").done();
+    let said = import(archive_file, "issuing.csr", &["--rehearsal"], "02");
     assert!(
         said.code == Some(3) && said.err.contains("E-ISSUER-KEY-MISMATCH"),
         "{said:?}"
     );
-    let said = import(
-        "root/example-root-r1.tar",
-        "issuing.csr",
-        &["--rehearsal"],
-        "01",
-        "issuing-1",
-    );
+    let said = import("root/example-root-r1.tar", "issuing.csr", &["--rehearsal"], "01");
     assert!(said.code == Some(3) && said.err.contains("`root` ceremony"), "{said:?}");
     assert!(!desk.path("ca").exists(), "nothing was written by what was refused");
-    import(archive_file, "issuing.csr", &["--rehearsal"], "01", "issuing-1").done();
+    import(archive_file, "issuing.csr", &["--rehearsal"], "01").done();
     // The root begins tomorrow.
     let at = seconds_in(60).to_string();
     let (good, text) = openssl(
@@ -157,33 +83,9 @@ fn root_issuing_ca_and_crl_are_rehearsed_and_verified_by_others() {
     assert!(good, "{text}");
 
     // The CRL that revokes it.
-    let serial = openssl(&["x509", "-in", "ca/issuing.pem", "-noout", "-serial"], &desk).1;
-    let serial = serial.trim().strip_prefix("serial=").unwrap().to_lowercase();
     desk.put("before.crl", verified.file("outputs/ca.crl").unwrap());
-    let planned = in_days(70);
-    let new = desk
-        .run(&[
-            "ceremony",
-            "new",
-            "--kind",
-            "crl",
-            "--name",
-            "example-crl-2",
-            "--issuer",
-            "root.cer",
-            "--previous-crl",
-            "before.crl",
-            "--planned",
-            &planned,
-        ])
-        .done();
-    assert!(new.out.contains("number = 2\n"), "{}", new.out);
-    let plan = fill(new.out, "", "", &token);
-    let revoked = format!(
-        "\n[[crl.revoked]]\nserial = \"{serial}\"\nat = \"{}\"\nreason = \"cACompromise\"\n",
-        in_days(69)
-    );
-    desk.put("crl.toml", (plan + &revoked).as_bytes());
+    let issued = std::fs::read(desk.path("issuing/medium/outputs/certificate.cer")).unwrap();
+    desk.crl_plan("crl", &token, &issued);
     desk.run(&[&["ceremony", "rehearse", "crl.toml", "--dir", "crl"][..], &pin].concat())
         .done();
     for folder in ["root", "crl"] {

@@ -135,6 +135,78 @@ impl Desk {
     }
 }
 
+/// The token of a server's machine, in the folder `online` of a desk.
+pub(crate) struct OnlineToken<'a> {
+    desk: &'a Desk,
+    conf: PathBuf,
+}
+
+impl<'a> OnlineToken<'a> {
+    pub(crate) fn new(desk: &'a Desk) -> Self {
+        let online = desk.path("online");
+        std::fs::create_dir_all(online.join("tokens")).unwrap();
+        let conf = format!("directories.tokendir = {}\n", online.join("tokens").display());
+        let conf = desk.put("online/softhsm2.conf", conf.as_bytes());
+        desk.put("online/pin", b"12345678\n");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(online.join("pin"), mode).unwrap();
+        let made = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", "online"])
+            .args(["--so-pin", "87654321", "--pin", "12345678"])
+            .env("SOFTHSM2_CONF", &conf)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Self { desk, conf }
+    }
+
+    /// `ca-cli issuer ...` with the key of this id.
+    pub(crate) fn issuer(&self, arguments: &[&str], id: &str) -> Said {
+        let mut command = self.desk.command(&[&["issuer"], arguments].concat());
+        let label = format!("issuing-{id}");
+        command
+            .args(["--module", "/usr/lib/softhsm/libsofthsm2.so", "--token", "online"])
+            .args(["--id", id, "--label", &label, "--pin-file", "online/pin"])
+            .env("SOFTHSM2_CONF", &self.conf);
+        Said::of(command.output().unwrap())
+    }
+
+    /// A request for `Example Issuing 1A`, into a file of the desk.
+    pub(crate) fn request(&self, out: &str, id: &str) -> Said {
+        let name = ["--organization", "Example", "--common-name", "Example Issuing 1A"];
+        self.issuer(&[&["request"][..], &name, &["--out", out]].concat(), id)
+    }
+}
+
+impl Desk {
+    /// The plan of `issuing.csr` below `root.cer`, into `NAME.toml`; `token` is the serial number of the root's.
+    pub(crate) fn issuing_plan(&self, name: &str, token: &str) {
+        let new = ["ceremony", "new", "--kind", "issuing", "--name", "example-issuing-1a"];
+        let inputs = ["--issuer", "root.cer", "--request", "issuing.csr"];
+        let new = self.run(&[&new[..], &inputs].concat()).done();
+        let plan = fill(new.out, "Example", "Example Issuing 1A", token);
+        self.put(&format!("{name}.toml"), plan.as_bytes());
+    }
+
+    /// The plan of the CRL after `before.crl` below `root.cer`, which revokes a certificate, into `NAME.toml`.
+    pub(crate) fn crl_plan(&self, name: &str, token: &str, revoked: &[u8]) {
+        let serial = openssl::x509::X509::from_der(revoked).unwrap();
+        let serial = serial.serial_number().to_bn().unwrap().to_hex_str().unwrap();
+        let planned = in_days(70);
+        let new = ["ceremony", "new", "--kind", "crl", "--name", "example-crl-2"];
+        let inputs = ["--issuer", "root.cer", "--previous-crl", "before.crl"];
+        let new = self.run(&[&new[..], &inputs, &["--planned", &planned]].concat()).done();
+        assert!(new.out.contains("number = 2\n"), "{}", new.out);
+        let plan = fill(new.out, "", "", token);
+        let revoked = format!(
+            "\n[[crl.revoked]]\nserial = \"{}\"\nat = \"{}\"\nreason = \"cACompromise\"\n",
+            serial.to_lowercase(),
+            in_days(69)
+        );
+        self.put(&format!("{name}.toml"), (plan + &revoked).as_bytes());
+    }
+}
+
 /// So many days from now, as plans write it.
 pub(crate) fn in_days(days: i64) -> String {
     ceremony::calendar::show(attest::UnixTime(seconds_in(days)))

@@ -7,9 +7,13 @@
 )]
 
 mod archives;
+mod custody;
 mod held;
 mod hierarchy;
 mod interrupted;
 mod kit;
 mod plans;
+mod pty;
+mod second_reader;
 mod terminal;
+mod typed_shares;

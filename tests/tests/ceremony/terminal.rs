@@ -1,46 +1,18 @@
 //! A ceremony held by people, who also mistype.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use ceremony::archive;
-use device_kit::rig::binary;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::kit::{Desk, Said};
-
-/// Start `ca-cli` on a terminal of its own: our end of it, and the process.
-pub(crate) fn start(desk: &Desk, conf: &Path, environment: &[(&str, &Path)], arguments: &[&str]) -> (File, Child) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap();
-    let terminal = || {
-        let open = File::options().read(true).write(true).open(name.to_str().unwrap());
-        Stdio::from(open.unwrap())
-    };
-    // A PIN is asked on the controlling terminal: `setsid --ctty` makes this one the child's.
-    let mut command = Command::new("setsid");
-    command
-        .args(["--ctty", "--wait"])
-        .arg(binary("ca-cli"))
-        .args(arguments)
-        .current_dir(desk.dir.path())
-        .env("SOFTHSM2_CONF", conf)
-        .env("LC_ALL", "C.UTF-8")
-        .env("TERM", "xterm")
-        .envs(environment.iter().copied())
-        .stdin(terminal())
-        .stdout(terminal())
-        .stderr(terminal());
-    (File::from(master), command.spawn().unwrap())
-}
+use crate::pty;
 
 /// Run on a terminal of its own: wait for each prompt, then type. What was shown, and the exit code.
 fn on_a_terminal(desk: &Desk, conf: &Path, arguments: &[&str], dialogue: &[(&str, String)]) -> (String, Option<i32>) {
-    let (mut master, mut child) = start(desk, conf, &[], arguments);
+    let (mut master, mut child) = pty::start(arguments, |command| {
+        command.current_dir(desk.dir.path()).env("SOFTHSM2_CONF", conf);
+    });
     let mut shown = Vec::new();
     let mut dialogue = dialogue.iter();
     let mut next = dialogue.next();

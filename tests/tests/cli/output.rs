@@ -154,7 +154,7 @@ fn ceremony_commands(folder: &Folder) -> Vec<Vec<String>> {
     commands.map(|c| c.iter().map(|a| (*a).to_owned()).collect()).into()
 }
 
-/// People have to be there: tried with them in `../agent/replace.rs`, `../ceremony/terminal.rs` and `../ceremony_custody.rs`.
+/// People have to be there: tried with them in `../agent/replace.rs`, `../ceremony/terminal.rs` and `../ceremony/custody.rs`.
 const OF_PEOPLE: [&str; 7] = [
     "ceremony run",
     "ceremony approve",

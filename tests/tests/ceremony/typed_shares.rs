@@ -1,10 +1,4 @@
 //! L01: shares at a terminal, as people type them, and where no PIN, share or key may be.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -14,7 +8,8 @@ use attest::{Entropy, EntropyError};
 use ceremony::share::{Gathering, Secret, SecretKind, Share, Threshold, Wanted, draw_pin, split};
 use device_kit::rig::binary;
 use device_kit::trial::shows;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::pty;
 
 struct Os;
 impl Entropy for Os {
@@ -45,23 +40,9 @@ struct Terminal {
 
 impl Terminal {
     fn start(arguments: &[&str]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        let slave = File::options().read(true).write(true).open(name).unwrap();
-        // The session's leader with this terminal; it becomes the program.
-        let child = Command::new("setsid")
-            .args(["--ctty", "--wait"])
-            .arg(binary("ca-cli"))
-            .args(arguments)
-            .stdin(slave.try_clone().unwrap())
-            .stdout(slave.try_clone().unwrap())
-            .stderr(slave)
-            .spawn()
-            .unwrap();
+        let (master, child) = pty::start(arguments, |_| {});
         Self {
-            master: File::from(master),
+            master,
             child,
             seen: String::new(),
         }
