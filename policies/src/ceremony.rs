@@ -46,7 +46,7 @@ pub struct ServerTlsPlan {
 pub struct CaCertificatePlan {
     /// Name of the profile, which must be of the kind.
     pub profile: String,
-    /// [`ProfileKind::Root`] or [`ProfileKind::Issuing`].
+    /// [`ProfileKind::Root`], [`ProfileKind::Issuing`] or [`ProfileKind::Cross`].
     pub kind: ProfileKind,
     /// Organization.
     pub organization: String,
@@ -187,6 +187,7 @@ impl CaCertificatePlan {
         let grant_kind = match kind {
             ProfileKind::Root => GrantKind::Root,
             ProfileKind::Issuing => GrantKind::Issuing,
+            ProfileKind::Cross => GrantKind::Cross,
             _ => return Err(error(kind, "not a CA's")),
         };
         let profile = match profiles.get(&self.profile) {
@@ -238,10 +239,9 @@ impl CaCertificatePlan {
             san: Vec::new(),
             spki: self.spki.clone(),
             validity: self.validity,
-            policies: if kind == ProfileKind::Issuing {
-                vec![ANY_POLICY]
-            } else {
-                Vec::new()
+            policies: match kind {
+                ProfileKind::Issuing | ProfileKind::Cross => vec![ANY_POLICY],
+                _ => Vec::new(),
             },
             rot: None,
             rehearsal,

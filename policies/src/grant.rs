@@ -31,6 +31,8 @@ pub enum GrantKind {
     Root,
     /// Issuing CA below the root.
     Issuing,
+    /// Another root below the root.
+    Cross,
     /// End entity; which key of the conversation it certifies.
     EndEntity(KeyRole),
     /// The OCSP responder of the issuing CA.

@@ -19,6 +19,8 @@ pub enum ProfileKind {
     Root,
     /// Issuing CA, pathLen 0.
     Issuing,
+    /// Another root below ours, by its own key: pathLen 1, so that its issuing CAs stand below both roots.
+    Cross,
     /// Initial attestation key (TCG IAK).
     DeviceIak,
     /// Initial device identity (IEEE 802.1AR IDevID).
@@ -42,6 +44,7 @@ impl ProfileKind {
         match self {
             Self::Root => "root",
             Self::Issuing => "issuing",
+            Self::Cross => "cross",
             Self::DeviceIak => "device-iak",
             Self::DeviceIdevid => "device-idevid",
             Self::DeviceLdevid => "device-ldevid",
@@ -56,7 +59,7 @@ impl ProfileKind {
     /// end entity: no basicConstraints, digitalSignature only.
     #[must_use]
     pub fn is_ca(self) -> bool {
-        matches!(self, Self::Root | Self::Issuing)
+        matches!(self, Self::Root | Self::Issuing | Self::Cross)
     }
 
     /// pathLenConstraint; `None` means the field is absent.
@@ -64,6 +67,7 @@ impl ProfileKind {
     pub fn path_length(self) -> Option<u8> {
         match self {
             Self::Issuing => Some(0),
+            Self::Cross => Some(1),
             _ => None,
         }
     }
@@ -220,9 +224,10 @@ impl Profile {
 }
 
 /// What is shipped, file by file.
-const BUILTIN: [(&str, &str); 9] = [
+const BUILTIN: [(&str, &str); 10] = [
     ("root.toml", include_str!("../profiles/root.toml")),
     ("issuing.toml", include_str!("../profiles/issuing.toml")),
+    ("cross.toml", include_str!("../profiles/cross.toml")),
     ("device-iak.toml", include_str!("../profiles/device-iak.toml")),
     ("device-idevid.toml", include_str!("../profiles/device-idevid.toml")),
     ("device-ldevid.toml", include_str!("../profiles/device-ldevid.toml")),

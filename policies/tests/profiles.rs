@@ -10,7 +10,8 @@ fn builtin_profiles_are_what_the_reference_says() {
     let profiles = Profiles::builtin().unwrap();
     let names: Vec<_> = profiles.iter().map(|profile| profile.name()).collect();
     let day = 86_400;
-    let expected: [(&str, ProfileKind, Option<i64>, &[&str]); 9] = [
+    let expected: [(&str, ProfileKind, Option<i64>, &[&str]); 10] = [
+        ("cross", ProfileKind::Cross, Some(3650 * day), &[]),
         ("device-iak", ProfileKind::DeviceIak, None, &[]),
         ("device-idevid", ProfileKind::DeviceIdevid, None, &[]),
         ("device-lak", ProfileKind::DeviceLak, Some(365 * day), &[]),
@@ -42,8 +43,10 @@ fn builtin_profiles_are_what_the_reference_says() {
 
 #[test]
 fn kinds_fix_what_a_certificate_can_be() {
-    use ProfileKind::{DeviceIak, DeviceIdevid, DeviceLak, DeviceLdevid, Issuing, Ocsp, Root, ServerTls, Service};
-    for kind in [Root, Issuing] {
+    use ProfileKind::{
+        Cross, DeviceIak, DeviceIdevid, DeviceLak, DeviceLdevid, Issuing, Ocsp, Root, ServerTls, Service,
+    };
+    for kind in [Root, Issuing, Cross] {
         assert!(kind.is_ca() && !kind.for_identity_key() && !kind.for_attestation_key());
     }
     for kind in [
@@ -60,6 +63,7 @@ fn kinds_fix_what_a_certificate_can_be() {
         assert!(!(kind.for_identity_key() && kind.for_attestation_key()));
     }
     assert_eq!((Root.path_length(), Issuing.path_length()), (None, Some(0)));
+    assert_eq!(Cross.path_length(), Some(1));
     for kind in [ServerTls, Ocsp] {
         assert!(
             !kind.for_identity_key() && !kind.for_attestation_key(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use issuance::crl::{Crl, RawCrl};
-use issuance::{Issuer, IssuerRequest, IssuerUrls};
+use issuance::{CaClaims, Issuer, IssuerRequest, IssuerUrls};
+use policies::{ProfileKind, REHEARSAL_PREFIX};
 
 use crate::backup::KeyBackup;
 use crate::{Input, Plan, Sha256};
@@ -31,8 +32,14 @@ pub struct Subject {
     pub spki: Vec<u8>,
     /// Organization.
     pub organization: String,
-    /// Common name.
+    /// Common name; of a rehearsal's CA without what marks it as one.
     pub common_name: String,
+    /// Whether it is a root: self-signed. Its issuing CAs stand below the cross-certificate; of an issuing CA, its leaves.
+    pub root: bool,
+    /// Whether it is of a rehearsal: then only another rehearsal crosses it.
+    pub rehearsal: bool,
+    /// Whether its subjectKeyIdentifier is the one the cross-certificate will have; what it issued names it by that.
+    pub usual_key_id: bool,
 }
 
 /// An input that is not what the plan names.
@@ -152,7 +159,7 @@ pub fn issuer(plan: &Plan, der: &[u8]) -> Result<Issuer, String> {
 }
 
 impl Subject {
-    /// Read one certificate, DER.
+    /// Read one CA certificate, DER.
     ///
     /// # Errors
     /// A sentence.
@@ -169,10 +176,29 @@ impl Subject {
             }
         };
         let key = x509.public_key().map_err(|e| e.to_string())?;
+        let claims = CaClaims::read(der).map_err(|e| e.0)?;
+        let mut common_name = text(openssl::nid::Nid::COMMONNAME)?;
+        if claims.rehearsal {
+            // The rehearsal puts it there again.
+            common_name = common_name.trim_start_matches(REHEARSAL_PREFIX).to_owned();
+        }
         Ok(Self {
             spki: key.public_key_to_der().map_err(|e| e.to_string())?,
             organization: text(openssl::nid::Nid::ORGANIZATIONNAME)?,
-            common_name: text(openssl::nid::Nid::COMMONNAME)?,
+            common_name,
+            root: claims.root,
+            rehearsal: claims.rehearsal,
+            usual_key_id: claims.usual_key_id,
         })
+    }
+
+    /// What its cross-certificate is: a root's lets issuing CAs follow, an issuing CA's does not.
+    #[must_use]
+    pub fn kind(&self) -> ProfileKind {
+        if self.root {
+            ProfileKind::Cross
+        } else {
+            ProfileKind::Issuing
+        }
     }
 }

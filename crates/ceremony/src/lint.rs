@@ -51,7 +51,7 @@ pub fn lint(plan: &Plan, inputs: &Inputs, profiles: &Profiles) -> Vec<Finding> {
     });
     if let Some(certificate) = plan.work().certificate() {
         certificate_dates(plan, certificate, &mut found);
-        policy(plan, certificate, profiles, &mut found);
+        policy(plan, certificate, inputs, profiles, &mut found);
         below(certificate, inputs, &mut found);
         asked(plan, certificate, inputs, &mut found);
     }
@@ -97,9 +97,10 @@ fn certificate_dates(plan: &Plan, wanted: &CertificatePlan, found: &mut Findings
     });
 }
 
-fn policy(plan: &Plan, wanted: &CertificatePlan, profiles: &Profiles, found: &mut Findings) {
-    let kind = match plan.work() {
-        Work::Root { .. } => ProfileKind::Root,
+fn policy(plan: &Plan, wanted: &CertificatePlan, inputs: &Inputs, profiles: &Profiles, found: &mut Findings) {
+    let kind = match (plan.work(), &inputs.subject) {
+        (Work::Root { .. }, _) => ProfileKind::Root,
+        (_, Some(subject)) => subject.kind(),
         _ => ProfileKind::Issuing,
     };
     match profiles.get(&wanted.profile) {
@@ -116,9 +117,9 @@ fn policy(plan: &Plan, wanted: &CertificatePlan, profiles: &Profiles, found: &mu
             );
         }
     }
-    if kind == ProfileKind::Issuing {
+    if kind != ProfileKind::Root {
         found.refuse("no-crl-url", wanted.crl_url.is_none(), || {
-            "an issuing CA without a CRL distribution point can never be revoked".into()
+            "a CA without a CRL distribution point can never be revoked".into()
         });
         found.refuse(
             "crl-url-is-ca-issuers",
@@ -167,7 +168,13 @@ fn asked(plan: &Plan, wanted: &CertificatePlan, inputs: &Inputs, found: &mut Fin
     if let Some(subject) = &inputs.subject {
         let named = subject.organization == wanted.organization && subject.common_name == wanted.common_name;
         found.refuse("subject-name", !named, || {
-            "the certificate to be crossed has another name than the plan".into()
+            format!(
+                "the CA to be crossed is `{}`, `{}`; the plan is for `{}`, `{}`",
+                subject.organization, subject.common_name, wanted.organization, wanted.common_name
+            )
+        });
+        found.refuse("subject-key-id", !subject.usual_key_id, || {
+            "what this CA issued names its key in another way than the cross-certificate would".into()
         });
         let own = plan.key().spki == Some(Sha256::of(&subject.spki));
         found.refuse("key-reused", own, || "the subject has the issuer's own key".into());

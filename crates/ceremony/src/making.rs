@@ -59,7 +59,12 @@ pub fn certificate(
         Work::Cross { .. } => {
             let subject = inputs.subject.as_ref().ok_or(MakingError::Input("subject"))?;
             let issuer = inputs.issuer.as_ref().ok_or(MakingError::Input("issuer"))?;
-            Draft::new(of(ProfileKind::Issuing, &subject.spki)?, issuer, wanted.serial)?
+            if subject.rehearsal && !matches!(quorum, Quorum::Rehearsal) {
+                return Err(MakingError::Policy(
+                    "a rehearsal's CA is crossed in a rehearsal only".into(),
+                ));
+            }
+            Draft::new(of(subject.kind(), &subject.spki)?, issuer, wanted.serial)?
         }
         Work::Crl { .. } | Work::Restore | Work::Destroy => return Err(MakingError::Nothing(plan.work().kind())),
     };

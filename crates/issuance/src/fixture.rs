@@ -25,9 +25,10 @@ use crate::{
 pub(crate) const NOW: i64 = 1_795_348_800;
 pub(crate) const DAY: i64 = 86_400;
 pub(crate) const YEAR: i64 = 365 * DAY;
-pub(crate) const KINDS: [ProfileKind; 9] = [
+pub(crate) const KINDS: [ProfileKind; 10] = [
     ProfileKind::Root,
     ProfileKind::Issuing,
+    ProfileKind::Cross,
     ProfileKind::DeviceIak,
     ProfileKind::DeviceIdevid,
     ProfileKind::DeviceLdevid,
@@ -190,6 +191,17 @@ pub(crate) fn spec(kind: ProfileKind, spki: &[u8]) -> TbsSpec {
             none.clone(),
             KeyRole::Identity,
             name("Example Issuing 1"),
+            vec![],
+            lasting(NOW, 10 * YEAR),
+            vec![ANY_POLICY],
+            None,
+        ),
+        ProfileKind::Cross => (
+            "cross",
+            Some(10 * YEAR),
+            none.clone(),
+            KeyRole::Identity,
+            name("Example Root 2"),
             vec![],
             lasting(NOW, 10 * YEAR),
             vec![ANY_POLICY],

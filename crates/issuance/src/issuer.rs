@@ -14,6 +14,7 @@ use openssl::x509::X509;
 use crate::SignatureAlgorithm;
 use crate::encode::{BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, SEQUENCE};
 use crate::lint::Curves;
+use crate::tbs::key_id;
 use crate::verify::Verifier;
 use crate::view::{Certificate, Malformed, Reader, Tbs, only, time};
 
@@ -165,6 +166,33 @@ impl Issuer {
     #[must_use]
     pub fn is_rehearsal(&self) -> bool {
         self.facts.rehearsal
+    }
+}
+
+/// What a CA certificate says of itself, whoever signed it: it is read, not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaClaims {
+    /// Whether it is a root: self-signed, by a signature that holds.
+    pub root: bool,
+    /// Whether it carries the rehearsal marker.
+    pub rehearsal: bool,
+    /// Whether its subjectKeyIdentifier is the one we give its key: certificates below it name it by that.
+    pub usual_key_id: bool,
+}
+
+impl CaClaims {
+    /// Read one, DER: a CA with a name, keyCertSign and a subjectKeyIdentifier.
+    ///
+    /// # Errors
+    /// [`IssuerError`]: it is no CA's, or malformed.
+    pub fn read(der: &[u8]) -> Result<Self, IssuerError> {
+        let ca = CaCertificate::parse(der)?;
+        let usual = key_id(ca.tbs.spki).map_err(|e| IssuerError(e.to_string()))?;
+        Ok(Self {
+            root: ca.check_signed_by(&ca).is_ok(),
+            rehearsal: ca.tbs.extension(&ID_REHEARSAL).is_some(),
+            usual_key_id: ca.key_id == usual.as_slice(),
+        })
     }
 }
 

@@ -26,7 +26,7 @@ mod view;
 
 pub use corridor::{Draft, DraftError, Issued, Linted, Recorded, SignFailure, Signed, issue, record};
 pub use crl::{Crl, CrlDraft, CrlNumber, CrlScope, LintedCrl, PublishableCrl, RawCrl, RevocationReason};
-pub use issuer::{Issuer, IssuerError, IssuerUrls};
+pub use issuer::{CaClaims, Issuer, IssuerError, IssuerUrls};
 pub use key::{CaKey, KeyError, Probe, SignatureAlgorithm, ToSign, probe};
 pub use record::{AuditRecord, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
 pub use request::{IssuerRequest, MAX_REQUEST_BYTES, RequestError, RequestRefusal};

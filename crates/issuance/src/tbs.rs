@@ -173,7 +173,7 @@ pub(crate) fn extension(id: &ObjectIdentifier, critical: bool, value: &[u8]) -> 
 pub(crate) fn key_usage(kind: ProfileKind) -> &'static [u8] {
     match kind {
         // keyCertSign (5), cRLSign (6)
-        ProfileKind::Root | ProfileKind::Issuing => b"\x03\x02\x01\x06",
+        ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Cross => b"\x03\x02\x01\x06",
         // digitalSignature (0)
         ProfileKind::DeviceIak
         | ProfileKind::DeviceIdevid
@@ -190,6 +190,7 @@ pub(crate) fn basic_constraints(kind: ProfileKind) -> Option<&'static [u8]> {
     match kind {
         ProfileKind::Root => Some(b"\x30\x03\x01\x01\xff"),
         ProfileKind::Issuing => Some(b"\x30\x06\x01\x01\xff\x02\x01\x00"),
+        ProfileKind::Cross => Some(b"\x30\x06\x01\x01\xff\x02\x01\x01"),
         ProfileKind::DeviceIak
         | ProfileKind::DeviceIdevid
         | ProfileKind::DeviceLdevid

@@ -111,7 +111,7 @@ fn limits(kind: ProfileKind) -> Limits {
     use Usage::{AikCertificate, ClientAuth, OcspSigning, ServerAuth};
     let (lifetime, required, allowed, keys): (_, &[Usage], &[Usage], _) = match kind {
         ProfileKind::Root => (Some(30 * YEAR), &[], &[], CA_KEYS),
-        ProfileKind::Issuing => (Some(15 * YEAR), &[], &[], CA_KEYS),
+        ProfileKind::Issuing | ProfileKind::Cross => (Some(15 * YEAR), &[], &[], CA_KEYS),
         ProfileKind::DeviceIak => (None, &[], &[AikCertificate], LEAF_KEYS),
         ProfileKind::DeviceIdevid => (None, &[], &[], LEAF_KEYS),
         ProfileKind::DeviceLdevid => (Some(2 * YEAR), &[ClientAuth], &[ClientAuth, ServerAuth], LEAF_KEYS),
@@ -209,7 +209,11 @@ impl Reader<'_> {
                 (&[EkActivation, IakCertified], &[EkActivation, IakCertified])
             }
             ProfileKind::Service => (&[EkActivation, IakCertified], &[EkActivation]),
-            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::ServerTls | ProfileKind::Ocsp => (&[], &[]),
+            ProfileKind::Root
+            | ProfileKind::Issuing
+            | ProfileKind::Cross
+            | ProfileKind::ServerTls
+            | ProfileKind::Ocsp => (&[], &[]),
         };
         let Some(basis) = basis else {
             return Ok(default.to_vec());
@@ -261,7 +265,7 @@ impl Reader<'_> {
         common_name: Option<&Spanned<CommonName>>,
     ) -> Result<(Option<String>, bool), String> {
         let no_subject = match kind {
-            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::ServerTls => {
+            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Cross | ProfileKind::ServerTls => {
                 Some("the subject comes from the ceremony plan")
             }
             ProfileKind::Service => Some("a service certificate has an empty subject"),

@@ -7,6 +7,7 @@
 )]
 
 mod archives;
+mod cross;
 mod custody;
 mod held;
 mod hierarchy;

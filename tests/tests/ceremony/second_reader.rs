@@ -54,7 +54,7 @@ static REHEARSAL: LazyLock<Rehearsal> = LazyLock::new(|| {
     }
 });
 
-fn python(archive: &Path, rehearsal: bool) -> (Option<i32>, String) {
+pub(crate) fn python(archive: &Path, rehearsal: bool) -> (Option<i32>, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/verify/ceremony.py");
     let mut command = Command::new("python3");
     command.arg("-B").arg(script).arg(archive);

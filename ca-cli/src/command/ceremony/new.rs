@@ -116,9 +116,12 @@ fn certificate(
     request: Option<Vec<u8>>,
     subject: Option<Vec<u8>>,
 ) -> Result<Option<NewCertificate>, Failure> {
-    let kind = match arguments.kind.as_str() {
-        "root" => ProfileKind::Root,
-        "issuing" | "cross" => ProfileKind::Issuing,
+    let subject = subject.map(|der| ceremony::inputs::Subject::read(&der));
+    let subject = subject.transpose().map_err(|e| Failure::new(Exit::Usage, e))?;
+    let kind = match (arguments.kind.as_str(), &subject) {
+        ("root", _) => ProfileKind::Root,
+        ("issuing", _) => ProfileKind::Issuing,
+        ("cross", subject) => subject.as_ref().map_or(ProfileKind::Cross, |s| s.kind()),
         _ => return Ok(None),
     };
     let profiles = Profiles::builtin().context("built-in profiles")?;
@@ -134,12 +137,11 @@ fn certificate(
         organization = Some(request.organization().to_owned());
         common_name = Some(request.common_name().to_owned());
     }
-    if let Some(der) = subject {
-        let subject = ceremony::inputs::Subject::read(&der).map_err(|e| Failure::new(Exit::Usage, e))?;
+    if let Some(subject) = subject {
         organization = Some(subject.organization);
         common_name = Some(subject.common_name);
     }
-    let below = (kind == ProfileKind::Issuing).then_some(None);
+    let below = (kind != ProfileKind::Root).then_some(None);
     Ok(Some(NewCertificate {
         profile: profile.name().to_owned(),
         organization,

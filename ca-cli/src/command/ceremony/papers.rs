@@ -270,6 +270,9 @@ pub(super) fn import(path: &Path, to: &Path, rehearsal: bool) -> Result<Report, 
     if let (Work::Root { .. }, Some(root)) = (plan.work(), file(&format!("outputs/{CERTIFICATE}"))) {
         put.push(("root.cer".into(), root));
     }
+    if let (Work::Cross { .. }, Some(cross)) = (plan.work(), file(&format!("outputs/{CERTIFICATE}"))) {
+        put.push((format!("{}.cer", plan.name()), cross));
+    }
     if let Some(crl) = file(&format!("outputs/{CRL}")) {
         put.push(("root.crl".into(), crl));
     }

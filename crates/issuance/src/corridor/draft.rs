@@ -62,7 +62,7 @@ impl Draft {
         let kind = grant.kind();
         let profile = grant.profile().kind();
         let key_role = match (kind, profile) {
-            (GrantKind::Issuing, ProfileKind::Issuing) => KeyRole::Identity,
+            (GrantKind::Issuing, ProfileKind::Issuing) | (GrantKind::Cross, ProfileKind::Cross) => KeyRole::Identity,
             (GrantKind::EndEntity(KeyRole::Attestation), ProfileKind::DeviceIak | ProfileKind::DeviceLak) => {
                 KeyRole::Attestation
             }

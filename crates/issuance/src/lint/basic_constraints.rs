@@ -1,5 +1,6 @@
-//! A CA says so, critically: pathLen 0 on an issuing CA, none on a root. An end entity has no basicConstraints: it can
-//! never be a CA. Below a CA with pathLen 0 there is no CA.
+//! A CA says so, critically: pathLen 0 on an issuing CA, 1 on a crossed root, none on a root. An end entity has no
+//! basicConstraints: it can never be a CA. What a CA is permitted lies within what its issuer is: below pathLen 0 there is
+//! no CA.
 
 use const_oid::db::rfc5280::ID_CE_BASIC_CONSTRAINTS;
 use policies::ProfileKind;
@@ -16,12 +17,15 @@ pub(super) const LINT: Lint = Lint {
 const ROOT: &[u8] = &[0x30, 3, 1, 1, 0xff];
 /// `{ cA TRUE, pathLenConstraint 0 }`.
 const ISSUING: &[u8] = &[0x30, 6, 1, 1, 0xff, 2, 1, 0];
+/// `{ cA TRUE, pathLenConstraint 1 }`.
+const CROSS: &[u8] = &[0x30, 6, 1, 1, 0xff, 2, 1, 1];
 
 fn judge(case: &Case<'_>) -> Result<(), String> {
     let extension = case.tbs.extension(&ID_CE_BASIC_CONSTRAINTS);
     let expected = match case.promise.kind {
         ProfileKind::Root => ROOT,
         ProfileKind::Issuing => ISSUING,
+        ProfileKind::Cross => CROSS,
         _ => {
             return if extension.is_none() {
                 Ok(())
@@ -39,8 +43,10 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
             hex::encode(extension.value),
             hex::encode(expected)
         ))
-    } else if case.issuer.path_len == Some(0) {
-        Err("a CA below a CA with pathLen 0".into())
+    } else if let (Some(outer), Some(inner)) = (case.issuer.path_len, case.promise.kind.path_length())
+        && inner >= outer
+    {
+        Err(format!("pathLen {inner} below a CA with pathLen {outer}"))
     } else {
         Ok(())
     }
@@ -87,7 +93,7 @@ mod tests {
 
     #[test]
     fn bad_ca() {
-        for kind in [ProfileKind::Root, ProfileKind::Issuing] {
+        for kind in [ProfileKind::Root, ProfileKind::Issuing, ProfileKind::Cross] {
             let mut example = Example::new(kind);
             example.extension(ID_CE_BASIC_CONSTRAINTS).critical.clear();
             assert_eq!(example.refused_by(), LINT);
@@ -107,8 +113,19 @@ mod tests {
                 LINT
             );
         }
-        let mut below = Example::new(ProfileKind::Issuing);
-        below.issuer.path_len = Some(0);
-        assert_eq!(below.refused_by(), LINT);
+        for value in [&b"\x30\x03\x01\x01\xff"[..], b"\x30\x06\x01\x01\xff\x02\x01\x00"] {
+            let cross = Example::new(ProfileKind::Cross).holding(ID_CE_BASIC_CONSTRAINTS, value);
+            assert_eq!(cross.refused_by(), LINT);
+        }
+        for (kind, most) in [(ProfileKind::Issuing, 0), (ProfileKind::Cross, 1)] {
+            for outer in 0..=most {
+                let mut below = Example::new(kind);
+                below.issuer.path_len = Some(outer);
+                assert_eq!(below.refused_by(), LINT, "{kind:?} {outer}");
+            }
+            let mut below = Example::new(kind);
+            below.issuer.path_len = Some(most + 1);
+            assert!(below.refused_by().is_empty());
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! What was proven, as policies: residency and restricted on an attestation key, residency and fixed on an identity
-//! key, one assurance level on both. An issuing CA has anyPolicy or none; a root and the server's TLS none.
+//! key, one assurance level on both. An issuing CA and a crossed root have anyPolicy or none; a root and the server's TLS none.
 
 use attest::rot::{
     ID_HARDWARE_ALLOWLISTED, ID_HARDWARE_VERIFIED, ID_MANUFACTURER_VERIFIED, ID_SOFTWARE, ID_VIRTUAL,
@@ -32,7 +32,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     let property = match case.promise.kind {
         ProfileKind::DeviceIak | ProfileKind::DeviceLak => TCG_VERIFIED_TPM_RESTRICTED,
         ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::Service => TCG_VERIFIED_TPM_FIXED,
-        ProfileKind::Issuing => return expect(found.is_empty() || found == [ANY_POLICY], &found),
+        ProfileKind::Issuing | ProfileKind::Cross => return expect(found.is_empty() || found == [ANY_POLICY], &found),
         ProfileKind::Root | ProfileKind::ServerTls | ProfileKind::Ocsp => return expect(found.is_empty(), &found),
     };
     let good = matches!(found.as_slice(), [residency, proven, level]

@@ -59,7 +59,7 @@ impl Example {
                 change(&mut spec);
                 Draft::root(spec, &key, serial(5))
             }
-            ProfileKind::Issuing => {
+            ProfileKind::Issuing | ProfileKind::Cross => {
                 let mut spec = spec(kind, &leaf_spki());
                 change(&mut spec);
                 Draft::below(spec, &hierarchy.root, serial(5))

@@ -91,7 +91,11 @@ impl Promise {
             | ProfileKind::DeviceLdevid
             | ProfileKind::DeviceLak
             | ProfileKind::Service => true,
-            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::ServerTls | ProfileKind::Ocsp => false,
+            ProfileKind::Root
+            | ProfileKind::Issuing
+            | ProfileKind::Cross
+            | ProfileKind::ServerTls
+            | ProfileKind::Ocsp => false,
         }
     }
     /// Whether the certificate names a device by its TPM.
@@ -102,6 +106,7 @@ impl Promise {
             }
             ProfileKind::Root
             | ProfileKind::Issuing
+            | ProfileKind::Cross
             | ProfileKind::Service
             | ProfileKind::ServerTls
             | ProfileKind::Ocsp => false,

@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn good() {
-        for kind in [ProfileKind::Root, ProfileKind::Issuing] {
+        for kind in [ProfileKind::Root, ProfileKind::Issuing, ProfileKind::Cross] {
             let mut example = rehearsal(kind);
             assert_eq!(example.extension(ID_REHEARSAL).value, [5, 0]);
             assert!(example.refused_by().is_empty());
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn bad() {
-        for kind in [ProfileKind::Root, ProfileKind::Issuing] {
+        for kind in [ProfileKind::Root, ProfileKind::Issuing, ProfileKind::Cross] {
             assert_eq!(rehearsal(kind).without(ID_REHEARSAL).refused_by(), LINT);
             assert_eq!(rehearsal(kind).holding(ID_REHEARSAL, &[4, 0]).refused_by(), LINT);
             assert_eq!(Example::new(kind).and(ID_REHEARSAL, &[5, 0]).refused_by(), LINT);

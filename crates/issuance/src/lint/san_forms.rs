@@ -47,7 +47,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
     }
     let of = |tag: u8| names.iter().filter(|n| n.tag == tag).count();
     let good = match kind {
-        ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Ocsp => false,
+        ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Cross | ProfileKind::Ocsp => false,
         // On a manufacturer's word: what his certificate carries of them.
         ProfileKind::DeviceLdevid | ProfileKind::DeviceLak if by_iak(case) => {
             matches!(names.as_slice(), [a, b] if is(a, TpmName::HardwareModule) && is(b, TpmName::Permanent))

@@ -18,7 +18,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
             return Err("several attributes in one RDN".into());
         }
         let allowed = match case.promise.kind {
-            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Ocsp => [C, O, CN].as_slice(),
+            ProfileKind::Root | ProfileKind::Issuing | ProfileKind::Cross | ProfileKind::Ocsp => [C, O, CN].as_slice(),
             ProfileKind::DeviceIak | ProfileKind::DeviceIdevid | ProfileKind::DeviceLdevid | ProfileKind::DeviceLak => {
                 &[C, O, CN, SERIAL_NUMBER]
             }
