@@ -460,6 +460,107 @@ fn software_anchors_are_refused_in_production() {
     load(&ca, &production).map_err(|(shown, _)| shown).unwrap();
 }
 
+/// A published CA of swtpm's kind, called hardware by whoever wrote the file.
+#[test]
+fn a10_a_test_ca_is_no_anchor_in_production_whatever_it_is_called() {
+    let ca = directory();
+    let root = VendorCa::root("Production Root");
+    let issuing = root.intermediate("Production Issuing");
+    let chain: Vec<u8> = [pem(&issuing.certificate), pem(&root.certificate)].concat();
+    std::fs::write(ca.path("chain.pem"), chain).unwrap();
+    let production = changed("mode = \"rehearsal\"", "mode = \"production\"");
+    let test_ca = include_str!("data/spire-test-root.pem");
+    for kind in ["hardware", "virtual"] {
+        let file = trust(&ca, kind);
+        let (before, rest) = file.split_once("-----BEGIN").unwrap();
+        let (_, after) = rest.split_once("-----END CERTIFICATE-----\n").unwrap();
+        std::fs::write(ca.path("trust/kit.toml"), format!("{before}{test_ca}{after}")).unwrap();
+        let (shown, exit) = load(&ca, &production).err().unwrap();
+        assert_eq!(exit, 78, "{shown}");
+        assert!(shown.contains("is the test CA `tpm-manufacturer-root-ca`"), "{shown}");
+        // A rehearsal may not call it so either.
+        let (shown, exit) = load(&ca, SHORT).err().unwrap();
+        assert_eq!(exit, 78, "{shown}");
+    }
+}
+
+/// `openssl` signs, this server verifies.
+#[test]
+fn a_signed_trust_store_is_taken_and_a_changed_one_is_not() {
+    let ca = directory();
+    let openssl = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("openssl");
+        let done = command
+            .current_dir(ca.directory.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    openssl(&[
+        "ecparam",
+        "-name",
+        "prime256v1",
+        "-genkey",
+        "-noout",
+        "-out",
+        "sign.pem",
+    ]);
+    openssl(&["pkey", "-in", "sign.pem", "-pubout", "-out", "sign.pub"]);
+    let mut store = policies::trust::TrustStore::default();
+    let decision = policies::trust::Decision {
+        date: "2026-11-23".into(),
+        by: "A. Person".into(),
+        why: "a test".into(),
+    };
+    let root = ca.vendor.certificate.clone();
+    store.import("kit", &root, "the kit", decision.clone()).unwrap();
+    let terms = policies::trust::Terms {
+        kind: attest::AnchorKind::Software,
+        manufacturers: vec!["id:53494D30".into()],
+        enforce_expiry: false,
+    };
+    store.trust("kit", terms, decision, false).unwrap();
+    let text = store.render().unwrap();
+    std::fs::write(ca.path("trust/kit.toml"), &text).unwrap();
+    let signed = changed("files = ", "signed_by = [\"sign.pub\"]\nfiles = ");
+    let (shown, _) = load(&ca, &signed).err().unwrap();
+    assert!(shown.contains("kit.toml.sig"), "{shown}");
+    openssl(&[
+        "dgst",
+        "-sha256",
+        "-sign",
+        "sign.pem",
+        "-out",
+        "trust/kit.toml.sig",
+        "trust/kit.toml",
+    ]);
+    let config = load(&ca, &signed).map_err(|(shown, _)| shown).unwrap();
+    let [bundle] = config.bundles.as_slice() else {
+        panic!("{:?}", config.bundles)
+    };
+    assert_eq!((bundle.about, bundle.version), ("tpm", store.version()));
+
+    // One word of it.
+    std::fs::write(ca.path("trust/kit.toml"), text.replace("A. Person", "B. Person")).unwrap();
+    let (shown, exit) = load(&ca, &signed).err().unwrap();
+    assert_eq!(exit, 78, "{shown}");
+    assert!(shown.contains("the signature is of none of the keys"), "{shown}");
+    // A list of anchors has no version: it is none of the things that are signed.
+    std::fs::write(ca.path("trust/kit.toml"), trust(&ca, "software")).unwrap();
+    openssl(&[
+        "dgst",
+        "-sha256",
+        "-sign",
+        "sign.pem",
+        "-out",
+        "trust/kit.toml.sig",
+        "trust/kit.toml",
+    ]);
+    let (shown, exit) = load(&ca, &signed).err().unwrap();
+    assert!(exit == 2 && shown.contains("every trust file is a store"), "{shown}");
+}
+
 #[test]
 fn own_profiles_and_rules_are_read_and_their_mistakes_shown() {
     let ca = directory();

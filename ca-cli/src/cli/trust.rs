@@ -53,13 +53,13 @@ pub(crate) enum IakCommand {
         #[command(flatten)]
         store: IakStoreFile,
     },
-    /// Take in CA certificates from a folder, or a PEM or DER file. They are unknown until a person decides.
+    /// Take in CA certificates: a folder, zip, cabinet, PEM or DER. They are unknown until a person decides.
     #[command(after_help = "\
 Examples:
   ca-cli trust iak import acme/
   ca-cli trust iak import chain.pem --source 'acme.example, 2026-11-23'")]
     Import {
-        /// Folder or file; what it is, is seen from its bytes.
+        /// Folder, archive or file; what it is, is seen from its bytes.
         from: PathBuf,
         /// Where it was taken from, for the record. Without it: the path.
         #[arg(long)]
@@ -87,10 +87,13 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli trust iak export manufacturers-7.toml
-  ca-cli trust iak export manufacturers-7.toml --decided")]
+  ca-cli trust iak export manufacturers-7.toml --sign trust-key.pem")]
     Export {
         /// File to make; it must not exist.
         file: PathBuf,
+        /// Sign it with this private key (PEM; ECDSA or RSA): FILE.sig.
+        #[arg(long)]
+        sign: Option<PathBuf>,
         /// Leave out what nobody decided about.
         #[arg(long)]
         decided: bool,
@@ -183,15 +186,15 @@ Examples:
         #[command(flatten)]
         store: StoreFile,
     },
-    /// Take in CA certificates from a folder, or a PEM or DER file. They are unknown until a person decides.
+    /// Take in CA certificates: a folder, zip, cabinet, PEM or DER. They are unknown until a person decides.
     #[command(after_help = "\
 Examples:
   ca-cli trust tpm import vendor-roots/
   ca-cli trust tpm import roots.pem --source 'vendor.example, roots.pem'
-  ca-cli trust tpm import root.pem --store /etc/holdfast/trust/store.toml
-An archive is unpacked first, by unzip or cabextract.")]
+  ca-cli trust tpm import TrustedTpm.cab --source 'Microsoft, November 2024'
+  ca-cli trust tpm import root.pem --store /etc/holdfast/trust/store.toml")]
     Import {
-        /// Folder or file; what it is, is seen from its bytes.
+        /// Folder, archive or file; what it is, is seen from its bytes.
         from: PathBuf,
         /// Where it was taken from, for the record. Without it: the path.
         #[arg(long)]
@@ -239,15 +242,33 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli trust tpm export bundle.toml
-  ca-cli trust tpm export bundle.toml --decided")]
+  ca-cli trust tpm export bundle.toml --decided --sign trust-key.pem")]
     Export {
         /// File to make; it must not exist.
         file: PathBuf,
+        /// Sign it with this private key (PEM; ECDSA or RSA): FILE.sig.
+        #[arg(long)]
+        sign: Option<PathBuf>,
         /// Leave out what nobody decided about.
         #[arg(long)]
         decided: bool,
         #[command(flatten)]
         store: StoreFile,
+    },
+    /// Check the signature of an exported store, and that it is not older than another.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm verify bundle.toml --key trust-key.pub
+  ca-cli trust tpm verify bundle.toml --key trust-key.pub --after last.toml")]
+    Verify {
+        /// The store as it was exported; FILE.sig lies beside it.
+        file: PathBuf,
+        /// Public key that may sign (PEM); may be repeated.
+        #[arg(long, required = true)]
+        key: Vec<PathBuf>,
+        /// The store that is in use: the other must be newer, or the same.
+        #[arg(long)]
+        after: Option<PathBuf>,
     },
 }
 

@@ -1,8 +1,10 @@
-//! Certificates from wherever a vendor put them: a folder, PEM, DER. What it is, is seen from the bytes.
+//! Certificates from wherever a vendor put them: a folder, a zip archive, a cabinet, PEM, DER. What it is, is seen from the
+//! bytes.
 
 use std::io::{Read, Seek};
 use std::path::Path;
 
+use super::archive::{self, ARCHIVE, ArchiveError};
 use crate::exit::{Exit, Failure};
 use crate::pem;
 
@@ -53,19 +55,15 @@ pub(crate) fn gather(from: &Path) -> Result<Gathered, Failure> {
     let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", from.display()));
     (&file).take(4).read_to_end(&mut start).map_err(failed)?;
     (&file).rewind().map_err(failed)?;
-    if start.starts_with(b"MSCF") {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{}: a cabinet, which is not read here", from.display()),
-        )
-        .fix("cabextract -d FOLDER FILE.cab (or 7z x, or expand on Windows), then import FOLDER"));
-    }
-    if start.starts_with(b"PK\x03\x04") {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{}: a zip archive, which is not read here", from.display()),
-        )
-        .fix("unzip -d FOLDER FILE.zip, then import FOLDER"));
+    let cabinet = start.starts_with(b"MSCF");
+    if cabinet || start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        let mut bytes = Vec::new();
+        (&file)
+            .take(ARCHIVE.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        gathered.archive(from, &bytes, cabinet)?;
+        return Ok(gathered);
     }
     let origin = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
     gathered.form = gathered.one(&origin, file)?;
@@ -94,6 +92,33 @@ impl Gathered {
             }
         }
         Ok(())
+    }
+
+    /// The files of an archive.
+    fn archive(&mut self, from: &Path, bytes: &[u8], cabinet: bool) -> Result<(), Failure> {
+        self.form = if cabinet { "a cabinet" } else { "a zip archive" };
+        let wrong = |what: &str| Failure::new(Exit::Usage, format!("{}: {what}", from.display()));
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > ARCHIVE {
+            return Err(wrong("larger than 64 MiB"));
+        }
+        let mut each = |name: &str, content: &mut dyn Read| {
+            if archive::stays_inside(name) {
+                return self.one(name, content).map(drop);
+            }
+            let shown: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            self.passed_over
+                .push((shown, "a name that leads out of the archive".to_owned()));
+            Ok(())
+        };
+        let read = if cabinet {
+            archive::cabinet(bytes, FILES, TOTAL, &mut each)
+        } else {
+            archive::zip(bytes, FILES, &mut each)
+        };
+        read.map_err(|error| match error {
+            ArchiveError::Broken(what) => wrong(&what),
+            ArchiveError::Stop(failure) => failure,
+        })
     }
 
     /// One file; what it is in words.
@@ -175,9 +200,6 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(gather(&path).unwrap().form, form);
         }
-        std::fs::write(&path, b"MSCF\0\0\0\0").unwrap();
-        let failure = gather(&path).unwrap_err();
-        assert!(failure.message.contains("a cabinet") && failure.fix.unwrap().contains("cabextract"));
         assert_eq!(gather(&dir.path().join("none")).unwrap_err().exit, Exit::NotFound);
     }
 
@@ -190,5 +212,131 @@ mod tests {
             .find_map(|_| gathered.one("zeros", std::io::repeat(0)).err())
             .unwrap();
         assert!(failed.message.contains("too much"), "{}", failed.message);
+    }
+
+    fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        use std::io::Write as _;
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, content) in entries {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn cabbed(entries: &[(&str, &[u8])], compression: cab::CompressionType) -> Vec<u8> {
+        use std::io::Write as _;
+        let mut builder = cab::CabinetBuilder::new();
+        let folder = builder.add_folder(compression);
+        for (name, _) in entries {
+            folder.add_file(*name);
+        }
+        let mut cabinet = builder.build(std::io::Cursor::new(Vec::new())).unwrap();
+        for (_, content) in entries {
+            cabinet.next_file().unwrap().unwrap().write_all(content).unwrap();
+        }
+        cabinet.finish().unwrap().into_inner()
+    }
+
+    fn gathered(bytes: &[u8]) -> Result<Gathered, Failure> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        gather(file.path())
+    }
+
+    #[test]
+    fn archives_give_what_is_in_them() {
+        let two = PEM.repeat(2);
+        let entries: [(&str, &[u8]); 3] = [
+            ("Vendor/RootCA/a.der", b"\x30\x00"),
+            ("Vendor/b.pem", two.as_bytes()),
+            ("version.txt", b"November 2024"),
+        ];
+        for (bytes, form) in [
+            (zipped(&entries), "a zip archive"),
+            (cabbed(&entries, cab::CompressionType::MsZip), "a cabinet"),
+            (cabbed(&entries, cab::CompressionType::None), "a cabinet"),
+        ] {
+            let found = gathered(&bytes).unwrap();
+            assert_eq!(found.form, form);
+            let origins: Vec<&str> = found.certificates.iter().map(|(origin, _)| origin.as_str()).collect();
+            assert_eq!(
+                origins,
+                [
+                    "Vendor/RootCA/a.der",
+                    "Vendor/b.pem, certificate 1",
+                    "Vendor/b.pem, certificate 2"
+                ]
+            );
+            assert_eq!(found.passed_over.len(), 1, "{:?}", found.passed_over);
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_an_archive_is_passed_over() {
+        let names = [
+            "../a.der",
+            "/etc/a.der",
+            "x/../../a.der",
+            "C:\\a.der",
+            "..\\a.der",
+            "a\u{1b}[2J.der",
+        ];
+        for name in names {
+            let found = gathered(&zipped(&[(name, b"\x30\x00"), ("good..der", b"\x30\x00")])).unwrap();
+            assert_eq!(found.certificates.len(), 1, "{name}");
+            assert_eq!(found.passed_over[0].1, "a name that leads out of the archive");
+        }
+        let found = gathered(&cabbed(&[("..\\..\\a.der", b"\x30\x00")], cab::CompressionType::None)).unwrap();
+        assert_eq!(found.passed_over[0].1, "a name that leads out of the archive");
+    }
+
+    #[test]
+    fn d03_a_bomb_ends_at_the_budget() {
+        // 9 MiB of zeros to a file, twenty times: a few kilobytes, and more than is ever read.
+        let zeros = vec![0; 9 << 20];
+        let names: Vec<String> = (0..20).map(|n| format!("{n}.der")).collect();
+        let entries: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), zeros.as_slice())).collect();
+        let zip = zipped(&entries);
+        assert!(zip.len() < 1 << 20);
+        assert!(gathered(&zip).unwrap_err().message.contains("too much"));
+        let cabinet = cabbed(&entries, cab::CompressionType::MsZip);
+        assert!(cabinet.len() < 4 << 20);
+        let failure = gathered(&cabinet).unwrap_err();
+        assert!(failure.message.contains("too much"), "{}", failure.message);
+    }
+
+    #[test]
+    fn d04_broken_archives_are_refused_and_end() {
+        let entries: [(&str, &[u8]); 2] = [("a.der", b"\x30\x00"), ("b.der", &[0x30; 700])];
+        for good in [zipped(&entries), cabbed(&entries, cab::CompressionType::MsZip)] {
+            assert!(gathered(&good).is_ok());
+            for end in 4..good.len() {
+                assert!(gathered(&good[..end]).is_err(), "cut at {end}");
+            }
+            for at in 4..good.len() {
+                for value in [0x00, 0x7f, 0xff] {
+                    let mut other = good.clone();
+                    other[at] = value;
+                    // Whatever it makes of it, it ends, without panic.
+                    drop(gathered(&other));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bundle_that_microsoft_publishes_is_read_whole() {
+        let cab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/ek/TrustedTpm.cab");
+        if !cab.exists() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "the corpus of EK certificates is missing"
+            );
+            eprintln!("skipped: no corpus of EK certificates beside the checkout");
+            return;
+        }
+        let found = gather(&cab).unwrap();
+        assert_eq!(found.certificates.len(), 2_189, "{:?}", found.passed_over);
     }
 }

@@ -1,5 +1,6 @@
 //! The trust store as a file on disk, and what people call the CAs in it.
 
+mod archive;
 pub(crate) mod gather;
 
 use std::io::Write as _;
@@ -36,6 +37,7 @@ impl From<StoreError> for Failure {
                 Exit::Usage,
                 "trust the root above it; a link needs no decision, it is believed for its anchor",
             ),
+            StoreError::TestCa(..) => (Exit::Usage, "for a rehearsal: --kind software"),
             StoreError::NoCa(_) | StoreError::OnlyHash(_) | StoreError::Unwritable(_) => (Exit::Usage, ""),
         };
         let failure = Self::new(exit, error.to_string());

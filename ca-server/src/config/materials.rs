@@ -11,6 +11,7 @@ use issuance::{Issuer, IssuerUrls, SignatureAlgorithm};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::X509;
+use policies::trust::bundle::{self, SignedBundle, TrustKey};
 use policies::{Mode, PolicySet, Profiles};
 use settings::Source;
 use toml::Spanned;
@@ -134,13 +135,24 @@ pub(super) fn anchors(
     base: &Base,
     raw: &raw::RawTrust,
     rehearsal: bool,
+    bundles: &mut Vec<SignedBundle>,
 ) -> Result<Anchors, ConfigError> {
     let span = raw.files.span();
-    let sources = sources(source, base, raw.files.get_ref(), &raw.intermediates, About::Tpm)?;
+    let files = raw.files.get_ref();
+    let mut sources = sources(
+        source,
+        base,
+        files,
+        &raw.intermediates,
+        About::Tpm,
+        &raw.signed_by,
+        bundles,
+    )?;
     // Who believes device manufacturers may know no TPM manufacturer.
     if sources.anchors.is_empty() && raw.manufacturers.is_empty() {
         return Err(source.error(&span, "no anchor: no TPM could ever be believed"));
     }
+    no_test_cas(source, &span, rehearsal, &mut sources)?;
     let anchors = Anchors::of(sources).map_err(|e| source.error(&span, format!("{e}")))?;
     no_software(source, &span, rehearsal, &anchors.software_anchors())?;
     Ok(anchors)
@@ -152,6 +164,7 @@ pub(super) fn manufacturers(
     base: &Base,
     raw: &raw::RawTrust,
     rehearsal: bool,
+    bundles: &mut Vec<SignedBundle>,
 ) -> Result<Manufacturers, ConfigError> {
     let span = raw
         .manufacturers
@@ -163,6 +176,8 @@ pub(super) fn manufacturers(
         &raw.manufacturers,
         &raw.manufacturer_intermediates,
         About::Iak,
+        &raw.signed_by,
+        bundles,
     )?;
     let manufacturers = Manufacturers::of(sources).map_err(|e| source.error(&span, format!("{e}")))?;
     no_software(source, &span, rehearsal, &manufacturers.software_anchors())?;
@@ -185,6 +200,39 @@ fn no_software(source: &Source, span: &Range<usize>, rehearsal: bool, software: 
     Ok(())
 }
 
+/// A CA that was made for tests is no anchor in production, and no link: what is below one is refused.
+fn no_test_cas(
+    source: &Source,
+    span: &Range<usize>,
+    rehearsal: bool,
+    sources: &mut TrustSources,
+) -> Result<(), ConfigError> {
+    let failed = |e: policies::trust::TrustFileError| source.error(span, e.to_string());
+    for anchor in &sources.anchors {
+        if rehearsal && anchor.kind == attest::AnchorKind::Software {
+            continue;
+        }
+        if let Some(test) = policies::trust::test_ca(&anchor.certificate).map_err(failed)? {
+            return Err(source
+                .error(
+                    span,
+                    format!(
+                        "anchor `{}` is the test CA `{}` ({}): {}",
+                        anchor.name, test.name, test.source, test.why
+                    ),
+                )
+                .help("take it out; a rehearsal may have it with kind = \"software\"")
+                .refusal());
+        }
+    }
+    if !rehearsal {
+        sources
+            .refused
+            .extend(policies::trust::without_test_cas().map_err(failed)?);
+    }
+    Ok(())
+}
+
 /// What the files say, all of them about the same.
 fn sources(
     source: &Source,
@@ -192,13 +240,36 @@ fn sources(
     files: &[Spanned<std::path::PathBuf>],
     intermediates: &[Spanned<std::path::PathBuf>],
     about: About,
+    signers: &[Spanned<std::path::PathBuf>],
+    bundles: &mut Vec<SignedBundle>,
 ) -> Result<TrustSources, ConfigError> {
+    let keys = signers
+        .iter()
+        .map(|path| {
+            let full = base.resolve(path.get_ref());
+            TrustKey::from_pem(&files::read(source, &path.span(), &full)?)
+                .map_err(|e| source.error(&path.span(), format!("{}: {e}", full.display())))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let mut sources = TrustSources {
         about,
         ..TrustSources::default()
     };
     for (span, path) in files::expand(source, base, files, &["toml"])? {
         let text = files::read_text(source, &span, &path)?;
+        if !keys.is_empty() {
+            let bundle = signed(source, &span, &path, &text, &keys)?;
+            if let Some(other) = bundles.iter().find(|other| other.row() == bundle.row()) {
+                return Err(source.error(
+                    &span,
+                    format!(
+                        "{} and {} are signed by one key, and about the same",
+                        other.file, bundle.file
+                    ),
+                ));
+            }
+            bundles.push(bundle);
+        }
         let found = policies::trust::sources(&files::file_name(&path), &text)
             .map_err(|e| source.error(&span, format!("{e}")))?;
         if found.about != about {
@@ -230,6 +301,34 @@ fn sources(
         }
     }
     Ok(sources)
+}
+
+/// The store in a file that one of the keys signed; the signature lies beside it.
+fn signed(
+    source: &Source,
+    span: &Range<usize>,
+    path: &Path,
+    text: &str,
+    keys: &[TrustKey],
+) -> Result<SignedBundle, ConfigError> {
+    let shown = path.display();
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".sig");
+    let signature = files::read(source, span, Path::new(&beside))?;
+    let key = bundle::signed_by(text.as_bytes(), &signature, keys)
+        .map_err(|e| source.error(span, format!("{shown}: {e}")).refusal())?;
+    let store = policies::trust::TrustStore::parse(&files::file_name(path), text).map_err(|e| {
+        source
+            .error(span, e.to_string())
+            .help("with `signed_by`, every trust file is a store as `ca-cli trust tpm export --sign` writes it")
+    })?;
+    Ok(SignedBundle {
+        file: shown.to_string(),
+        about: store.about().as_str(),
+        version: store.version(),
+        sha256: attest::sha256(text.as_bytes()),
+        key_sha256: key.sha256(),
+    })
 }
 
 pub(super) fn policy(

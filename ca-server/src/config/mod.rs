@@ -15,6 +15,7 @@ use attest::iak::Manufacturers;
 use attest::trust::Anchors;
 use hsm::{PinSource, TokenConfig};
 use issuance::{Issuer, SignatureAlgorithm};
+use policies::trust::bundle::SignedBundle;
 use policies::{PolicySet, Profiles};
 use schema::StoreOptions;
 use serde::Deserialize;
@@ -46,6 +47,8 @@ pub struct Config {
     pub anchors: Anchors,
     /// `[trust]` manufacturers.
     pub manufacturers: Manufacturers,
+    /// `[trust]`: the signed stores that both were made from.
+    pub bundles: Vec<SignedBundle>,
     /// `[policy]` profiles.
     pub profiles: Profiles,
     /// `[policy]` rules.
@@ -263,8 +266,9 @@ impl Config {
         let database = database(source, &base, &raw.database)?;
         let seal = materials::seal(source, &base, &raw.enrollment)?;
         let issuer = materials::issuer(source, &base, &raw.issuer, server.rehearsal)?;
-        let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal)?;
-        let manufacturers = materials::manufacturers(source, &base, &raw.trust, server.rehearsal)?;
+        let mut bundles = Vec::new();
+        let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal, &mut bundles)?;
+        let manufacturers = materials::manufacturers(source, &base, &raw.trust, server.rehearsal, &mut bundles)?;
         let (profiles, policy) = materials::policy(source, &base, &raw.policy, server.rehearsal)?;
         let hsm = hsm(source, &base, &raw.hsm, raw.issuer.key_id.as_ref())?;
         // Nobody could ask without the listener for relying parties.
@@ -289,6 +293,7 @@ impl Config {
             ocsp,
             anchors,
             manufacturers,
+            bundles,
             profiles,
             policy,
             crl: crl(source, &base, raw.crl)?,

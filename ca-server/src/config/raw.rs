@@ -116,6 +116,8 @@ pub(super) struct RawTrust {
     pub manufacturers: Vec<Spanned<PathBuf>>,
     #[serde(default)]
     pub manufacturer_intermediates: Vec<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub signed_by: Vec<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

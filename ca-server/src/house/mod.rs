@@ -2,6 +2,7 @@
 
 mod at_work;
 mod audit;
+mod bundles;
 mod clock;
 mod crl;
 mod entropy;
@@ -271,6 +272,7 @@ impl House {
     pub fn open(config: Config) -> Result<Self, StartError> {
         let (key, responder) = open_keys(&config)?;
         let store = Store::open(&config.database.url, &config.database.options).map_err(storage)?;
+        bundles::accept(&store, &config.bundles, attest::UnixTime(SystemClock.seconds()))?;
         Self::new(Parts {
             name: config.server.name,
             issuer: config.issuer,

@@ -4,12 +4,15 @@
 //! which `ca-cli trust tpm` writes. [`sources`] reads both. The certificates themselves are judged by
 //! [`attest::trust::Anchors::of`].
 
+pub mod bundle;
 mod entry;
 mod raw;
 mod store;
+mod test_cas;
 
 pub use entry::{Ca, Decision, Entry, State, Terms};
 pub use store::{Imported, StoreError, TrustStore};
+pub use test_cas::{TestCa, test_ca, test_cas, without_test_cas};
 
 use attest::AnchorKind;
 use attest::trust::{AnchorSource, TrustSources};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use attest::AnchorKind;
 use attest::trust::{About, CaFacts, TrustSources};
 
 use super::entry::{Ca, Decision, Entry, State, Terms};
@@ -40,6 +41,9 @@ pub enum StoreError {
     /// Only a hash of it is there.
     #[error("of `{0}` only a hash is there")]
     OnlyHash(String),
+    /// It was made for tests: only a rehearsal may know it, as software.
+    #[error("`{0}` is the test CA `{1}`: {2}")]
+    TestCa(String, String, String),
     /// What was given would not be read again.
     #[error("{0}")]
     Unwritable(String),
@@ -224,7 +228,7 @@ impl TrustStore {
     ///
     /// # Errors
     /// [`StoreError::NoSuchCa`], [`StoreError::NotSelfSigned`], [`StoreError::OnlyHash`], [`StoreError::IsRefused`] unless
-    /// `lift`, [`StoreError::Unwritable`].
+    /// `lift`, [`StoreError::TestCa`] unless it is trusted as software, [`StoreError::Unwritable`].
     pub fn trust(&mut self, name: &str, terms: Terms, decision: Decision, lift: bool) -> Result<(), StoreError> {
         let entry = self.decidable(name, lift)?;
         let self_signed = entry
@@ -233,6 +237,12 @@ impl TrustStore {
             .is_some_and(|der| CaFacts::read(der).is_ok_and(|facts| facts.self_signed));
         if !self_signed {
             return Err(StoreError::NotSelfSigned(name.to_owned()));
+        }
+        if terms.kind != AnchorKind::Software
+            && let Some(der) = entry.ca.certificate()
+            && let Some(test) = super::test_ca(der).map_err(|e| StoreError::Unwritable(e.to_string()))?
+        {
+            return Err(StoreError::TestCa(name.to_owned(), test.name, test.why));
         }
         self.decide(name, State::Trusted(terms), decision)
     }

@@ -333,3 +333,57 @@ fn every_reason_is_told_in_words_with_the_next_step() {
     assert_eq!(broken["reasons"][0]["code"], "MALFORMED");
     assert!(broken["next"].as_str().unwrap().contains("padding"));
 }
+
+#[test]
+fn a_store_travels_signed_and_only_forward() {
+    let desk = Desk::new();
+    let openssl = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("openssl");
+        let done = command.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let path = |name: &str| desk.folder.path(name).display().to_string();
+    let (key, public, other) = (path("sign.pem"), path("sign.pub"), path("other.pub"));
+    openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &key]);
+    openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]);
+    openssl(&[
+        "ecparam",
+        "-name",
+        "prime256v1",
+        "-genkey",
+        "-noout",
+        "-out",
+        &path("o.pem"),
+    ]);
+    openssl(&["pkey", "-in", &path("o.pem"), "-pubout", "-out", &other]);
+
+    let _ = desk.json(0, &["import", &swtpm("root.der")]);
+    let (old, new) = (path("old.toml"), path("new.toml"));
+    let _ = desk.json(0, &["export", &old, "--sign", &key]);
+    let _ = desk.json(0, &["import", &swtpm("issuer.der")]);
+    let said = desk.json(0, &["export", &new, "--sign", &key]);
+    assert_eq!(said["signature"], format!("{new}.sig"));
+    // As anyone can check it.
+    openssl(&[
+        "dgst",
+        "-sha256",
+        "-verify",
+        &public,
+        "-signature",
+        &format!("{new}.sig"),
+        &new,
+    ]);
+
+    let verify = |arguments: &[&str]| cli_alone(&[&["trust", "tpm", "verify"], arguments, &["-o", "json"]].concat());
+    let said = verify(&[&new, "--key", &other, "--key", &public, "--after", &old]);
+    assert_eq!((said.code, said.json()["version"].as_u64()), (0, Some(3)), "{said:?}");
+    assert_eq!(verify(&[&new, "--key", &other]).code, 3);
+    let back = verify(&[&old, "--key", &public, "--after", &new]);
+    assert!(back.code == 3 && back.err.contains("older than version 3"), "{back:?}");
+    std::fs::write(
+        &new,
+        std::fs::read_to_string(&new).unwrap().replace("unknown", "refused"),
+    )
+    .unwrap();
+    assert_eq!(verify(&[&new, "--key", &public]).code, 3);
+}

@@ -4,32 +4,35 @@ use std::io::Write as _;
 use std::path::Path;
 
 use attest::trust::{About, Anchors};
+use openssl::pkey::PKey;
+use policies::trust::bundle;
 use serde_json::json;
+use zeroize::Zeroizing;
 
-use super::{counted, counts};
+use super::{counted, counts, verify};
 use crate::exit::{Exit, Failure};
 use crate::fingerprint;
 use crate::output::{Report, fields};
 use crate::trust;
 
-pub(super) fn run(file: &Path, decided: bool, store: &Path, about: About) -> Result<Report, Failure> {
+pub(super) fn run(
+    file: &Path,
+    decided: bool,
+    sign: Option<&Path>,
+    store: &Path,
+    about: About,
+) -> Result<Report, Failure> {
     let store = trust::open(store, about)?;
     let store = if decided { store.decided() } else { store };
     let anchors = Anchors::of(store.sources()).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
     let software: Vec<String> = anchors.software_anchors().into_iter().map(str::to_owned).collect();
     let text = store.render()?;
-    let written = std::fs::File::create_new(file).and_then(|mut out| {
-        out.write_all(text.as_bytes())?;
-        out.sync_all()
-    });
-    written.map_err(|e| {
-        let exit = match e.kind() {
-            std::io::ErrorKind::AlreadyExists => Exit::Conflict,
-            std::io::ErrorKind::PermissionDenied => Exit::NotAllowed,
-            _ => Exit::Failed,
-        };
-        Failure::new(exit, format!("{}: {e}", file.display()))
-    })?;
+    let signature = sign.map(|key| signature(text.as_bytes(), key)).transpose()?;
+    write_new(file, text.as_bytes())?;
+    let beside = verify::beside(file);
+    if let Some(signature) = &signature {
+        write_new(&beside, signature)?;
+    }
     let sha256 = openssl::sha::sha256(text.as_bytes());
     let all = counts(&store);
     let json = json!({
@@ -38,6 +41,7 @@ pub(super) fn run(file: &Path, decided: bool, store: &Path, about: About) -> Res
         "sha256": hex::encode(sha256),
         "counts": all.iter().map(|(state, count)| ((*state).to_owned(), json!(count))).collect::<serde_json::Map<_, _>>(),
         "software_anchors": software,
+        "signature": signature.as_ref().map(|_| beside.display().to_string()),
     });
     let mut lines = vec![
         ("file", file.display().to_string()),
@@ -53,6 +57,35 @@ pub(super) fn run(file: &Path, decided: bool, store: &Path, about: About) -> Res
             ),
         ));
     }
+    if signature.is_some() {
+        lines.push(("signature", beside.display().to_string()));
+    }
     let text = format!("{}SHA-256\n{}", fields(&lines), fingerprint::groups(&sha256));
     Ok(Report::new(json, move |_| text))
+}
+
+/// A file that was not there.
+fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let written = std::fs::File::create_new(file).and_then(|mut out| {
+        out.write_all(bytes)?;
+        out.sync_all()
+    });
+    written.map_err(|e| {
+        let exit = match e.kind() {
+            std::io::ErrorKind::AlreadyExists => Exit::Conflict,
+            std::io::ErrorKind::PermissionDenied => Exit::NotAllowed,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, format!("{}: {e}", file.display()))
+    })
+}
+
+/// The signature over the store's bytes by the key in this file.
+fn signature(text: &[u8], path: &Path) -> Result<Vec<u8>, Failure> {
+    let pem = Zeroizing::new(crate::exit::read(path)?);
+    let wrong = |what: &str| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
+    let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(|_| {
+        wrong("no unencrypted PEM private key").fix("openssl pkey -in KEY -out PLAIN, on the desk only")
+    })?;
+    bundle::sign(text, &key).map_err(|e| wrong(&e.to_string()))
 }

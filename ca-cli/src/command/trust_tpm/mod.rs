@@ -6,6 +6,7 @@ mod import;
 mod list;
 mod refuse;
 mod try_ek;
+mod verify;
 
 use attest::trust::About;
 use policies::trust::{Entry, State, TrustStore};
@@ -38,7 +39,13 @@ pub(super) fn run(command: &TpmCommand) -> Result<Report, Failure> {
             at,
             store,
         } => try_ek::run(certificate, chain, *at, &store.store),
-        TpmCommand::Export { file, decided, store } => export::run(file, *decided, &store.store, About::Tpm),
+        TpmCommand::Export {
+            file,
+            sign,
+            decided,
+            store,
+        } => export::run(file, *decided, sign.as_deref(), &store.store, About::Tpm),
+        TpmCommand::Verify { file, key, after } => verify::run(file, key, after.as_deref()),
     }
 }
 
@@ -59,7 +66,12 @@ pub(super) fn run_iak(command: &IakCommand) -> Result<Report, Failure> {
         } => import::run(from, source.as_deref(), who, &store.store, About::Iak),
         IakCommand::Add(arguments) => add::run_iak(arguments),
         IakCommand::Refuse(arguments) => refuse::run_iak(arguments),
-        IakCommand::Export { file, decided, store } => export::run(file, *decided, &store.store, About::Iak),
+        IakCommand::Export {
+            file,
+            sign,
+            decided,
+            store,
+        } => export::run(file, *decided, sign.as_deref(), &store.store, About::Iak),
     }
 }
 
