@@ -6,6 +6,8 @@ pub(crate) mod crl;
 pub(crate) mod custody;
 pub(crate) mod issuer;
 #[cfg(feature = "online")]
+pub(crate) mod manifest;
+#[cfg(feature = "online")]
 pub(crate) mod replacement;
 #[cfg(feature = "online")]
 pub(crate) mod revocation;
@@ -136,6 +138,18 @@ Examples:
   ca-cli replacement approve 7"
     )]
     Replacement(replacement::ReplacementCommand),
+    /// The factory's manifest: which devices a lot has, under one signature.
+    #[cfg(feature = "online")]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli manifest create --lot 2026-47-B --maker 'Example GmbH' \\
+    --from lot.csv --out lot.manifest
+  ca-cli manifest verify lot.signed --signer manifest-key.pem
+  ca-cli manifest import lot.signed"
+    )]
+    Manifest(manifest::ManifestCommand),
     /// Revoke certificates, for good.
     #[cfg(feature = "online")]
     #[command(after_help = "\

@@ -10,6 +10,7 @@ mod custody;
 mod endorsement;
 mod exit;
 mod fingerprint;
+mod manifest;
 mod medium;
 mod output;
 mod pem;

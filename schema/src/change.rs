@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use wire::revocation::RevocationReason;
 
+use crate::manifest::{ManifestError, ManifestPart, ManifestRow, NewManifest};
 use crate::rows::{
     AllowDevice, DeviceRow, EkLink, IakProofRow, NewDeviceError, NewReplacement, Orphan, ReplaceError, ReplacementRow,
     Revocation, RevokeError,
@@ -50,6 +51,14 @@ pub(crate) enum Change {
         within: i64,
         audit: NewAudit,
     },
+    /// A manifest to be read.
+    Manifest { new: Box<NewManifest>, audit: NewAudit },
+    /// A part of it.
+    Part { part: ManifestPart, audit: NewAudit },
+    /// Take it back.
+    Withdraw { manifest: i64, audit: NewAudit },
+    /// A device that was expected.
+    Arrive { ek: [u8; 32], audit: NewAudit },
     /// Open intents become orphans.
     Recover { older_than: i64, now: i64 },
     /// An audit record on its own.
@@ -69,6 +78,8 @@ pub(crate) enum Outcome {
     Orphans(Vec<Orphan>),
     Revocation(Result<Revocation, RevokeError>),
     Replacement(Result<Box<ReplacementRow>, ReplaceError>),
+    Manifest(Result<Box<ManifestRow>, ManifestError>),
+    Arrived(Result<Option<Box<DeviceRow>>, NewDeviceError>),
     Done,
 }
 
@@ -79,6 +90,8 @@ impl Change {
             Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } | Self::Hold { .. } => true,
             Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
             Self::Replace { .. } | Self::Decide(_) | Self::Link { .. } => true,
+            // What was written is found again.
+            Self::Manifest { .. } | Self::Part { .. } | Self::Withdraw { .. } | Self::Arrive { .. } => true,
             // A second call says the same again.
             Self::CallRenewal { .. } => true,
             Self::Attempt { .. } | Self::Recover { .. } | Self::Audit(_) => false,

@@ -10,6 +10,7 @@ mod inventory;
 mod issued;
 mod keeping;
 mod link;
+mod manifest;
 mod migrations;
 mod order;
 mod postgres;
@@ -26,6 +27,7 @@ mod tables;
 mod writer;
 
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, TakenNumber};
+pub use manifest::{ExpectedDevice, ManifestError, ManifestPart, ManifestRow, ManifestState, NewExpected, NewManifest};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
     EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, IakProofRow, LastStep, NewDeviceError, NewReplacement,

@@ -17,9 +17,9 @@ use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner, EnrollmentRow,
-    EvidenceRow, IakProofRow, NewDeviceError, NewReplacement, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow,
-    Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, find, read, renewal, replacement, revocation,
-    status,
+    EvidenceRow, ExpectedDevice, IakProofRow, ManifestError, ManifestPart, ManifestRow, NewDeviceError, NewManifest,
+    NewReplacement, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, Revocation, RevocationRow, RevokeError,
+    StatusRow, change::Outcome, find, manifest, read, renewal, replacement, revocation, status,
 };
 
 /// Why storage does not serve.
@@ -489,6 +489,87 @@ impl Store {
         limit: u32,
     ) -> Result<Page<ReplacementRow>, StoreError> {
         self.read(|link| replacement::list(link, device, before, limit))
+    }
+
+    /// Begin to read a signed manifest, or go on with it: the same one is found again. Nothing of it is expected yet.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn open_manifest(&self, new: &NewManifest, audit: &AuditRecord) -> Result<ManifestRow, ManifestError> {
+        let (new, audit) = (Box::new(new.clone()), new_audit(audit));
+        self.reading(Change::Manifest { new, audit })
+    }
+
+    /// Write down a part of a manifest. A part that was heard before is a success. With the last line the manifest is
+    /// complete, and its good lines are expected; or it is refused: another root than the signed one, or a refused line
+    /// where none may be.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn read_manifest(&self, part: ManifestPart, audit: &AuditRecord) -> Result<ManifestRow, ManifestError> {
+        let audit = new_audit(audit);
+        self.reading(Change::Part { part, audit })
+    }
+
+    /// Take a manifest back: devices that have not come are not expected on its word any more. Again is a success.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn withdraw_manifest(&self, id: i64, audit: &AuditRecord) -> Result<ManifestRow, ManifestError> {
+        let (manifest, audit) = (id, new_audit(audit));
+        self.reading(Change::Withdraw { manifest, audit })
+    }
+
+    fn reading(&self, change: Change) -> Result<ManifestRow, ManifestError> {
+        match self.inner.writer.write(change)? {
+            Outcome::Manifest(row) => row.map(|row| *row),
+            other => Err(strange(&other).into()),
+        }
+    }
+
+    /// A manifest by its number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn manifest(&self, id: i64) -> Result<Option<ManifestRow>, StoreError> {
+        self.read(|link| manifest::find(link, id))
+    }
+
+    /// Manifests, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn manifests(&self, before: Option<i64>, limit: u32) -> Result<Page<ManifestRow>, StoreError> {
+        self.read(|link| manifest::list(link, before, limit))
+    }
+
+    /// Refused lines of a manifest behind a position, in their order: position and reason.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn refused_lines(&self, id: i64, after: Option<i64>, limit: u32) -> Result<Page<(i64, String)>, StoreError> {
+        self.read(|link| manifest::refusals(link, id, after, limit))
+    }
+
+    /// The device that manifests say has this EK.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn expected(&self, ek_spki_sha256: &[u8; 32]) -> Result<Option<ExpectedDevice>, StoreError> {
+        self.read(|link| manifest::expected(link, ek_spki_sha256))
+    }
+
+    /// A device that was expected has come: put it into the inventory, with every EK that its manifest names. None: no
+    /// manifest names this EK.
+    ///
+    /// # Errors
+    /// [`NewDeviceError`].
+    pub fn arrive(&self, ek_spki_sha256: &[u8; 32], audit: &AuditRecord) -> Result<Option<DeviceRow>, NewDeviceError> {
+        let (ek, audit) = (*ek_spki_sha256, new_audit(audit));
+        match self.inner.writer.write(Change::Arrive { ek, audit })? {
+            Outcome::Arrived(row) => row.map(|row| row.map(|row| *row)),
+            other => Err(strange(&other).into()),
+        }
     }
 
     /// Whose an EK is, or was until its TPM was replaced.

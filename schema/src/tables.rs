@@ -250,6 +250,49 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    manifest (id) {
+        id -> BigInt,
+        root -> Binary,
+        signer_sha256 -> Binary,
+        kind -> Text,
+        lot -> Text,
+        header -> Text,
+        seal -> Text,
+        entries -> BigInt,
+        all_or_nothing -> BigInt,
+        imported_by -> Text,
+        imported_at -> BigInt,
+        state -> Text,
+        lines_read -> BigInt,
+        lines_refused -> BigInt,
+        tree -> Binary,
+        last_serial -> Text,
+    }
+}
+
+diesel::table! {
+    expected (id) {
+        id -> BigInt,
+        manifest_id -> BigInt,
+        position -> BigInt,
+        serial -> Text,
+        ek_spki_sha256 -> Binary,
+        gone -> BigInt,
+    }
+}
+
+diesel::table! {
+    refused_line (id) {
+        id -> BigInt,
+        manifest_id -> BigInt,
+        position -> BigInt,
+        reason -> Text,
+    }
+}
+
+diesel::joinable!(expected -> manifest (manifest_id));
+diesel::allow_tables_to_appear_in_same_query!(expected, manifest);
 diesel::joinable!(iak_proof -> enrollment (enrollment_id));
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(replacement -> device (device_id));

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
-use crate::{StoreError, StoreOptions, change, inventory, issued, keeping, order, renewal, replacement, revocation};
+use crate::{
+    StoreError, StoreOptions, change, inventory, issued, keeping, manifest, order, renewal, replacement, revocation,
+};
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
 const BACK_OFF: Duration = Duration::from_millis(250);
@@ -392,6 +394,14 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
             Change::Decide(decision) => Outcome::Replacement(replacement::decide(link, decision)?.map(Box::new)),
             Change::CallRenewal { device, within, audit } => {
                 Outcome::Found(renewal::call(link, device, *within, audit)?)
+            }
+            Change::Manifest { new, audit } => Outcome::Manifest(manifest::open(link, new, audit)?.map(Box::new)),
+            Change::Part { part, audit } => Outcome::Manifest(manifest::part(link, part, audit)?.map(Box::new)),
+            Change::Withdraw { manifest: id, audit } => {
+                Outcome::Manifest(manifest::withdraw(link, *id, audit)?.map(Box::new))
+            }
+            Change::Arrive { ek, audit } => {
+                Outcome::Arrived(manifest::arrive(link, ek, audit)?.map(|r| r.map(Box::new)))
             }
             Change::Link { link: new, audit } => Outcome::Recorded(replacement::link(link, new, audit)?),
             Change::Recover { older_than, now } => Outcome::Orphans(keeping::recover(link, *older_than, *now)?),

@@ -71,7 +71,7 @@ pub(super) fn run(command: &IssuerCommand, no_input: bool) -> Result<Report, Fai
 }
 
 /// The key in its token, proven; made if it is not there and that is wanted.
-fn find(wanted: &IssuerKey, make: bool, no_input: bool) -> Result<HsmKey, Failure> {
+pub(super) fn find(wanted: &IssuerKey, make: bool, no_input: bool) -> Result<HsmKey, Failure> {
     let pin = match &wanted.pin_file {
         Some(path) => PinSource::File(path.clone()),
         None if no_input => {
@@ -113,7 +113,7 @@ fn find(wanted: &IssuerKey, make: bool, no_input: bool) -> Result<HsmKey, Failur
 }
 
 /// A new file; one that is there is never overwritten.
-fn put(path: &Path, content: &[u8]) -> Result<(), Failure> {
+pub(super) fn put(path: &Path, content: &[u8]) -> Result<(), Failure> {
     use std::io::Write as _;
     let opened = std::fs::OpenOptions::new()
         .write(true)

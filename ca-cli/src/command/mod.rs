@@ -28,6 +28,8 @@ mod init;
 mod issuer;
 mod man;
 #[cfg(feature = "online")]
+mod manifest;
+#[cfg(feature = "online")]
 mod replacement;
 #[cfg(feature = "online")]
 mod revoke;
@@ -59,6 +61,8 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Device(DeviceCommand::ReplaceTpm(arguments)) => replacement::request(&arguments),
         #[cfg(feature = "online")]
         Command::Replacement(command) => replacement::run(&command),
+        #[cfg(feature = "online")]
+        Command::Manifest(command) => manifest::run(&command, cli.no_input),
         #[cfg(feature = "online")]
         Command::Revoke(arguments) => revoke::revoke(&arguments, cli.no_input),
         #[cfg(feature = "online")]

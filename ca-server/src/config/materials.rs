@@ -1,5 +1,6 @@
 //! What the named files hold: certificates, keys, anchors, policies.
 
+use std::collections::HashSet;
 use std::num::NonZeroU16;
 use std::ops::Range;
 use std::path::Path;
@@ -329,6 +330,30 @@ fn signed(
         sha256: attest::sha256(text.as_bytes()),
         key_sha256: key.sha256(),
     })
+}
+
+/// Keys of makers whose manifests are believed. A CA's key is none: it signs certificates and CRLs.
+pub(super) fn manifest_signers(
+    source: &Source,
+    base: &Base,
+    raw: &raw::RawManifests,
+    issuer: &Issuer,
+) -> Result<HashSet<[u8; 32]>, ConfigError> {
+    let mut signers = HashSet::new();
+    for path in &raw.signers {
+        let wrong = |what: String| source.error(&path.span(), what);
+        let full = base.resolve(path.get_ref());
+        let bytes = files::read(source, &path.span(), &full)?;
+        let key = PKey::public_key_from_pem(&bytes).map_err(|_| {
+            wrong(format!("{}: no PEM public key", full.display())).help("`ca-cli manifest key` writes one")
+        })?;
+        let der = key.public_key_to_der().map_err(|e| wrong(e.to_string()))?;
+        if der == issuer.spki() {
+            return Err(wrong(format!("{}: it is the issuing CA's own key", full.display())));
+        }
+        signers.insert(openssl::sha::sha256(&der));
+    }
+    Ok(signers)
 }
 
 pub(super) fn policy(

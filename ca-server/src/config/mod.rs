@@ -6,6 +6,7 @@ mod operators;
 mod raw;
 mod values;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Config {
     pub server: Server,
     /// `[operators]`.
     pub operators: Operators,
+    /// `[manifests]` signers: SHA-256 of the SubjectPublicKeyInfo of each key whose manifests are believed.
+    pub manifest_signers: HashSet<[u8; 32]>,
     /// `[tls]`.
     pub tls: Tls,
     /// `[database]`.
@@ -286,6 +289,7 @@ impl Config {
             },
             server,
             operators,
+            manifest_signers: materials::manifest_signers(source, &base, &raw.manifests, &issuer)?,
             tls,
             database,
             hsm,

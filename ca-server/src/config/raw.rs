@@ -15,6 +15,8 @@ pub(super) struct RawConfig {
     pub server: RawServer,
     #[serde(default)]
     pub operators: BTreeMap<String, Spanned<u32>>,
+    #[serde(default)]
+    pub manifests: RawManifests,
     pub tls: RawTls,
     pub database: RawDatabase,
     pub hsm: RawHsm,
@@ -118,6 +120,13 @@ pub(super) struct RawTrust {
     pub manufacturer_intermediates: Vec<Spanned<PathBuf>>,
     #[serde(default)]
     pub signed_by: Vec<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawManifests {
+    #[serde(default)]
+    pub signers: Vec<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,6 +7,7 @@ pub mod device;
 mod failure;
 pub mod iak;
 mod lookup;
+pub mod manifest;
 pub mod ocsp;
 pub mod publish;
 pub mod recover;

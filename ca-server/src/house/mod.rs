@@ -81,6 +81,8 @@ pub struct House {
     pub metrics: Metrics,
     /// SHA-256 of the SubjectPublicKeyInfo of every CA of the chain and of the OCSP responder: never certified for a device.
     pub own_keys: HashSet<[u8; 32]>,
+    /// SHA-256 of the SubjectPublicKeyInfo of each key whose manifests are believed.
+    pub manifest_signers: HashSet<[u8; 32]>,
     /// Answers about revocation, when this server gives them.
     pub ocsp: Option<Ocsp>,
 }
@@ -117,6 +119,8 @@ pub struct Parts {
     pub entropy: Box<dyn attest::Entropy + Send>,
     /// How far the clock may stand behind the newest record.
     pub clock_tolerance: Duration,
+    /// SHA-256 of the SubjectPublicKeyInfo of each key whose manifests are believed.
+    pub manifest_signers: HashSet<[u8; 32]>,
     /// Key and terms of the OCSP responder.
     pub ocsp: Option<(Arc<dyn CaKey>, OcspTerms)>,
 }
@@ -188,6 +192,7 @@ impl House {
             signer: SignerHealth::default(),
             metrics: Metrics::new(),
             own_keys,
+            manifest_signers: parts.manifest_signers,
             ocsp,
         };
         house.metrics.issuer_ends(house.issuer.not_after().0);
@@ -289,6 +294,7 @@ impl House {
             time: Box::new(SystemClock),
             entropy: Box::new(attest::Watched::new(OsEntropy)),
             clock_tolerance: config.server.clock_tolerance,
+            manifest_signers: config.manifest_signers,
             ocsp: responder.zip(config.ocsp.map(|ocsp| ocsp.terms)),
         })
     }

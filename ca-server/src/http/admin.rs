@@ -40,6 +40,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .service(get("/v1/devices/{name:[^/]*}/tree", web::get().to(tree)))
         .configure(super::device::routes)
         .configure(super::replacement::routes)
+        .configure(super::manifest::routes)
         .configure(super::revocation::routes)
         .configure(super::crl::routes)
         .service(get("/v1/audit", web::get().to(audit)))

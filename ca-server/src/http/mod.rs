@@ -9,6 +9,7 @@ mod extract;
 mod front;
 mod gate;
 mod limits;
+mod manifest;
 mod monitor;
 mod peer;
 mod presented;

@@ -7,6 +7,7 @@ use actix_web::http::{StatusCode, header};
 use wire::problem::{Problem, ProblemCode};
 
 use crate::flow::enroll::{ActivateError, BeginError, LookupError};
+use crate::flow::manifest::ManifestError;
 use crate::flow::renew::RenewError;
 use crate::flow::replace::ReplaceError;
 use crate::flow::revoke::RevokeError;
@@ -117,6 +118,21 @@ pub(super) fn replace(error: &ReplaceError) -> Problem {
         ReplaceError::Conflict(_) => ProblemCode::ReplacementConflict,
         ReplaceError::Trouble(trouble) => {
             tracing::warn!(%trouble, "replacement");
+            return self::trouble(trouble);
+        }
+    };
+    Problem::new(code).with_detail(error.to_string())
+}
+
+/// Why a manifest was not read.
+pub(super) fn manifest(error: &ManifestError) -> Problem {
+    let code = match error {
+        ManifestError::NotFound => return Problem::new(ProblemCode::NotFound),
+        ManifestError::Malformed(_) => ProblemCode::Malformed,
+        ManifestError::Signer(_) => ProblemCode::Forbidden,
+        ManifestError::Conflict(_) => ProblemCode::ManifestConflict,
+        ManifestError::Trouble(trouble) => {
+            tracing::warn!(%trouble, "manifest");
             return self::trouble(trouble);
         }
     };

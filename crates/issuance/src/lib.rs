@@ -18,6 +18,7 @@ pub mod ocsp;
 mod record;
 mod request;
 mod serial;
+mod statement;
 mod tbs;
 #[cfg(test)]
 mod testkey;
@@ -31,6 +32,7 @@ pub use key::{CaKey, KeyError, Probe, SignatureAlgorithm, ToSign, probe};
 pub use record::{AuditRecord, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
 pub use request::{IssuerRequest, MAX_REQUEST_BYTES, RequestError, RequestRefusal};
 pub use serial::Serial;
+pub use statement::Statement;
 
 // The words below this room that every neighbour above it needs.
 pub use policies::{Decision, GrantKind, KeyRole, Validity};

@@ -105,7 +105,8 @@ impl From<ProblemCode> for Exit {
             | ProblemCode::CertificateRevoked
             | ProblemCode::CertificateReplaced
             | ProblemCode::RevocationConflict
-            | ProblemCode::ReplacementConflict => Self::Conflict,
+            | ProblemCode::ReplacementConflict
+            | ProblemCode::ManifestConflict => Self::Conflict,
             ProblemCode::Forbidden | ProblemCode::CertificateRequired => Self::NotAllowed,
             ProblemCode::RateLimited
             | ProblemCode::SignerUnavailable

@@ -9,6 +9,7 @@ pub mod crl;
 pub mod enrollment;
 mod exit;
 pub mod firmware;
+pub mod manifest;
 mod parse;
 pub mod problem;
 pub mod renewal;

@@ -26,6 +26,8 @@ pub enum ProblemCode {
     RevocationConflict,
     /// Another replacement is open, or this one is decided or too old, or there is nothing to replace.
     ReplacementConflict,
+    /// The lot was named before with another root, or this manifest is not open where this begins.
+    ManifestConflict,
     /// The challenge is too old, or was tried too often.
     ChallengeExpired,
     /// The body is larger than this route takes.
@@ -62,7 +64,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, in the order of the catalogue.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Malformed,
         Self::AttestationRejected,
         Self::IdentityConflict,
@@ -73,6 +75,7 @@ impl ProblemCode {
         Self::CertificateReplaced,
         Self::RevocationConflict,
         Self::ReplacementConflict,
+        Self::ManifestConflict,
         Self::ChallengeExpired,
         Self::PayloadTooLarge,
         Self::UnsupportedMedia,
@@ -105,6 +108,7 @@ impl ProblemCode {
             Self::CertificateReplaced => "certificate_replaced",
             Self::RevocationConflict => "revocation_conflict",
             Self::ReplacementConflict => "replacement_conflict",
+            Self::ManifestConflict => "manifest_conflict",
             Self::ChallengeExpired => "challenge_expired",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMedia => "unsupported_media",
@@ -147,7 +151,8 @@ impl ProblemCode {
             | Self::CertificateRevoked
             | Self::CertificateReplaced
             | Self::RevocationConflict
-            | Self::ReplacementConflict => 409,
+            | Self::ReplacementConflict
+            | Self::ManifestConflict => 409,
             Self::ChallengeExpired => 410,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMedia => 415,
@@ -171,6 +176,7 @@ impl ProblemCode {
             Self::CertificateEnded => "The certificate has ended",
             Self::CertificateReplaced => "The certificate was replaced by a newer one",
             Self::RevocationConflict => "The certificate does not stand where this begins",
+            Self::ManifestConflict => "The manifest does not stand where this begins",
             Self::ReplacementConflict => "The replacement does not stand where this begins",
             Self::ChallengeExpired => "The challenge is no longer valid",
             Self::PayloadTooLarge => "The body is too large",
@@ -216,6 +222,7 @@ impl ProblemCode {
             | Self::StateConflict
             | Self::RevocationConflict
             | Self::ReplacementConflict
+            | Self::ManifestConflict
             | Self::PayloadTooLarge
             | Self::UnsupportedMedia
             | Self::KeyRejected
@@ -254,6 +261,9 @@ impl ProblemCode {
             }
             Self::RevocationConflict => {
                 "A revocation is final: only keyCompromise may take the place of another reason, and only what is on hold can be released."
+            }
+            Self::ManifestConflict => {
+                "A signer names a lot once. A manifest is read from its first line to its last; what is complete, refused or withdrawn is not read on."
             }
             Self::ReplacementConflict => {
                 "A device has one open replacement at a time; what is decided is final, and what nobody approved in time is asked for anew. A device without a TPM has nothing to replace."
@@ -418,6 +428,7 @@ mod tests {
              409 certificate_replaced AfterFix\n\
              409 revocation_conflict Never\n\
              409 replacement_conflict Never\n\
+             409 manifest_conflict Never\n\
              410 challenge_expired AfterFix\n\
              413 payload_too_large Never\n\
              415 unsupported_media Never\n\

@@ -10,6 +10,7 @@ mod again;
 mod device;
 mod enroll;
 mod inspect;
+mod manifest;
 mod manners;
 mod proxy;
 mod refused;

@@ -12,6 +12,7 @@ mod crls;
 mod engine;
 mod inventory;
 mod kit;
+mod manifests;
 mod model;
 mod orders;
 mod outage;

@@ -6,7 +6,7 @@ mod error;
 use attest::{Answer, IakFacts, Pending, Refusal, Root, TicketError, UnixTime, VerifiedBinding};
 use issuance::AuditRecord;
 use policies::{InventoryEntry, Permit};
-use schema::{DeviceRow, EkLink};
+use schema::{DeviceRow, EkLink, NewDeviceError};
 use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentResult, EnrollmentState, IssuedCertificate};
 
@@ -302,8 +302,38 @@ fn known(house: &House, binding: &VerifiedBinding) -> Result<(Option<DeviceRow>,
             let row = house.store.device_by_name(&owner.device).map_err(Trouble::from)?;
             Ok((row, second))
         }
-        (None, None) => Ok((claimant(house, "EK", ek, claimed)?, false)),
+        (None, None) => match expected(house, ek, claimed)? {
+            Some(row) => Ok((Some(row), false)),
+            None => Ok((claimant(house, "EK", ek, claimed)?, false)),
+        },
     }
+}
+
+/// The device of this EK as a manifest names it: proven to be here, it is put into the inventory.
+fn expected(house: &House, ek: &[u8; 32], claimed: Option<&str>) -> Result<Option<DeviceRow>, ActivateError> {
+    let Some(said) = house.store.expected(ek).map_err(Trouble::from)? else {
+        return Ok(None);
+    };
+    if let Some(name) = claimed.filter(|name| *name != said.serial) {
+        return Err(ActivateError::IdentityConflict(format!(
+            "EK {}: manifest {} says it is `{}`, and it asks to be `{name}`",
+            hex::encode(ek),
+            said.manifest,
+            said.serial
+        )));
+    }
+    let audit = AuditRecord {
+        at: house.clock.read().now,
+        action: "device.arrived".to_owned(),
+        actor: format!("device:{}", said.serial),
+        subject: said.serial,
+        reason: "MANIFEST".to_owned(),
+        detail: format!("manifest {}, lot `{}`: EK {}", said.manifest, said.lot, hex::encode(ek)),
+    };
+    house.store.arrive(ek, &audit).map_err(|error| match error {
+        NewDeviceError::Store(error) => Trouble::from(error).into(),
+        other => ActivateError::IdentityConflict(other.to_string()),
+    })
 }
 
 /// The device of this IAK; of the EK that its certificate names; before first contact, of the name it claims.
