@@ -90,7 +90,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// [`ReadError`]: a line too long, an end that is missing or untrue, or anything behind it.
-    pub fn next(&mut self) -> Result<Read, ReadError> {
+    pub fn advance(&mut self) -> Result<Read, ReadError> {
         self.number = self.number.saturating_add(1);
         let line = next(&mut self.source, self.number)?;
         let line = line.ok_or(ReadError::Untrue("it is cut short: the closing line is missing"))?;

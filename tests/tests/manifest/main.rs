@@ -1,7 +1,6 @@
 //! The factory's manifest: made, signed in a token, verified, imported into a real server; and every way to forge one.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on stops"
 )]

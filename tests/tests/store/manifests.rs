@@ -1,5 +1,6 @@
 //! Manifests in the record: parts in step, duplicates within and across lots, what a transfer and a repair move.
 
+use issuance::Recorder as _;
 use schema::{ManifestError, ManifestPart, ManifestRow, ManifestState, NewExpected, NewManifest, Store};
 
 use crate::kit::*;

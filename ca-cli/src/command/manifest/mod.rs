@@ -52,7 +52,7 @@ fn unread(path: &Path, error: &ReadError) -> Failure {
 }
 
 fn next(reader: &mut Reader<BufReader<File>>, path: &Path) -> Result<Read, Failure> {
-    reader.next().map_err(|e| unread(path, &e))
+    reader.advance().map_err(|e| unread(path, &e))
 }
 
 /// A new file, whole or not at all: it gets its name when it is complete and on the disk.
