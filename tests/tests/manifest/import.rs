@@ -92,6 +92,8 @@ fn all_or_nothing_is_nothing_with_one_bad_line() {
     let id = told["manifest"]["id"].to_string();
     let shown = ends(&run(&rig, &["manifest", "show", &id]), 0);
     assert_eq!(shown["refused"], told["refused"]);
+    let list = ends(&run(&rig, &["manifest", "list"]), 0);
+    assert_eq!(list["items"].as_array().unwrap().len(), 3);
 }
 
 /// What is sent is not what was signed: the server reads for itself, and expects nothing.

@@ -33,7 +33,13 @@ pub(crate) fn errors(output: &Output) -> String {
 /// Standard output of a run that ended so.
 pub(crate) fn ends(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{}", errors(output));
-    serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    if output.stdout.is_empty() {
+        return Value::Null;
+    }
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema = told["schema"].as_str().unwrap();
+    assert!(schema.starts_with("holdfast.manifest"), "{schema}");
+    told
 }
 
 /// Which key signs.
