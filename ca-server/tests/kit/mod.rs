@@ -278,6 +278,7 @@ impl Ca {
             time: Box::new(self.hands.clone()),
             entropy: Box::new(attest::Watched::new(OsEntropy)),
             clock_tolerance: Duration::from_secs(300),
+            manifest_signers: std::collections::HashSet::new(),
             ocsp: None,
         }
     }
