@@ -58,6 +58,7 @@ pub(crate) fn current(crl: &Crl, at: i64) -> Result<(), String> {
 pub(crate) fn said_of(crl: &Crl, serial: Serial) -> Option<String> {
     let entry = crl.find(serial)?;
     let Mark::Revoked(reason) = entry.mark else {
+        // Taken back by a delta CRL.
         return None;
     };
     Some(format!("revoked since {} ({reason})", words::rfc3339(entry.at.0)))

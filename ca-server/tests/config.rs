@@ -120,7 +120,10 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
     let mut everything = String::new();
     for line in adapted(shipped).lines() {
         let key = line.strip_prefix("# ").filter(|rest| {
-            rest.contains(" = ") && !rest.contains(':') || rest.starts_with("base_url") || *rest == "[ocsp]"
+            rest.contains(" = ") && !rest.contains(':')
+                || rest.starts_with("base_url")
+                || *rest == "[ocsp]"
+                || *rest == "[crl.delta]"
         });
         let optional_files = [
             "password",
@@ -131,7 +134,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
             "previous",
             "ca_issuers",
             "ocsp_url",
-            "crl",
+            "crl_",
             "folder",
         ];
         match key {
@@ -166,7 +169,12 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
     assert_eq!(all.hsm.token.sessions, short.hsm.token.sessions);
     assert_eq!(all.server.shutdown_grace, short.server.shutdown_grace);
     assert_eq!(all.server.clock_tolerance, short.server.clock_tolerance);
-    assert_eq!(format!("{:?}", all.crl), format!("{:?}", short.crl));
+    let mut crl = all.crl;
+    let delta = crl.delta.take().unwrap();
+    assert_eq!(format!("{crl:?}"), format!("{:?}", short.crl));
+    let minimal = changed("[trust]", "[crl.delta]\n\n[trust]");
+    let minimal = load(&ca, &minimal).map_err(|(shown, _)| shown).unwrap().crl.delta;
+    assert_eq!(format!("{delta:?}"), format!("{:?}", minimal.unwrap()));
 }
 
 #[test]
@@ -315,6 +323,26 @@ fn other_mistakes_are_shown_at_their_place() {
             "certificate = \"chain.pem\"",
             "certificate = \"chain.pem\"\ncrl_shards = 1",
             ":15:14: crl_shards without crl_url",
+        ),
+        (
+            "[hsm]\n",
+            "[crl.delta]\nevery = \"31m\"\n[hsm]\n",
+            ":11:9: a delta CRL is valid for at least twice as long",
+        ),
+        (
+            "[hsm]\n",
+            "[crl.delta]\nvalid = \"1s\"\nevery = \"500ms\"\n[hsm]\n",
+            ":12:9: a delta CRL is valid",
+        ),
+        (
+            "[hsm]\n",
+            "[crl.delta]\nevery = \"6h\"\nvalid = \"12h\"\n[hsm]\n",
+            ":11:9: delta CRLs come more often than complete ones",
+        ),
+        (
+            "certificate = \"chain.pem\"",
+            "certificate = \"chain.pem\"\ncrl_url = \"http://x/a\"\n[crl.delta]",
+            ":16:1: with delta CRLs, the path of crl_url ends with .crl",
         ),
         (
             "[hsm]\n",

@@ -7,6 +7,8 @@
     reason = "helpers of tests"
 )]
 
+#[path = "crl/deltas.rs"]
+mod deltas;
 mod kit;
 
 use std::num::NonZeroU16;

@@ -26,7 +26,7 @@ mod store;
 mod tables;
 mod writer;
 
-pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, TakenNumber};
+pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, PublishedDelta, TakenNumber};
 pub use manifest::{ExpectedDevice, ManifestError, ManifestPart, ManifestRow, ManifestState, NewExpected, NewManifest};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,

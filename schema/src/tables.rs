@@ -158,6 +158,7 @@ diesel::table! {
         steps -> Nullable<BigInt>,
         published_at -> Nullable<BigInt>,
         der -> Nullable<Binary>,
+        delta_url -> Nullable<Text>,
     }
 }
 
@@ -173,6 +174,22 @@ diesel::table! {
         entries -> Nullable<BigInt>,
         steps -> Nullable<BigInt>,
         tbs_sha256 -> Nullable<Binary>,
+        base -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    crl_delta (crl_point_id) {
+        crl_point_id -> BigInt,
+        crl_id -> BigInt,
+        base -> BigInt,
+        number -> BigInt,
+        this_update -> BigInt,
+        next_update -> BigInt,
+        entries -> BigInt,
+        steps -> BigInt,
+        published_at -> BigInt,
+        der -> Binary,
     }
 }
 
@@ -319,6 +336,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     iak_proof
 );
 diesel::allow_tables_to_appear_in_same_query!(crl, crl_point);
+diesel::allow_tables_to_appear_in_same_query!(crl_delta, crl_point);
 
 /// A row to be written into `certificate`.
 #[derive(Insertable, Clone, Debug)]

@@ -5,6 +5,9 @@
     reason = "a test that cannot go on stops"
 )]
 
+#[path = "crls/deltas.rs"]
+mod deltas;
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;

@@ -44,7 +44,8 @@ Examples:
 Examples:
   ca-cli crl fetch http://pki.example.net/crl/7.crl
   ca-cli crl fetch http://pki.example.net/crl/7.crl --out 7.crl
-A CRL that has ended, or is not the issuer's, is refused (3) and not written.")]
+A CRL that has ended, or is not the issuer's, is refused (3) and not written.
+Where its delta CRLs are, it says itself; they are fetched the same way.")]
     Fetch {
         /// URL, as it stands in certificates.
         url: String,

@@ -54,6 +54,14 @@ fn row(place: &CrlPlace, now: i64) -> Vec<String> {
     if place.behind != 0 {
         state.push(format!("{} steps to come", place.behind));
     }
+    if let Some(delta) = &place.delta {
+        state.push(format!(
+            "delta {} on {}, of {}",
+            delta.published.number,
+            delta.base,
+            words::rfc3339(delta.published.this_update)
+        ));
+    }
     let Some(out) = &place.published else {
         let none = || "-".to_owned();
         state.push("not published yet".to_owned());
@@ -226,7 +234,7 @@ fn report(schema: &'static str, crl: Crl, serial: Option<Serial>, out: Option<&P
 fn reason(crl: &Crl, serial: Serial) -> Option<&'static str> {
     match crl.find(serial)?.mark {
         issuance::crl::Mark::Revoked(reason) => Some(reason.as_str()),
-        issuance::crl::Mark::Removed => None,
+        issuance::crl::Mark::Removed => Some("removeFromCRL"),
     }
 }
 
@@ -234,6 +242,8 @@ fn reason(crl: &Crl, serial: Serial) -> Option<&'static str> {
 fn facts(crl: &Crl) -> Value {
     json!({
         "number": crl.number().get(),
+        "base": crl.base().map(issuance::CrlNumber::get),
+        "delta_url": crl.delta_url(),
         "scope": crl.scope().to_string(),
         "this_update": crl.this_update().0,
         "next_update": crl.next_update().0,
@@ -244,8 +254,14 @@ fn facts(crl: &Crl) -> Value {
 
 /// The facts, for people.
 fn in_words(crl: &Crl, now: i64) -> String {
+    let mut number = crl.number().to_string();
+    if let Some(base) = crl.base() {
+        number.push_str(&format!(", a delta: what differs from number {base}"));
+    }
+    let deltas = crl.delta_url().map_or_else(|| "none".to_owned(), clean);
     fields(&[
-        ("number", crl.number().to_string()),
+        ("number", number),
+        ("deltas", deltas),
         ("speaks for", crl.scope().to_string()),
         ("this update", words::rfc3339(crl.this_update().0)),
         (

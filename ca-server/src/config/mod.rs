@@ -154,6 +154,17 @@ pub struct CrlTerms {
     pub max_age: Duration,
     /// Where CRLs are written, too.
     pub folder: Option<PathBuf>,
+    /// Delta CRLs between the complete ones; none without it.
+    pub delta: Option<DeltaTerms>,
+}
+
+/// Terms of delta CRLs.
+#[derive(Clone, Copy, Debug)]
+pub struct DeltaTerms {
+    /// A new one comes at the latest so long after the last one.
+    pub every: Duration,
+    /// From thisUpdate to nextUpdate.
+    pub valid: Duration,
 }
 
 /// Terms of OCSP answers.
@@ -269,6 +280,7 @@ impl Config {
         let database = database(source, &base, &raw.database)?;
         let seal = materials::seal(source, &base, &raw.enrollment)?;
         let issuer = materials::issuer(source, &base, &raw.issuer, server.rehearsal)?;
+        let crl = crl(source, &base, raw.crl, issuer.urls())?;
         let mut bundles = Vec::new();
         let anchors = materials::anchors(source, &base, &raw.trust, server.rehearsal, &mut bundles)?;
         let manufacturers = materials::manufacturers(source, &base, &raw.trust, server.rehearsal, &mut bundles)?;
@@ -300,7 +312,7 @@ impl Config {
             bundles,
             profiles,
             policy,
-            crl: crl(source, &base, raw.crl)?,
+            crl,
             enrollment,
             seal,
             limits,
@@ -308,7 +320,12 @@ impl Config {
     }
 }
 
-fn crl(source: &Source, base: &files::Base, raw: raw::RawCrl) -> Result<CrlTerms, ConfigError> {
+fn crl(
+    source: &Source,
+    base: &files::Base,
+    raw: raw::RawCrl,
+    urls: &issuance::IssuerUrls,
+) -> Result<CrlTerms, ConfigError> {
     let every = raw
         .every
         .as_ref()
@@ -331,13 +348,55 @@ fn crl(source: &Source, base: &files::Base, raw: raw::RawCrl) -> Result<CrlTerms
     {
         return Err(source.error(&given.span(), "a CRL is valid for at least two seconds"));
     }
+    let delta = raw.delta.map(|raw| delta(source, &raw, every, urls)).transpose()?;
     Ok(CrlTerms {
+        delta,
         every,
         valid,
         after_revocation: span(raw.after_revocation, 60),
         max_age: span(raw.max_age, 600),
         folder: raw.folder.map(|folder| base.resolve(&folder)),
     })
+}
+
+/// Deltas come more often than complete CRLs, and lie beside them.
+fn delta(
+    source: &Source,
+    raw: &Spanned<raw::RawDelta>,
+    complete: Duration,
+    urls: &issuance::IssuerUrls,
+) -> Result<DeltaTerms, ConfigError> {
+    let span =
+        |given: &Option<Spanned<values::Span>>, or| given.as_ref().map_or(Duration::from_secs(or), |s| s.get_ref().0);
+    let given = raw.get_ref();
+    let (every, valid) = (span(&given.every, 600), span(&given.valid, 3600));
+    let at = given
+        .every
+        .as_ref()
+        .or(given.valid.as_ref())
+        .map_or(raw.span(), Spanned::span);
+    if every * 2 > valid || valid < Duration::from_secs(2) {
+        return Err(source.error(
+            &at,
+            "a delta CRL is valid for at least twice as long as the time to the next one, and for two seconds",
+        ));
+    }
+    if every >= complete {
+        return Err(source.error(
+            &at,
+            "delta CRLs come more often than complete ones, or they are of no use",
+        ));
+    }
+    let beside = urls
+        .crl
+        .as_deref()
+        .is_none_or(|url| issuance::crl::delta_url(url).is_some());
+    if !beside {
+        return Err(source
+            .error(&raw.span(), "with delta CRLs, the path of crl_url ends with .crl")
+            .help("the deltas of http://pki.example.net/7.crl are at http://pki.example.net/7-delta.crl"));
+    }
+    Ok(DeltaTerms { every, valid })
 }
 
 fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Server, ConfigError> {

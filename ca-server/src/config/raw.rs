@@ -156,6 +156,14 @@ pub(super) struct RawCrl {
     pub after_revocation: Option<Span>,
     pub max_age: Option<Span>,
     pub folder: Option<PathBuf>,
+    pub delta: Option<Spanned<RawDelta>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDelta {
+    pub every: Option<Spanned<Span>>,
+    pub valid: Option<Spanned<Span>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

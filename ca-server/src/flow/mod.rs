@@ -3,6 +3,7 @@
 mod activate;
 mod begin;
 mod challenge;
+pub mod delta;
 pub mod device;
 mod failure;
 pub mod iak;

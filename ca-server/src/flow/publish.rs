@@ -1,10 +1,13 @@
 //! Publishing a CRL: take a number, read the revoked, draft, write down, sign, compare, swap. On any doubt the published
 //! one stays. Goes on while issuing is halted: what is revoked must be heard of, and every CRL is verified in software.
 
-use issuance::crl::{CrlDoubt, CrlDraft, CrlDraftError, CrlError, CrlNumber, CrlSpec, RawCrl, compare, first};
+use issuance::crl::{
+    Crl, CrlDoubt, CrlDraft, CrlDraftError, CrlError, CrlNumber, CrlSpec, LintedCrl, RawCrl, compare, first,
+};
 use issuance::{AuditRecord, SignFailure};
 use schema::{CrlPoint, CrlTurn, DraftedCrl, StoreError};
 
+use super::delta;
 use crate::house::{Concern, House, Shelved};
 
 /// How a publication ended without an error.
@@ -86,40 +89,81 @@ impl PublishError {
 /// # Errors
 /// [`PublishError`]; what must be told was told.
 pub fn publish(house: &House, point: &CrlPoint, forced: bool) -> Result<Published, PublishError> {
-    let outcome = attempt(house, point, forced);
-    match &outcome {
-        Ok(done) => {
-            if let Published::Done { number, entries } = done {
-                tracing::info!(url = %point.url, %number, entries, "CRL published");
+    let mut outcome = attempt(house, point, forced);
+    for _ in 0..AGAIN {
+        if !forced || !matches!(outcome, Ok(Published::Overtaken)) || newer_is_out(house, point) {
+            break;
+        }
+        outcome = attempt(house, point, forced);
+    }
+    tell(house, &point.url, point.published.is_some(), "published", &outcome);
+    outcome
+}
+
+/// Who asks for a complete CRL is not served with a delta that was faster; the job comes again anyway.
+const AGAIN: usize = 3;
+
+/// Whether a complete CRL was published since the place was looked at.
+fn newer_is_out(house: &House, point: &CrlPoint) -> bool {
+    let now = house.store.crl_points(house.issuer.key_id()).unwrap_or_default();
+    let number = |point: &CrlPoint| point.published.map(|published| published.number);
+    now.iter().any(|now| now.id == point.id && number(now) > number(point))
+}
+
+/// Say how it went. `there`: something is published at this URL.
+pub(super) fn tell(
+    house: &House,
+    url: &str,
+    there: bool,
+    done: &'static str,
+    outcome: &Result<Published, PublishError>,
+) {
+    match outcome {
+        Ok(how) => {
+            if let Published::Done { number, entries } = how {
+                tracing::info!(url, %number, entries, "CRL published");
             }
-            house.metrics.crl(match done {
-                Published::Done { .. } => "published",
+            house.metrics.crl(match how {
+                Published::Done { .. } => done,
                 Published::Overtaken => "overtaken",
                 Published::InHand => "in-hand",
             });
-            if !matches!(done, Published::InHand) {
-                calm(house, &point.url, Concern::Publication);
+            if !matches!(how, Published::InHand) {
+                calm(house, url, Concern::Publication);
             }
         }
         Err(error) => {
             house.metrics.crl(error.reason());
-            tracing::warn!(url = %point.url, reason = error.reason(), %error, "no CRL is published; the old one stays");
+            tracing::warn!(url, reason = error.reason(), %error, "no CRL is published; the old one stays");
             // Without any CRL relying parties refuse every certificate, or believe revoked ones.
-            if !error.passes() || point.published.is_none() {
-                alarm(
-                    house,
-                    &point.url,
-                    Concern::Publication,
-                    error.reason(),
-                    &error.to_string(),
-                );
+            if !error.passes() || !there {
+                alarm(house, url, Concern::Publication, error.reason(), &error.to_string());
             }
         }
     }
-    outcome
 }
 
 fn attempt(house: &House, point: &CrlPoint, forced: bool) -> Result<Published, PublishError> {
+    let Some(mut turn) = take(house, point, forced)? else {
+        return Ok(Published::InHand);
+    };
+    let [this_update, next_update] = times(house, house.crl.valid)?;
+    let revoked = std::mem::take(&mut turn.revoked);
+    let spec = CrlSpec {
+        scope: turn.point.scope(),
+        number: turn.number,
+        this_update,
+        next_update,
+        revoked,
+        delta_url: delta::url(house, &turn.point),
+    };
+    let linted = CrlDraft::new(spec, &house.issuer)?.lint()?;
+    let crl = sign(house, &turn, linted, [this_update, next_update], None)?;
+    swap(house, turn, crl)
+}
+
+/// Take a number, and read what is to be said.
+pub(super) fn take(house: &House, point: &CrlPoint, forced: bool) -> Result<Option<CrlTurn>, PublishError> {
     let now = moment(house)?;
     if let Some(away) = house.signer.away() {
         // No number is burnt in vain.
@@ -127,89 +171,114 @@ fn attempt(house: &House, point: &CrlPoint, forced: bool) -> Result<Published, P
     }
     let patience = seconds(house.crl.after_revocation).clamp(1, 30);
     let since = (!forced).then(|| now - patience);
-    let issuer = &house.issuer;
-    let Some(mut turn) = house.store.take_crl_number(issuer.key_id(), point.id, now, since)? else {
-        return Ok(Published::InHand);
+    let taken = house
+        .store
+        .take_crl_number(house.issuer.key_id(), point.id, now, since)?;
+    let Some(turn) = taken else {
+        return Ok(None);
     };
-    if let Some(published) = turn.point.published {
-        if turn.steps < published.steps {
-            return Err(PublishError::Incomplete {
-                read: turn.steps,
-                published: published.steps,
-            });
-        }
-        // What other servers recorded is time that was.
+    if turn.steps < turn.point.steps() {
+        return Err(PublishError::Incomplete {
+            read: turn.steps,
+            published: turn.point.steps(),
+        });
+    }
+    // What other servers recorded is time that was.
+    let delta = turn.point.delta.map(|delta| delta.published);
+    for published in [turn.point.published, delta].into_iter().flatten() {
         house.clock.saw(published.this_update);
     }
     if let Some(newest) = turn.newest {
         house.clock.saw(newest);
     }
+    Ok(Some(turn))
+}
+
+/// thisUpdate and nextUpdate of a CRL of now.
+pub(super) fn times(house: &House, valid: std::time::Duration) -> Result<[attest::UnixTime; 2], PublishError> {
     let this_update = moment(house)?;
     let next_update = this_update
-        .saturating_add(seconds(house.crl.valid))
-        .min(issuer.not_after().0);
+        .saturating_add(seconds(valid))
+        .min(house.issuer.not_after().0);
     if next_update <= this_update {
         return Err(PublishError::Ended);
     }
-    let revoked = std::mem::take(&mut turn.revoked);
-    let entries = revoked.len();
-    let spec = CrlSpec {
-        scope: turn.point.scope(),
-        number: turn.number,
-        this_update: attest::UnixTime(this_update),
-        next_update: attest::UnixTime(next_update),
-        revoked,
-    };
-    let linted = CrlDraft::new(spec, issuer)?.lint()?;
+    Ok([attest::UnixTime(this_update), attest::UnixTime(next_update)])
+}
+
+/// Write down what is about to be signed, then sign it.
+pub(super) fn sign(
+    house: &House,
+    turn: &CrlTurn,
+    linted: LintedCrl,
+    [this_update, next_update]: [attest::UnixTime; 2],
+    base: Option<CrlNumber>,
+) -> Result<Crl, PublishError> {
     let drafted = DraftedCrl {
-        this_update,
-        next_update,
-        entries: i64::try_from(entries).unwrap_or(i64::MAX),
+        this_update: this_update.0,
+        next_update: next_update.0,
+        entries: i64::try_from(linted.entries()).unwrap_or(i64::MAX),
         steps: turn.steps,
         tbs_sha256: linted.tbs_sha256(),
+        base,
     };
     house.store.draft_crl(turn.id, &drafted)?;
     let crl = linted.sign(house.key.as_ref()).inspect_err(|failure| match failure {
         SignFailure::Key(away) => house.signer.failed(&away.to_string()),
         wrong => house.halt.set(&wrong.to_string()),
     })?;
-    house.signer.signed(this_update);
-    swap(house, turn, crl, entries)
+    house.signer.signed(this_update.0);
+    Ok(crl)
 }
 
-fn swap(house: &House, turn: CrlTurn, crl: issuance::Crl, entries: usize) -> Result<Published, PublishError> {
+/// What is published, read as anyone would.
+pub(super) fn read(house: &House, der: Vec<u8>) -> Result<Crl, PublishError> {
+    RawCrl::decode(der)
+        .and_then(|raw| raw.verify(&house.issuer))
+        .map_err(PublishError::Unreadable)
+}
+
+fn swap(house: &House, turn: CrlTurn, crl: Crl) -> Result<Published, PublishError> {
     let now = attest::UnixTime(moment(house)?);
-    let publishable = match turn.previous {
+    let known = |serial| turn.left.get(&serial).copied();
+    let mut publishable = match turn.previous {
         None => first(crl, now)?,
         Some(der) => {
-            let previous = RawCrl::decode(der)
-                .and_then(|raw| raw.verify(&house.issuer))
-                .map_err(PublishError::Unreadable)?;
+            let previous = read(house, der)?;
             if previous.number() > turn.number {
                 // Published between our number and our reading, by whoever took a later number.
                 return Ok(Published::Overtaken);
             }
-            compare(&previous, crl, now, |serial| turn.left.get(&serial).copied())?
+            compare(&previous, crl, now, known)?
         }
     };
+    if let Some(der) = turn.previous_delta {
+        let delta = read(house, der)?;
+        if delta.number() > turn.number {
+            // It may have seen more than this one.
+            return Ok(Published::Overtaken);
+        }
+        publishable = publishable.besides(&delta, known)?;
+    }
     if !house.store.publish_crl(turn.id, &publishable, now.0)? {
         return Ok(Published::Overtaken);
     }
-    let crl = publishable.into_crl();
-    let shelved = Shelved::new(
-        turn.point.url,
-        crl.number(),
-        [crl.this_update().0, crl.next_update().0],
-        crl.der().to_vec(),
-    );
-    house.shelf.put(shelved);
-    Ok(Published::Done {
-        number: turn.number,
-        entries,
-    })
+    Ok(shelve(house, turn.point.url, &publishable.into_crl()))
 }
 
-fn moment(house: &House) -> Result<i64, PublishError> {
+/// Serve what was just published.
+pub(super) fn shelve(house: &House, url: String, crl: &Crl) -> Published {
+    let times = [crl.this_update().0, crl.next_update().0];
+    house
+        .shelf
+        .put(Shelved::new(url, crl.number(), times, crl.der().to_vec()));
+    Published::Done {
+        number: crl.number(),
+        entries: crl.entries().len(),
+    }
+}
+
+pub(super) fn moment(house: &House) -> Result<i64, PublishError> {
     let moment = house.clock.read();
     if moment.ran_back {
         Err(PublishError::Clock)

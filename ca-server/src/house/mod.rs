@@ -20,6 +20,7 @@ use attest::iak::Manufacturers;
 use attest::trust::Anchors;
 use attest::{Entropy as _, SealKey};
 use hsm::HsmError;
+use issuance::crl::delta_url;
 use issuance::{CaKey, CrlScope, Issuer, SignFailure};
 use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
@@ -235,18 +236,31 @@ impl House {
         };
         let places: Vec<(String, CrlScope)> = issuer.urls().crl_scopes().into_iter().map(url).collect();
         self.store.add_crl_points(issuer.key_id(), &places).map_err(storage)?;
+        let points = self.store.crl_points(issuer.key_id()).map_err(storage)?;
+        let deltas: Vec<String> = points.iter().filter_map(|point| delta_url(&point.url)).collect();
+        let places = points.iter().map(|point| &point.url);
+        if self.crl.delta.is_some()
+            && let Some(taken) = places
+                .clone()
+                .chain(&issuer.urls().ca_issuers)
+                .find(|url| deltas.contains(url))
+        {
+            return Err(StartError::Refused(format!(
+                "{taken} is where the delta CRLs of another URL would be: take another crl_url, or no [crl.delta]"
+            )));
+        }
         let Some(folder) = &self.crl.folder else {
             return Ok(());
         };
         let last = self.store.last_crl_number(issuer.key_id()).map_err(storage)?;
-        for point in self.store.crl_points(issuer.key_id()).map_err(storage)? {
-            let out = folder::file_of(folder, &point.url).and_then(|file| folder::number_in(&file, issuer));
+        for url in places.chain(&deltas) {
+            let out = folder::file_of(folder, url).and_then(|file| folder::number_in(&file, issuer));
             if let Some(out) = out
                 && last.is_none_or(|last| out > last)
             {
                 return Err(StartError::Refused(format!(
                     "CRL number {out} is published at {}; the record knows none after {}: it is older than what was said",
-                    point.url,
+                    url,
                     last.map_or(0, issuance::CrlNumber::get)
                 )));
             }

@@ -3,7 +3,8 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use wire::crl::{
-    CrlAlarm, CrlPage, CrlPlace, CrlPublication, CrlPublications, CrlPublished, PublicationOutcome, PublishCrl,
+    CrlAlarm, CrlDelta, CrlPage, CrlPlace, CrlPublication, CrlPublications, CrlPublished, PublicationOutcome,
+    PublishCrl,
 };
 use wire::problem::{Problem, ProblemCode};
 
@@ -13,6 +14,7 @@ use super::extract;
 use super::front::Front;
 use super::problem::trouble;
 use super::query::query;
+use crate::flow::delta;
 use crate::flow::publish::{Published, publish};
 use crate::house::House;
 
@@ -51,17 +53,16 @@ fn page(house: &House) -> Result<CrlPage, schema::StoreError> {
     let alarms = house.alarms.all();
     let items = points.into_iter().map(|point| CrlPlace {
         complete: point.complete,
-        behind: steps.of(&point) - point.published.map_or(0, |published| published.steps),
-        published: point.published.map(|published| CrlPublished {
-            number: published.number.get(),
-            this_update: published.this_update,
-            next_update: published.next_update,
-            entries: published.entries,
-            published_at: published.published_at,
+        behind: steps.of(&point) - point.steps(),
+        published: point.published.map(on_record),
+        delta: delta::url(house, &point).zip(point.delta).map(|(url, delta)| CrlDelta {
+            url,
+            base: delta.base.get(),
+            published: on_record(delta.published),
         }),
         alarms: alarms
             .iter()
-            .filter(|(url, _)| *url == point.url)
+            .filter(|(url, _)| *url == point.url || delta::url(house, &point).as_ref() == Some(url))
             .map(|(_, alarm)| CrlAlarm {
                 reason: alarm.reason.to_owned(),
                 detail: alarm.detail.clone(),
@@ -73,7 +74,17 @@ fn page(house: &House) -> Result<CrlPage, schema::StoreError> {
     Ok(CrlPage { items: items.collect() })
 }
 
-/// The published CRL of a URL, from the record.
+fn on_record(published: schema::PublishedCrl) -> CrlPublished {
+    CrlPublished {
+        number: published.number.get(),
+        this_update: published.this_update,
+        next_update: published.next_update,
+        entries: published.entries,
+        published_at: published.published_at,
+    }
+}
+
+/// The published CRL of a URL, complete or delta, from the record.
 async fn der(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
     let outcome = async {
         let url = query(&request, &["url"])?
@@ -82,10 +93,16 @@ async fn der(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
         let der = front
             .work_aside(move |house| -> Result<_, schema::StoreError> {
                 let points = house.store.crl_points(house.issuer.key_id())?;
-                let Some(point) = points.into_iter().find(|point| point.url == url) else {
-                    return Ok(None);
-                };
-                house.store.published_crl(point.id)
+                if let Some(point) = points.iter().find(|point| point.url == url) {
+                    return house.store.published_crl(point.id);
+                }
+                match points
+                    .iter()
+                    .find(|point| delta::url(house, point).as_ref() == Some(&url))
+                {
+                    Some(point) => house.store.published_delta(point.id),
+                    None => Ok(None),
+                }
             })
             .await?
             .map_err(|e| trouble(&e.into()))?;

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use schema::{CrlPoint, CrlSteps};
+use schema::{CrlPoint, CrlSteps, PublishedCrl};
 
 use super::wait;
-use crate::flow::publish::{Published, alarm, calm, publish};
+use crate::config::DeltaTerms;
+use crate::flow::delta::{self, publish_delta};
+use crate::flow::publish::{PublishError, Published, alarm, calm, publish};
 use crate::house::{Concern, House, Shelved, folder};
 
 /// A step may become visible so long after a later one: the longest transaction, and some.
@@ -23,7 +25,36 @@ pub struct Watch {
     newest_step: Option<i64>,
     newest_since: Option<Instant>,
     counted: Option<(Instant, CrlSteps)>,
-    failed: HashMap<i64, (Instant, u32)>,
+    failed: HashMap<(i64, Kind), (Instant, u32)>,
+}
+
+/// What is published at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Complete,
+    Delta,
+}
+
+/// Something that is published, and under which URL.
+struct Out {
+    url: String,
+    kind: Kind,
+    published: PublishedCrl,
+}
+
+/// All that is out at a place. Nobody is sent to the last delta any more when there are none.
+fn out(house: &House, point: &CrlPoint) -> Vec<Out> {
+    let complete = point.published.map(|published| Out {
+        url: point.url.clone(),
+        kind: Kind::Complete,
+        published,
+    });
+    let delta = delta::url(house, point).zip(point.delta).map(|(url, delta)| Out {
+        url,
+        kind: Kind::Delta,
+        published: delta.published,
+    });
+    complete.into_iter().chain(delta).collect()
 }
 
 pub(super) fn run(house: &House, stop: &Receiver<()>) {
@@ -46,13 +77,25 @@ pub fn round(house: &House, watch: &mut Watch, ending: impl Fn() -> bool) {
                 if ending() {
                     return;
                 }
-                if rolled_back(house, point) {
+                if out(house, point).iter().any(|out| rolled_back(house, point.id, out)) {
                     continue;
                 }
-                if watch.patient(point.id) && due(house, point, steps.as_ref()) {
-                    watch.publish(house, point);
-                } else {
-                    shelve(house, point);
+                let place = (point.id, Kind::Complete);
+                let mut rebased = false;
+                if watch.patient(place) && due(house, point, steps.as_ref()) {
+                    let outcome = publish(house, point, false);
+                    rebased = matches!(outcome, Ok(Published::Done { .. }));
+                    watch.ended(place, &outcome);
+                }
+                // A delta is of a later moment than its base, and of a later round.
+                if !rebased && let (Some(terms), Some(url)) = (house.crl.delta, delta::url(house, point)) {
+                    let place = (point.id, Kind::Delta);
+                    if watch.patient(place) && delta_due(house, point, terms, &url, steps.as_ref()) {
+                        watch.ended(place, &publish_delta(house, point, terms, &url, false));
+                    }
+                }
+                for out in out(house, point) {
+                    shelve(house, point.id, &out);
                 }
             }
             let entries = points.iter().filter_map(|p| p.published).map(|p| p.entries).sum();
@@ -95,7 +138,7 @@ impl Watch {
     }
 
     /// Whether it was not tried in vain just now.
-    fn patient(&self, place: i64) -> bool {
+    fn patient(&self, place: (i64, Kind)) -> bool {
         self.failed.get(&place).is_none_or(|(at, count)| {
             let pause = Duration::from_secs(1)
                 .saturating_mul(1 << (*count).min(10))
@@ -104,21 +147,14 @@ impl Watch {
         })
     }
 
-    fn publish(&mut self, house: &House, point: &CrlPoint) {
-        match publish(house, point, false) {
-            Ok(Published::Done { .. } | Published::InHand) => {
-                self.failed.remove(&point.id);
-            }
-            Ok(Published::Overtaken) => {
-                self.failed.remove(&point.id);
-                shelve(house, point);
-            }
-            Err(_) => {
-                let (at, count) = self.failed.entry(point.id).or_insert((Instant::now(), 0));
-                *at = Instant::now();
-                *count += 1;
-                shelve(house, point);
-            }
+    /// How a turn ended.
+    fn ended(&mut self, place: (i64, Kind), outcome: &Result<Published, PublishError>) {
+        if outcome.is_ok() {
+            self.failed.remove(&place);
+        } else {
+            let (at, count) = self.failed.entry(place).or_insert((Instant::now(), 0));
+            *at = Instant::now();
+            *count += 1;
         }
     }
 }
@@ -127,15 +163,44 @@ fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Whether a new CRL should come now: none is there, it is time, or it does not stand on every step.
+/// Whether a new CRL should come now: none is there, it is time, or it does not stand on every step. With deltas the steps
+/// are theirs to tell, once the published CRL says where they are.
 fn due(house: &House, point: &CrlPoint, steps: Option<&CrlSteps>) -> bool {
     let now = house.clock.read().now.0;
     let Some(published) = point.published else {
         return true;
     };
     let age = now.saturating_sub(published.this_update);
-    let behind = steps.is_some_and(|steps| steps.of(point) != published.steps);
+    let deltas = delta::url(house, point);
+    let behind = match &deltas {
+        // Other servers may think otherwise, for as long as their configuration differs: not in every round, then.
+        _ if point.delta_url != deltas => true,
+        Some(_) => false,
+        None => steps.is_some_and(|steps| steps.of(point) != published.steps),
+    };
     age >= seconds(house.crl.every)
+        || now >= midway(published.this_update, published.next_update)
+        || (behind && age >= seconds(house.crl.after_revocation))
+}
+
+/// Whether a new delta should come now: the published CRL says where it is, and there is none, it stands on another one, it
+/// is time, or it does not stand on every step.
+fn delta_due(house: &House, point: &CrlPoint, terms: DeltaTerms, url: &str, steps: Option<&CrlSteps>) -> bool {
+    let now = house.clock.read().now.0;
+    let Some(base) = point.published.filter(|_| point.delta_url.as_deref() == Some(url)) else {
+        return false;
+    };
+    // RFC 5280 §5.2.3: of one moment, they would have one number.
+    if now <= base.this_update {
+        return false;
+    }
+    let Some(delta) = point.delta.filter(|delta| delta.base == base.number) else {
+        return true;
+    };
+    let published = delta.published;
+    let age = now.saturating_sub(published.this_update);
+    let behind = steps.is_some_and(|steps| steps.of(point) != published.steps);
+    age >= seconds(terms.every)
         || now >= midway(published.this_update, published.next_update)
         || (behind && age >= seconds(house.crl.after_revocation))
 }
@@ -146,28 +211,31 @@ fn midway(this_update: i64, next_update: i64) -> i64 {
 }
 
 /// Whether the record is older than what this server served from it: then nothing of it is believed.
-fn rolled_back(house: &House, point: &CrlPoint) -> bool {
-    let Some(served) = house.shelf.of(&point.url) else {
+fn rolled_back(house: &House, place: i64, known: &Out) -> bool {
+    let Some(served) = house.shelf.of(&known.url) else {
         return false;
     };
-    let known = |point: &CrlPoint| {
-        let out = point.published;
-        out.is_some_and(|out| out.number >= served.number)
-    };
-    if known(point) {
+    if known.published.number >= served.number {
         return false;
     }
     // What is served may have been published after the record was read: look again.
     let Ok(again) = house.store.crl_points(house.issuer.key_id()) else {
         return false;
     };
-    let gone = !again.iter().any(|again| again.id == point.id && known(again));
+    let again = again
+        .iter()
+        .find(|again| again.id == place)
+        .map(|again| out(house, again));
+    let gone = !again
+        .unwrap_or_default()
+        .iter()
+        .any(|again| again.kind == known.kind && again.published.number >= served.number);
     if gone {
         let detail = format!(
             "number {} was published, and the record does not know it any more",
             served.number
         );
-        alarm(house, &point.url, Concern::Publication, "CRL_ROLLED_BACK", &detail);
+        alarm(house, &known.url, Concern::Publication, "CRL_ROLLED_BACK", &detail);
         house
             .halt
             .set(&format!("the record is older than what was said: CRL {detail}"));
@@ -176,22 +244,23 @@ fn rolled_back(house: &House, point: &CrlPoint) -> bool {
 }
 
 /// Serve what is published, whoever published it.
-fn shelve(house: &House, point: &CrlPoint) {
-    let served = house.shelf.of(&point.url);
-    let Some(published) = point.published else {
-        return;
-    };
-    if served.is_some_and(|served| served.number >= published.number) {
+fn shelve(house: &House, place: i64, out: &Out) {
+    let served = house.shelf.of(&out.url);
+    if served.is_some_and(|served| served.number >= out.published.number) {
         return;
     }
-    match house.store.published_crl(point.id) {
+    let read = match out.kind {
+        Kind::Complete => house.store.published_crl(place),
+        Kind::Delta => house.store.published_delta(place),
+    };
+    match read {
         // Published again meanwhile: the next round knows all of it.
-        Ok(Some((number, der))) if number == published.number => {
-            let times = [published.this_update, published.next_update];
-            house.shelf.put(Shelved::new(point.url.clone(), number, times, der));
+        Ok(Some((number, der))) if number == out.published.number => {
+            let times = [out.published.this_update, out.published.next_update];
+            house.shelf.put(Shelved::new(out.url.clone(), number, times, der));
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(url = %point.url, %error, "a published CRL cannot be read"),
+        Err(error) => tracing::warn!(url = %out.url, %error, "a published CRL cannot be read"),
     }
 }
 

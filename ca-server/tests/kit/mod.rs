@@ -377,6 +377,7 @@ pub fn terms() -> CrlTerms {
         after_revocation: Duration::from_secs(1),
         max_age: Duration::from_secs(600),
         folder: None,
+        delta: None,
     }
 }
 

@@ -106,6 +106,7 @@ fn spec(plan: &CrlPlan) -> Result<CrlSpec, MakingError> {
         this_update: plan.this_update,
         next_update: plan.next_update,
         revoked: revoked.collect(),
+        delta_url: None,
     })
 }
 

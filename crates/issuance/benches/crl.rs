@@ -93,6 +93,7 @@ fn spec(number: u64, scope: CrlScope, revoked: Vec<Revoked>) -> CrlSpec {
         this_update: UnixTime(NOW),
         next_update: UnixTime(NOW + 604_800),
         revoked,
+        delta_url: None,
     }
 }
 

@@ -20,10 +20,25 @@ pub struct CrlPlace {
     pub complete: bool,
     /// What is published there.
     pub published: Option<CrlPublished>,
+    /// The delta CRL beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<CrlDelta>,
     /// How many steps of revocations are not in it yet.
     pub behind: i64,
     /// What is wrong, as this server knows.
     pub alarms: Vec<CrlAlarm>,
+}
+
+/// A published delta CRL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrlDelta {
+    /// URL.
+    pub url: String,
+    /// Number of the complete CRL it stands on.
+    pub base: u64,
+    /// The rest; its entries are what differs.
+    pub published: CrlPublished,
 }
 
 /// A published CRL.

@@ -15,7 +15,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use issuance::crl::{CrlNumber, CrlScope};
 
 use crate::link::{Fault, Link, on};
-use crate::tables::{crl, crl_point, crl_sequence};
+use crate::tables::{crl, crl_delta, crl_point, crl_sequence};
 use crate::{Store, StoreError};
 
 pub(crate) use entry::{complete_entries, enter};
@@ -33,6 +33,19 @@ pub struct CrlPoint {
     pub complete: bool,
     /// What is published there.
     pub published: Option<PublishedCrl>,
+    /// Where that says its delta CRLs are.
+    pub delta_url: Option<String>,
+    /// The delta CRL published beside it.
+    pub delta: Option<PublishedDelta>,
+}
+
+/// What is on record of a published delta CRL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedDelta {
+    /// BaseCRLNumber: a complete CRL of this place, by now perhaps not the published one.
+    pub base: CrlNumber,
+    /// The rest; its entries are what differs, its steps all of the scope.
+    pub published: PublishedCrl,
 }
 
 /// What is on record of a published CRL.
@@ -81,6 +94,12 @@ impl CrlPoint {
             CrlScope::Point(self.url.clone())
         }
     }
+    /// How many steps what is published stands on, complete CRL or delta.
+    #[must_use]
+    pub fn steps(&self) -> i64 {
+        let complete = self.published.map_or(0, |published| published.steps);
+        complete.max(self.delta.map_or(0, |delta| delta.published.steps))
+    }
 }
 
 impl CrlSteps {
@@ -108,10 +127,11 @@ struct StoredPoint {
     entries: Option<i64>,
     steps: Option<i64>,
     published_at: Option<i64>,
+    delta_url: Option<String>,
 }
 
 impl StoredPoint {
-    fn into_point(self) -> Result<CrlPoint, Fault> {
+    fn into_point(self, delta: Option<StoredDelta>) -> Result<CrlPoint, Fault> {
         let facts = (
             self.number,
             self.this_update,
@@ -139,6 +159,37 @@ impl StoredPoint {
             url: self.url,
             complete: self.complete != 0,
             published,
+            delta_url: self.delta_url,
+            delta: delta.map(StoredDelta::into_delta).transpose()?,
+        })
+    }
+}
+
+/// A row of `crl_delta`, its DER left out.
+#[derive(Queryable, Selectable, Debug)]
+#[diesel(table_name = crl_delta)]
+struct StoredDelta {
+    base: i64,
+    number: i64,
+    this_update: i64,
+    next_update: i64,
+    entries: i64,
+    steps: i64,
+    published_at: i64,
+}
+
+impl StoredDelta {
+    fn into_delta(self) -> Result<PublishedDelta, Fault> {
+        Ok(PublishedDelta {
+            base: number_of(self.base)?,
+            published: PublishedCrl {
+                number: number_of(self.number)?,
+                this_update: self.this_update,
+                next_update: self.next_update,
+                entries: self.entries,
+                steps: self.steps,
+                published_at: self.published_at,
+            },
         })
     }
 }
@@ -151,8 +202,12 @@ fn number_of(number: i64) -> Result<CrlNumber, Fault> {
 }
 
 fn point(link: &mut Link, id: i64) -> Result<CrlPoint, Fault> {
-    let found: StoredPoint = on!(link, c => crl_point::table.find(id).select(StoredPoint::as_select()).first(c))?;
-    found.into_point()
+    let (found, delta): (StoredPoint, Option<StoredDelta>) = on!(link, c => crl_point::table
+        .left_join(crl_delta::table.on(crl_delta::crl_point_id.eq(crl_point::id)))
+        .filter(crl_point::id.eq(id))
+        .select((StoredPoint::as_select(), Option::<StoredDelta>::as_select()))
+        .first(c))?;
+    found.into_point(delta)
 }
 
 #[derive(QueryableByName)]
@@ -207,12 +262,13 @@ impl Store {
     /// [`StoreError`].
     pub fn crl_points(&self, issuer_key_id: &[u8]) -> Result<Vec<CrlPoint>, StoreError> {
         self.read(|link| {
-            let rows: Vec<StoredPoint> = on!(link, c => crl_point::table
+            let rows: Vec<(StoredPoint, Option<StoredDelta>)> = on!(link, c => crl_point::table
+                .left_join(crl_delta::table.on(crl_delta::crl_point_id.eq(crl_point::id)))
                 .filter(crl_point::issuer_key_id.eq(issuer_key_id))
                 .order(crl_point::id)
-                .select(StoredPoint::as_select())
+                .select((StoredPoint::as_select(), Option::<StoredDelta>::as_select()))
                 .load(c))?;
-            rows.into_iter().map(StoredPoint::into_point).collect()
+            rows.into_iter().map(|(point, delta)| point.into_point(delta)).collect()
         })
     }
 
@@ -231,6 +287,21 @@ impl Store {
                 Some((Some(number), Some(der))) => Ok(Some((number_of(number)?, der))),
                 _ => Ok(None),
             }
+        })
+    }
+
+    /// The delta CRL published at a place, with its number: DER.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn published_delta(&self, point: i64) -> Result<Option<(CrlNumber, Vec<u8>)>, StoreError> {
+        self.read(|link| {
+            let found: Option<(i64, Vec<u8>)> = on!(link, c => crl_delta::table
+                .find(point)
+                .select((crl_delta::number, crl_delta::der))
+                .first(c)
+                .optional())?;
+            found.map(|(number, der)| Ok((number_of(number)?, der))).transpose()
         })
     }
 

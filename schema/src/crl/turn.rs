@@ -17,7 +17,7 @@ use wire::revocation::{RevocationReason, RevocationState};
 
 use super::{CrlPoint, number_of, point};
 use crate::link::{Fault, Link, on};
-use crate::tables::{crl, crl_entry, crl_point, crl_sequence, revocation};
+use crate::tables::{crl, crl_delta, crl_entry, crl_point, crl_sequence, revocation};
 use crate::{Store, StoreError};
 
 /// A number, and what a CRL with it says.
@@ -31,6 +31,8 @@ pub struct CrlTurn {
     pub point: CrlPoint,
     /// The published CRL, DER.
     pub previous: Option<Vec<u8>>,
+    /// The delta CRL published beside it, DER.
+    pub previous_delta: Option<Vec<u8>>,
     /// Every certificate of the scope that is revoked or on hold, and not shown expired by the published CRL.
     pub revoked: Vec<Revoked>,
     /// The others of the scope that ever were: what the record knows of entries that left.
@@ -87,6 +89,10 @@ impl Store {
                 None => None,
                 Some(_) => on!(link, c => crl_point::table.find(place).select(crl_point::der).first(c))?,
             };
+            let previous_delta: Option<Vec<u8>> = match &point.delta {
+                None => None,
+                Some(_) => on!(link, c => crl_delta::table.find(place).select(crl_delta::der).first(c).optional())?,
+            };
             let gathered = gather(link, issuer_key_id, &point)?;
             if let Link::Postgres(_) = link {
                 link.run("COMMIT")?;
@@ -96,6 +102,7 @@ impl Store {
                 number: number_of(number)?,
                 point,
                 previous,
+                previous_delta,
                 revoked: gathered.revoked,
                 left: gathered.left,
                 steps: gathered.steps,
@@ -116,12 +123,15 @@ fn next(link: &mut Link, issuer_key_id: &[u8]) -> Result<i64, Fault> {
         .get_result(c))?)
 }
 
-/// Whether a number greater than the published one was taken for a place since then.
+/// Whether a number greater than the published ones was taken for a place since then, be it for a complete CRL or a delta:
+/// one of the two would be overtaken by the other.
 fn in_hand(link: &mut Link, place: i64, since: i64) -> Result<bool, Fault> {
-    let published: Option<i64> = on!(link, c => crl_point::table.find(place).select(crl_point::number).first(c))?;
+    let complete: Option<i64> = on!(link, c => crl_point::table.find(place).select(crl_point::number).first(c))?;
+    let delta: Option<i64> =
+        on!(link, c => crl_delta::table.find(place).select(crl_delta::number).first(c).optional())?;
     Ok(on!(link, c => diesel::select(diesel::dsl::exists(crl::table
         .filter(crl::crl_point_id.eq(place))
-        .filter(crl::number.gt(published.unwrap_or(0)))
+        .filter(crl::number.gt(complete.max(delta).unwrap_or(0)))
         .filter(crl::created_at.gt(since))))
         .get_result(c))?)
 }

@@ -13,20 +13,20 @@ use wire::revocation::RevocationReason::{self, CertificateHold, KeyCompromise, S
 use crate::kit::*;
 use crate::raw::{lines, run};
 
-const ONE: &str = "http://pki.example.net/1.crl";
-const TWO: &str = "http://pki.example.net/2.crl";
-const ALL: &str = "http://pki.example.net/all.crl";
-const DAY: i64 = 86_400;
+pub(crate) const ONE: &str = "http://pki.example.net/1.crl";
+pub(crate) const TWO: &str = "http://pki.example.net/2.crl";
+pub(crate) const ALL: &str = "http://pki.example.net/all.crl";
+pub(crate) const DAY: i64 = 86_400;
 
 /// A CA, its store, and three places: everything, and two shards.
-struct Scene {
-    ca: IssuingCa,
-    issuer: Issuer,
-    store: Store,
+pub(crate) struct Scene {
+    pub(crate) ca: IssuingCa,
+    pub(crate) issuer: Issuer,
+    pub(crate) store: Store,
 }
 
 impl Scene {
-    fn on(bench: &Bench) -> Self {
+    pub(crate) fn on(bench: &Bench) -> Self {
         let ca = IssuingCa::new("Kit", NOW - DAY);
         let issuer = ca.issuer(IssuerUrls::default());
         let store = bench.open();
@@ -39,17 +39,17 @@ impl Scene {
         Self { ca, issuer, store }
     }
 
-    fn key_id(&self) -> &[u8] {
+    pub(crate) fn key_id(&self) -> &[u8] {
         self.issuer.key_id()
     }
 
-    fn place(&self, url: &str) -> CrlPoint {
+    pub(crate) fn place(&self, url: &str) -> CrlPoint {
         let all = self.store.crl_points(self.key_id()).unwrap();
         all.into_iter().find(|point| point.url == url).unwrap()
     }
 
     /// Issue a certificate that carries this URL, in `state`; its row id.
-    fn issued(&self, name: &str, url: Option<&str>, state: &str) -> i64 {
+    pub(crate) fn issued(&self, name: &str, url: Option<&str>, state: &str) -> i64 {
         allow(&self.store, name);
         let (tbs, whole) = self.ca.issue(serial(name), url, NOW + 10 * DAY);
         let wanted = Intent {
@@ -68,12 +68,12 @@ impl Scene {
         self.store.certificate(wanted.serial.octets()).unwrap().unwrap().id
     }
 
-    fn revoke(&self, certificate: i64, reason: RevocationReason, at: i64) {
+    pub(crate) fn revoke(&self, certificate: i64, reason: RevocationReason, at: i64) {
         let about = audit(at, "certificate.revoked", "x");
         self.store.revoke(certificate, reason, "", &about).unwrap();
     }
 
-    fn take(&self, url: &str, now: i64) -> CrlTurn {
+    pub(crate) fn take(&self, url: &str, now: i64) -> CrlTurn {
         let place = self.place(url).id;
         self.store
             .take_crl_number(self.key_id(), place, now, None)
@@ -81,13 +81,14 @@ impl Scene {
             .unwrap()
     }
 
-    fn drafted(&self, turn: &CrlTurn, now: i64) -> Crl {
+    pub(crate) fn drafted(&self, turn: &CrlTurn, now: i64) -> Crl {
         let spec = CrlSpec {
             scope: turn.point.scope(),
             number: turn.number,
             this_update: UnixTime(now),
             next_update: UnixTime(now + DAY),
             revoked: turn.revoked.clone(),
+            delta_url: None,
         };
         let linted = CrlDraft::new(spec, &self.issuer).unwrap().lint().unwrap();
         let drafted = DraftedCrl {
@@ -96,23 +97,32 @@ impl Scene {
             entries: i64::try_from(turn.revoked.len()).unwrap(),
             steps: turn.steps,
             tbs_sha256: linted.tbs_sha256(),
+            base: None,
         };
         self.store.draft_crl(turn.id, &drafted).unwrap();
         linted.sign(&self.ca).unwrap()
     }
 
-    fn compared(&self, turn: &CrlTurn, crl: Crl, now: i64) -> PublishableCrl {
+    pub(crate) fn compared(&self, turn: &CrlTurn, crl: Crl, now: i64) -> PublishableCrl {
         match &turn.previous {
             None => first(crl, UnixTime(now)).unwrap(),
             Some(der) => {
                 let previous = RawCrl::decode(der.clone()).unwrap().verify(&self.issuer).unwrap();
-                compare(&previous, crl, UnixTime(now), |serial| turn.left.get(&serial).copied()).unwrap()
+                let known = |serial| turn.left.get(&serial).copied();
+                let publishable = compare(&previous, crl, UnixTime(now), known).unwrap();
+                match &turn.previous_delta {
+                    None => publishable,
+                    Some(der) => {
+                        let delta = RawCrl::decode(der.clone()).unwrap().verify(&self.issuer).unwrap();
+                        publishable.besides(&delta, known).unwrap()
+                    }
+                }
             }
         }
     }
 
     /// Take a number, sign, publish.
-    fn publish(&self, url: &str, now: i64) -> Crl {
+    pub(crate) fn publish(&self, url: &str, now: i64) -> Crl {
         let turn = self.take(url, now);
         let crl = self.drafted(&turn, now);
         let publishable = self.compared(&turn, crl, now);
@@ -224,6 +234,7 @@ both! {
             entries: 0,
             steps: 0,
             tbs_sha256: [1; 32],
+            base: None,
         };
         assert!(scene.store.draft_crl(two.id, &again).is_err());
         assert!(scene.store.draft_crl(999, &again).is_err());
@@ -289,6 +300,7 @@ both! {
                 entries: 1,
                 steps,
                 tbs_sha256: [1; 32],
+                base: None,
             };
             scene.store.draft_crl(turn.id, &drafted).unwrap();
             turn.id

@@ -9,6 +9,7 @@
 
 mod crash;
 mod crls;
+mod deltas;
 mod engine;
 mod inventory;
 mod kit;

@@ -14,6 +14,9 @@ use crate::Serial;
 pub struct PublishableCrl {
     crl: Crl,
     previous: Option<CrlNumber>,
+    /// thisUpdate of the previous one.
+    shown: Option<UnixTime>,
+    beside: Option<CrlNumber>,
 }
 
 impl PublishableCrl {
@@ -26,6 +29,35 @@ impl PublishableCrl {
     #[must_use]
     pub fn replaces(&self) -> Option<CrlNumber> {
         self.previous
+    }
+    /// The number of the delta CRL it was compared with: the only one that may be published beside it.
+    #[must_use]
+    pub fn beside(&self) -> Option<CrlNumber> {
+        self.beside
+    }
+    /// Compare it with the published delta CRL, too: what that said is not unsaid either.
+    ///
+    /// # Errors
+    /// [`CrlDoubt`].
+    pub fn besides(mut self, delta: &Crl, mut known: impl FnMut(Serial) -> Option<Known>) -> Result<Self, CrlDoubt> {
+        let next = &self.crl;
+        let (Some(_), Some(shown)) = (delta.base(), self.shown) else {
+            return Err(CrlDoubt::NoDelta);
+        };
+        follows(delta, next)?;
+        let mut doubts = Doubts::default();
+        for entry in delta.entries().iter().filter(|entry| entry.mark != Mark::Removed) {
+            doubts.note(
+                entry,
+                match next.find(entry.serial) {
+                    Some(kept) => may_become(entry, &kept),
+                    None => may_leave(entry, known(entry.serial), shown, next.this_update()),
+                },
+            );
+        }
+        doubts.end()?;
+        self.beside = Some(delta.number());
+        Ok(self)
     }
     /// The CRL itself, after publication.
     #[must_use]
@@ -46,9 +78,23 @@ pub struct Known {
 /// Why a CRL is not published. The old one stays, and a person looks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CrlDoubt {
-    /// Delta CRLs are not compared: they are made of two that were.
+    /// A delta CRL where a complete one belongs.
     #[error("a delta CRL")]
     Delta,
+    /// A complete CRL where a delta belongs, or a delta beside nothing.
+    #[error("no delta CRL")]
+    NoDelta,
+    /// A delta on another base than what is published.
+    #[error("a delta on number {base}, and number {published} is published")]
+    Base {
+        /// BaseCRLNumber.
+        base: CrlNumber,
+        /// The published complete CRL.
+        published: CrlNumber,
+    },
+    /// A delta of the very moment of its base (RFC 5280 §5.2.3: then they would have one number).
+    #[error("a delta of the moment of its base")]
+    SameMoment,
     /// Another issuer's name or key.
     #[error("the two CRLs are of different issuers")]
     AnotherIssuer,
@@ -108,6 +154,12 @@ pub enum EntryDoubt {
     /// not released from hold.
     #[error("gone, neither expired before the published CRL nor released from hold")]
     Gone,
+    /// It is taken back, and the record knows of no release.
+    #[error("taken back, though not released from hold")]
+    NotReleased,
+    /// It was taken back; now the base alone speaks of it, and lists it.
+    #[error("taken back before, and now again what the base says")]
+    Again,
     /// The revocation begins later than was said.
     #[error("its revocation moved to a later date")]
     Date,
@@ -130,6 +182,8 @@ pub fn first(next: Crl, now: UnixTime) -> Result<PublishableCrl, CrlDoubt> {
     Ok(PublishableCrl {
         crl: next,
         previous: None,
+        shown: None,
+        beside: None,
     })
 }
 
@@ -149,6 +203,31 @@ pub fn compare(
     if previous.base().is_some() {
         return Err(CrlDoubt::Delta);
     }
+    follows(previous, &next)?;
+    let mut doubts = Doubts::default();
+    let mut rest = next.entries();
+    for entry in previous.entries() {
+        // Both lists are by serial.
+        let before = rest.iter().take_while(|later| later.serial < entry.serial).count();
+        rest = rest.get(before..).unwrap_or_default();
+        let kept = rest.first().filter(|later| later.serial == entry.serial);
+        let outcome = match kept {
+            Some(kept) => may_become(entry, kept),
+            None => may_leave(entry, known(entry.serial), previous.this_update(), next.this_update()),
+        };
+        doubts.note(entry, outcome);
+    }
+    doubts.end()?;
+    Ok(PublishableCrl {
+        previous: Some(previous.number()),
+        shown: Some(previous.this_update()),
+        beside: None,
+        crl: next,
+    })
+}
+
+/// Of the same issuer and scope, with a greater number, and not of an earlier moment.
+pub(super) fn follows(previous: &Crl, next: &Crl) -> Result<(), CrlDoubt> {
     if previous.issuer_name() != next.issuer_name() || previous.issuer_key_id() != next.issuer_key_id() {
         return Err(CrlDoubt::AnotherIssuer);
     }
@@ -170,35 +249,37 @@ pub fn compare(
             next: next.this_update(),
         });
     }
-    let mut doubts: Option<(usize, Serial, EntryDoubt)> = None;
-    let mut rest = next.entries();
-    for entry in previous.entries() {
-        // Both lists are by serial.
-        let before = rest.iter().take_while(|later| later.serial < entry.serial).count();
-        rest = rest.get(before..).unwrap_or_default();
-        let kept = rest.first().filter(|later| later.serial == entry.serial);
-        let outcome = match kept {
-            Some(kept) => may_become(entry, kept),
-            None => may_leave(entry, known(entry.serial), previous.this_update(), next.this_update()),
-        };
+    Ok(())
+}
+
+/// The first doubt about an entry, and how many there are.
+#[derive(Default)]
+pub(super) struct Doubts(Option<(usize, Serial, EntryDoubt)>);
+
+impl Doubts {
+    pub(super) fn note(&mut self, entry: &CrlEntry, outcome: Result<(), EntryDoubt>) {
         if let Err(doubt) = outcome {
-            let (count, ..) = doubts.get_or_insert((0, entry.serial, doubt));
+            let (count, ..) = self.0.get_or_insert((0, entry.serial, doubt));
             *count += 1;
         }
     }
-    if let Some((count, serial, doubt)) = doubts {
-        return Err(CrlDoubt::Entries { count, serial, doubt });
+    pub(super) fn end(self) -> Result<(), CrlDoubt> {
+        match self.0 {
+            None => Ok(()),
+            Some((count, serial, doubt)) => Err(CrlDoubt::Entries { count, serial, doubt }),
+        }
     }
-    Ok(PublishableCrl {
-        previous: Some(previous.number()),
-        crl: next,
-    })
 }
 
 fn stands_alone(next: &Crl, now: UnixTime) -> Result<(), CrlDoubt> {
     if next.base().is_some() {
         return Err(CrlDoubt::Delta);
     }
+    is_of(next, now)
+}
+
+/// Whether now lies within its time.
+pub(super) fn is_of(next: &Crl, now: UnixTime) -> Result<(), CrlDoubt> {
     let (this_update, next_update) = (next.this_update(), next.next_update());
     if this_update <= now && now < next_update {
         Ok(())
@@ -211,7 +292,7 @@ fn stands_alone(next: &Crl, now: UnixTime) -> Result<(), CrlDoubt> {
     }
 }
 
-fn may_become(entry: &CrlEntry, kept: &CrlEntry) -> Result<(), EntryDoubt> {
+pub(super) fn may_become(entry: &CrlEntry, kept: &CrlEntry) -> Result<(), EntryDoubt> {
     let (Mark::Revoked(previous), Mark::Revoked(next)) = (entry.mark, kept.mark) else {
         return Err(EntryDoubt::Gone);
     };

@@ -1,12 +1,11 @@
 //! [`CrlDraft`] -> [`LintedCrl`] -> [`Crl`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use attest::UnixTime;
 use attest::sha256;
 
-use super::entry::{CrlEntry, Mark, Revoked};
+use super::entry::{CrlEntry, Mark, Released, Revoked};
 use super::lint;
 use super::read::{Crl, RawCrl};
 use super::scope::CrlScope;
@@ -32,7 +31,30 @@ pub struct CrlSpec {
     pub next_update: UnixTime,
     /// Every revoked certificate of the scope, in any order, none twice.
     pub revoked: Vec<Revoked>,
+    /// Where its delta CRLs are, if there are any (freshestCRL).
+    pub delta_url: Option<String>,
 }
+
+/// What a delta CRL is to say: what differs from its base.
+#[derive(Debug, Clone)]
+pub struct DeltaSpec<'a> {
+    /// The published complete CRL of the scope.
+    pub base: &'a Crl,
+    /// Its number: of the same sequence, greater than every one used before for this issuer, signed or not.
+    pub number: CrlNumber,
+    /// The moment it speaks of; later than that of the base.
+    pub this_update: UnixTime,
+    /// When the next one is out at the latest.
+    pub next_update: UnixTime,
+    /// Every certificate of the scope that a complete CRL of this moment would list, in any order, none twice.
+    pub revoked: Vec<Revoked>,
+    /// Every certificate of the scope that was on hold and is not, in any order, none twice.
+    pub released: Vec<Released>,
+}
+
+/// A release may be dated so many seconds before a CRL that had not seen it: by the longest transaction, and by what the
+/// clocks of servers differ. It is taken back once too often rather than once too little.
+const UNSEEN: i64 = 3600;
 
 /// A CRL not yet judged.
 #[derive(Debug)]
@@ -48,6 +70,7 @@ pub struct LintedCrl {
     tbs: Vec<u8>,
     number: CrlNumber,
     scope: CrlScope,
+    entries: usize,
     issuer: Arc<IssuerFacts>,
 }
 
@@ -57,7 +80,7 @@ pub enum CrlDraftError {
     /// keyUsage of the issuer lacks cRLSign.
     #[error("the issuer's certificate does not let it sign CRLs")]
     NotForCrls,
-    /// The URL of the scope is not plain http.
+    /// The URL of the scope, or of its deltas, is not plain http.
     #[error("scope: {0}")]
     Scope(String),
     /// A certificate is listed twice.
@@ -69,7 +92,7 @@ pub enum CrlDraftError {
     /// A date outside 1970..=9999.
     #[error("a date outside 1970..=9999")]
     Date,
-    /// The CRLs given do not make a delta.
+    /// The base given does not make a delta.
     #[error("no delta: {0}")]
     Delta(&'static str),
     /// Lints that refused.
@@ -89,14 +112,8 @@ impl CrlDraft {
         if let CrlScope::Point(url) = &spec.scope {
             plain_http(url).map_err(CrlDraftError::Scope)?;
         }
-        let mut entries: Vec<CrlEntry> = spec.revoked.into_iter().map(CrlEntry::from).collect();
-        entries.sort_unstable_by_key(|entry| entry.serial);
-        let twice = entries.windows(2).find_map(|pair| match pair {
-            [a, b] if a.serial == b.serial => Some(a.serial),
-            _ => None,
-        });
-        if let Some(serial) = twice {
-            return Err(CrlDraftError::Twice(serial));
+        if let Some(url) = &spec.delta_url {
+            plain_http(url).map_err(CrlDraftError::Scope)?;
         }
         let statement = Statement {
             scope: spec.scope,
@@ -104,57 +121,50 @@ impl CrlDraft {
             base: None,
             this_update: spec.this_update,
             next_update: spec.next_update,
-            entries,
+            entries: sorted(spec.revoked.into_iter().map(CrlEntry::from).collect())?,
+            delta_url: spec.delta_url,
         };
         Self::encoded(statement, &issuer.facts)
     }
 
-    /// The delta CRL (RFC 5280 §5.2.4) beside the last of `published`, on the base of the first. All of them are complete
-    /// for one scope, in the order of publication, none left out: a certificate that was on hold only in between is
-    /// taken back too.
+    /// The delta CRL (RFC 5280 §5.2.4) on a published complete one: what was revoked since or for another reason, and what
+    /// is taken back. That is what the base lists, and what was released after it, or not long before: another CRL since
+    /// the base may have listed that.
     ///
     /// # Errors
     /// [`CrlDraftError`].
-    pub fn delta(published: &[&Crl], issuer: &Issuer) -> Result<Self, CrlDraftError> {
-        let ([base, .., last], Some((_, earlier))) = (published, published.split_last()) else {
-            return Err(CrlDraftError::Delta("a base and a later CRL are needed"));
+    pub fn delta(spec: DeltaSpec<'_>, issuer: &Issuer) -> Result<Self, CrlDraftError> {
+        let base = spec.base;
+        if base.base().is_some() {
+            return Err(CrlDraftError::Delta("its base is a delta"));
+        }
+        if base.issuer_name() != issuer.name() || base.issuer_key_id() != issuer.key_id() {
+            return Err(CrlDraftError::Delta("its base is another issuer's"));
+        }
+        // RFC 5280 §5.2.3: of one moment, they would have one number.
+        if spec.number <= base.number() || spec.this_update <= base.this_update() {
+            return Err(CrlDraftError::Delta("it is not after its base"));
+        }
+        if spec.revoked.len() > MAX_CRL_ENTRIES {
+            return Err(CrlDraftError::TooMany(spec.revoked.len()));
+        }
+        let since = base.this_update().0.saturating_sub(UNSEEN);
+        let revoked = spec.revoked.into_iter().map(CrlEntry::from);
+        let released = spec.released.into_iter().map(CrlEntry::from);
+        let all = sorted(revoked.chain(released).collect())?;
+        let differs = |entry: &CrlEntry| match (base.find(entry.serial), entry.mark) {
+            (Some(there), Mark::Revoked(_)) => there != *entry,
+            (None, Mark::Removed) => entry.at.0 >= since,
+            (Some(_), Mark::Removed) | (None, Mark::Revoked(_)) => true,
         };
-        for crl in published {
-            if crl.base().is_some() {
-                return Err(CrlDraftError::Delta("one of them is a delta"));
-            }
-            if crl.scope() != base.scope() {
-                return Err(CrlDraftError::Delta("they are of several scopes"));
-            }
-            if crl.issuer_name() != issuer.name() || crl.issuer_key_id() != issuer.key_id() {
-                return Err(CrlDraftError::Delta("one is another issuer's"));
-            }
-        }
-        if !published.is_sorted_by(|a, b| a.number() < b.number()) {
-            return Err(CrlDraftError::Delta("their numbers do not grow"));
-        }
-        let mut entries = BTreeMap::new();
-        for now in last.entries() {
-            if earlier.iter().any(|crl| crl.find(now.serial).as_ref() != Some(now)) {
-                entries.insert(now.serial, *now);
-            }
-        }
-        let gone = earlier.iter().flat_map(|crl| crl.entries());
-        for gone in gone.filter(|gone| last.find(gone.serial).is_none()) {
-            let removed = CrlEntry {
-                serial: gone.serial,
-                at: last.this_update(),
-                mark: Mark::Removed,
-            };
-            entries.insert(gone.serial, removed);
-        }
         let statement = Statement {
-            scope: last.scope().clone(),
-            number: last.number(),
+            scope: base.scope().clone(),
+            number: spec.number,
             base: Some(base.number()),
-            this_update: last.this_update(),
-            next_update: last.next_update(),
-            entries: entries.into_values().collect(),
+            this_update: spec.this_update,
+            next_update: spec.next_update,
+            entries: all.into_iter().filter(differs).collect(),
+            delta_url: None,
         };
         Self::encoded(statement, &issuer.facts)
     }
@@ -192,6 +202,7 @@ impl CrlDraft {
                 tbs: self.tbs,
                 number: self.statement.number,
                 scope: self.statement.scope,
+                entries: self.statement.entries.len(),
                 issuer: self.issuer,
             })
         } else {
@@ -229,6 +240,11 @@ impl LintedCrl {
     pub fn number(&self) -> CrlNumber {
         self.number
     }
+    /// How many entries it has.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
     /// Which certificates it speaks for.
     #[must_use]
     pub fn scope(&self) -> &CrlScope {
@@ -244,4 +260,14 @@ impl LintedCrl {
         let read = RawCrl::decode(signed).map_err(|_| SignFailure::BytesDiffer)?;
         read.verify_by(&self.issuer).map_err(|_| SignFailure::Corrupt)
     }
+}
+
+/// By serial; none twice.
+fn sorted(mut entries: Vec<CrlEntry>) -> Result<Vec<CrlEntry>, CrlDraftError> {
+    entries.sort_unstable_by_key(|entry| entry.serial);
+    let twice = entries.windows(2).find_map(|pair| match pair {
+        [a, b] if a.serial == b.serial => Some(a.serial),
+        _ => None,
+    });
+    twice.map_or(Ok(entries), |serial| Err(CrlDraftError::Twice(serial)))
 }

@@ -32,6 +32,15 @@ pub struct Revoked {
     pub reason: RevocationReason,
 }
 
+/// A certificate that was on hold and is not any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// Its serial.
+    pub serial: Serial,
+    /// Since when.
+    pub at: UnixTime,
+}
+
 /// What a CRL says about a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -75,6 +84,16 @@ impl From<Revoked> for CrlEntry {
             serial,
             at,
             mark: Mark::Revoked(reason),
+        }
+    }
+}
+
+impl From<Released> for CrlEntry {
+    fn from(Released { serial, at }: Released) -> Self {
+        Self {
+            serial,
+            at,
+            mark: Mark::Removed,
         }
     }
 }

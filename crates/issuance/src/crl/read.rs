@@ -181,6 +181,11 @@ impl Crl {
     pub fn next_update(&self) -> UnixTime {
         self.statement.next_update
     }
+    /// Where its delta CRLs are, if it says so.
+    #[must_use]
+    pub fn delta_url(&self) -> Option<&str> {
+        self.statement.delta_url.as_deref()
+    }
     /// By serial, none twice.
     #[must_use]
     pub fn entries(&self) -> &[CrlEntry] {

@@ -79,6 +79,16 @@ impl IssuerUrls {
     }
 }
 
+/// Where the delta CRLs of a CRL are published: beside it, `-delta` before `.crl`. `None` for a URL that does not end so.
+#[must_use]
+pub fn delta_url(url: &str) -> Option<String> {
+    let stem = url.strip_suffix(".crl")?;
+    // The end of a path, not of a query or of a host.
+    let (_, rest) = stem.split_once("://")?;
+    let in_path = rest.contains('/') && !rest.contains(['?', '#']);
+    in_path.then(|| format!("{stem}-delta.crl"))
+}
+
 /// A TBSCertificate that does not say which CRL speaks for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PointError {
@@ -149,6 +159,23 @@ mod tests {
         };
         assert!(alone.check_crl().is_err());
         assert_eq!(IssuerUrls::default().check_crl(), Ok(()));
+    }
+
+    #[test]
+    fn deltas_lie_beside_their_crl() {
+        for (url, delta) in [
+            ("http://a/7.crl", Some("http://a/7-delta.crl")),
+            ("http://a/crl/{shard}.crl", Some("http://a/crl/{shard}-delta.crl")),
+            ("http://a/.crl", Some("http://a/-delta.crl")),
+            ("http://a.crl", None),
+            ("http://a/x", None),
+            ("http://a/x.crl/", None),
+            ("http://a/x?y.crl", None),
+            ("http://a/x#y.crl", None),
+            ("http://a/x.CRL", None),
+        ] {
+            assert_eq!(delta_url(url).as_deref(), delta, "{url}");
+        }
     }
 
     #[test]

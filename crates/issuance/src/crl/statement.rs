@@ -8,7 +8,7 @@ use super::scope::CrlScope;
 use crate::encode::{
     ENUMERATED, INTEGER, OCTET_STRING, OID, SEQUENCE, context, context_constructed, header, time, tlv,
 };
-use crate::tbs::{extension, issuing_distribution_point};
+use crate::tbs::{distribution_point, extension, issuing_distribution_point};
 
 /// CRLNumber (RFC 5280 §5.2.3). Fits a signed 64-bit column, and so the 20 octets that relying parties must handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +61,8 @@ pub(crate) struct Statement {
     pub(crate) next_update: UnixTime,
     /// By serial, none twice.
     pub(crate) entries: Vec<CrlEntry>,
+    /// freshestCRL: where its delta CRLs are.
+    pub(crate) delta_url: Option<String>,
 }
 
 /// Who says it.
@@ -149,6 +151,9 @@ impl Statement {
         if let CrlScope::Point(url) = &self.scope {
             let point = issuing_distribution_point(url);
             out.extend(extension(&rfc5280::ID_CE_ISSUING_DISTRIBUTION_POINT, true, &point));
+        }
+        if let Some(url) = &self.delta_url {
+            out.extend(extension(&rfc5280::ID_CE_FRESHEST_CRL, false, &distribution_point(url)));
         }
         out
     }

@@ -9,6 +9,7 @@ use super::scope::CrlScope;
 use super::statement::{CrlNumber, Statement};
 use crate::Serial;
 use crate::encode::{ENUMERATED, GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME, context, context_constructed};
+use crate::lint::crl_distribution_points;
 use crate::view::{Element, Extension, Malformed, Reader, extension_list, extensions, only, time};
 
 /// `TBSCertList`, field by field.
@@ -162,15 +163,22 @@ impl<'a> TbsCrl<'a> {
         Ok(Some(only(full.value, context(6), "one URI")?.value))
     }
 
+    /// The URL in freshestCRL; `None` without that extension.
+    pub(crate) fn freshest(&self) -> Result<Option<&'a [u8]>, Malformed> {
+        let Some(extension) = self.extension(&rfc5280::ID_CE_FRESHEST_CRL) else {
+            return Ok(None);
+        };
+        // RFC 5280 §5.2.6: the syntax of cRLDistributionPoints.
+        crl_distribution_points::read(extension.value).map(Some)
+    }
+
     /// What it says. Whether it says it in the one form this CA writes is for the caller to see.
     pub(super) fn statement(&self) -> Result<Statement, Malformed> {
         let scope = match self.point()? {
             None => CrlScope::Complete,
-            Some(url) => {
-                let url = std::str::from_utf8(url).map_err(|_| Malformed("URI"))?;
-                CrlScope::Point(url.to_owned())
-            }
+            Some(url) => CrlScope::Point(uri(url)?),
         };
+        let delta_url = self.freshest()?.map(uri).transpose()?;
         // An entry has 35 octets at least and takes 32 in memory: never more than came in.
         let mut entries: Vec<CrlEntry> = Vec::with_capacity(self.revoked.unwrap_or_default().len() / 35);
         for entry in self.entries() {
@@ -189,6 +197,9 @@ impl<'a> TbsCrl<'a> {
         if base.is_none() && entries.iter().any(|entry| entry.mark == Mark::Removed) {
             return Err(Malformed("removeFromCRL in a complete CRL"));
         }
+        if base.is_some() && delta_url.is_some() {
+            return Err(Malformed("freshestCRL in a delta CRL"));
+        }
         Ok(Statement {
             scope,
             number: self
@@ -198,6 +209,12 @@ impl<'a> TbsCrl<'a> {
             this_update: time(self.this_update)?,
             next_update: time(self.next_update.ok_or(Malformed("nextUpdate missing"))?)?,
             entries,
+            delta_url,
         })
     }
+}
+
+fn uri(octets: &[u8]) -> Result<String, Malformed> {
+    let text = std::str::from_utf8(octets).map_err(|_| Malformed("URI"))?;
+    Ok(text.to_owned())
 }

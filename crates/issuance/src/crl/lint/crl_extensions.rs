@@ -1,23 +1,24 @@
 //! Only the extensions this CA issues, none twice: authorityKeyIdentifier and cRLNumber not critical,
-//! issuingDistributionPoint and deltaCRLIndicator critical.
+//! issuingDistributionPoint and deltaCRLIndicator critical, freshestCRL not.
 
 use const_oid::db::rfc5280::{
-    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_CRL_NUMBER, ID_CE_DELTA_CRL_INDICATOR, ID_CE_ISSUING_DISTRIBUTION_POINT,
+    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_CRL_NUMBER, ID_CE_DELTA_CRL_INDICATOR, ID_CE_FRESHEST_CRL,
+    ID_CE_ISSUING_DISTRIBUTION_POINT,
 };
 
 use super::{Case, Lint};
 
 pub(super) const LINT: Lint = Lint {
     name: "crl_extensions",
-    citation: "RFC 5280 §5.2, §5.2.1, §5.2.3, §5.2.4, §5.2.5",
+    citation: "RFC 5280 §5.2, §5.2.1, §5.2.3, §5.2.4, §5.2.5, §5.2.6",
     judge,
 };
 
 fn judge(case: &Case<'_>) -> Result<(), String> {
-    let mut seen = Vec::with_capacity(4);
+    let mut seen = Vec::with_capacity(5);
     for extension in &case.tbs.extensions {
         let critical = match extension.oid {
-            ID_CE_AUTHORITY_KEY_IDENTIFIER | ID_CE_CRL_NUMBER => false,
+            ID_CE_AUTHORITY_KEY_IDENTIFIER | ID_CE_CRL_NUMBER | ID_CE_FRESHEST_CRL => false,
             ID_CE_DELTA_CRL_INDICATOR | ID_CE_ISSUING_DISTRIBUTION_POINT => true,
             other => return Err(format!("{other} is not one of ours")),
         };
@@ -35,7 +36,7 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use const_oid::db::rfc5280::{ID_CE_CRL_NUMBER, ID_CE_FRESHEST_CRL};
+    use const_oid::db::rfc5280::{ID_CE_CERTIFICATE_ISSUER, ID_CE_CRL_NUMBER};
 
     use crate::crl::lint::example::Example;
 
@@ -44,30 +45,31 @@ mod tests {
     #[test]
     fn good() {
         assert_eq!(Example::complete().extensions.len(), 2);
-        let delta = Example::delta();
-        assert_eq!(delta.extensions.len(), 4);
-        assert!(delta.refused_by().is_empty());
+        for example in [Example::delta(), Example::base()] {
+            assert_eq!(example.extensions.len(), 4);
+            assert!(example.refused_by().is_empty());
+        }
     }
 
     #[test]
     fn bad() {
-        for n in 0..4 {
-            let mut example = Example::delta();
-            let other = if example.extensions[n].critical.is_empty() {
+        for (n, example) in (0..4).flat_map(|n| [(n, Example::delta as fn() -> Example), (n, Example::base)]) {
+            let mut spoilt = example();
+            let other = if spoilt.extensions[n].critical.is_empty() {
                 vec![1, 1, 0xff]
             } else {
                 vec![]
             };
-            example.extensions[n].critical = other;
-            assert_eq!(example.refused_by(), LINT, "criticality of extension {n}");
-            let mut example = Example::delta();
-            let again = example.extensions[n].clone();
-            example.extensions.push(again);
-            assert_eq!(example.refused_by(), LINT, "extension {n} twice");
+            spoilt.extensions[n].critical = other;
+            assert_eq!(spoilt.refused_by(), LINT, "criticality of extension {n}");
+            let mut spoilt = example();
+            let again = spoilt.extensions[n].clone();
+            spoilt.extensions.push(again);
+            assert_eq!(spoilt.refused_by(), LINT, "extension {n} twice");
         }
         let number = Example::complete().extension(ID_CE_CRL_NUMBER).value.clone();
         for critical in [false, true] {
-            let example = Example::complete().and(ID_CE_FRESHEST_CRL, critical, &number);
+            let example = Example::complete().and(ID_CE_CERTIFICATE_ISSUER, critical, &number);
             assert_eq!(example.refused_by(), LINT);
         }
     }

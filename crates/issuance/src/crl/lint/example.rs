@@ -6,13 +6,14 @@ use const_oid::ObjectIdentifier;
 use super::judge;
 use crate::crl::statement::Statement;
 use crate::crl::view::TbsCrl;
-use crate::crl::{CrlDraft, CrlNumber, CrlScope, CrlSpec, RevocationReason, Revoked};
+use crate::crl::{Crl, CrlDraft, CrlNumber, CrlScope, CrlSpec, DeltaSpec, Released, RevocationReason, Revoked};
 use crate::encode::{INTEGER, OCTET_STRING, SEQUENCE, context_constructed, oid, time, tlv};
 use crate::fixture::{DAY, Hierarchy, NOW, serial};
 use crate::issuer::IssuerFacts;
 use crate::lint::Finding;
 
 pub(in crate::crl) const POINT: &str = "http://pki.example.com/issuing-17.crl";
+pub(in crate::crl) const DELTA: &str = "http://pki.example.com/issuing-17-delta.crl";
 
 pub(in crate::crl) struct Example {
     /// The whole element, or nothing.
@@ -64,6 +65,26 @@ pub(in crate::crl) fn crl_spec(number: u64, scope: CrlScope, revoked: Vec<Revoke
         this_update: UnixTime(NOW),
         next_update: UnixTime(NOW + 7 * DAY),
         revoked,
+        delta_url: None,
+    }
+}
+
+/// A delta of ten seconds later for an hour, that releases nothing.
+pub(in crate::crl) fn delta_spec(base: &Crl, number: u64, revoked: Vec<Revoked>) -> DeltaSpec<'_> {
+    DeltaSpec {
+        base,
+        number: CrlNumber::new(number).unwrap(),
+        this_update: UnixTime(NOW + 10),
+        next_update: UnixTime(NOW + 3600),
+        revoked,
+        released: Vec::new(),
+    }
+}
+
+pub(in crate::crl) fn released(n: u8, at: i64) -> Released {
+    Released {
+        serial: serial(n),
+        at: UnixTime(at),
     }
 }
 
@@ -93,15 +114,20 @@ impl Example {
     /// Serial 1 was revoked already, 2 is new, 3 is released.
     pub(in crate::crl) fn delta() -> Self {
         let hierarchy = Hierarchy::p256();
-        let made = |number, revoked| {
-            let spec = crl_spec(number, CrlScope::Point(POINT.into()), revoked);
-            let draft = CrlDraft::new(spec, &hierarchy.issuer).unwrap();
-            draft.lint().unwrap().sign(&hierarchy.key).unwrap()
-        };
         let [one, two, three] = three().try_into().unwrap();
-        let base = made(299, vec![one, three]);
-        let next = made(300, vec![one, two]);
-        Self::of(CrlDraft::delta(&[&base, &next], &hierarchy.issuer).unwrap())
+        let spec = crl_spec(299, CrlScope::Point(POINT.into()), vec![one, three]);
+        let draft = CrlDraft::new(spec, &hierarchy.issuer).unwrap();
+        let base = draft.lint().unwrap().sign(&hierarchy.key).unwrap();
+        let mut spec = delta_spec(&base, 300, vec![one, two]);
+        spec.released = vec![released(3, NOW)];
+        Self::of(CrlDraft::delta(spec, &hierarchy.issuer).unwrap())
+    }
+    /// A shard that has deltas.
+    pub(in crate::crl) fn base() -> Self {
+        let hierarchy = Hierarchy::p256();
+        let mut spec = crl_spec(300, CrlScope::Point(POINT.into()), three());
+        spec.delta_url = Some(DELTA.into());
+        Self::of(CrlDraft::new(spec, &hierarchy.issuer).unwrap())
     }
     fn of(draft: CrlDraft) -> Self {
         let (original, promise, facts) = draft.into_parts();

@@ -7,6 +7,7 @@ mod crl_der_canonical;
 mod crl_entries_promised;
 mod crl_entry_dates;
 mod crl_extensions;
+mod crl_freshest;
 mod crl_inside_issuer;
 mod crl_issuer_name;
 mod crl_issuing_distribution_point;
@@ -62,6 +63,7 @@ const ALL: &[Lint] = &[
     crl_authority_key_id::LINT,
     crl_numbers::LINT,
     crl_issuing_distribution_point::LINT,
+    crl_freshest::LINT,
 ];
 
 /// Name and citation of every lint, in the order they run.
@@ -111,6 +113,7 @@ mod tests {
             Example::complete(),
             Example::sharded(),
             Example::empty(),
+            Example::base(),
             Example::delta(),
         ] {
             assert_eq!(example.findings(), []);
@@ -124,7 +127,7 @@ mod tests {
         /// One octet changed anywhere, and some lint refuses: everything in a CRL is promised.
         #[test]
         fn one_octet_changed(at in any::<prop::sample::Index>(), xor in 1_u8..) {
-            thread_local!(static EXAMPLES: [Example; 2] = [Example::sharded(), Example::delta()]);
+            thread_local!(static EXAMPLES: [Example; 3] = [Example::sharded(), Example::base(), Example::delta()]);
             EXAMPLES.with(|examples| {
                 for example in examples {
                     let mut spoilt = example.original.clone();

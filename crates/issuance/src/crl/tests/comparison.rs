@@ -130,11 +130,7 @@ fn another_scope_or_issuer_or_a_delta() {
     let other = Hierarchy::p256();
     let doubt = compare(&one, complete(&other, 2, vec![]), NOW_AT, must_not_ask).unwrap_err();
     assert_eq!(doubt, CrlDoubt::AnotherIssuer, "the same name, another key");
-    let two = complete(&hierarchy, 2, vec![]);
-    let delta = || {
-        let draft = CrlDraft::delta(&[&one, &two], &hierarchy.issuer).unwrap();
-        draft.lint().unwrap().sign(&hierarchy.key).unwrap()
-    };
+    let delta = || delta::delta(&hierarchy, delta_spec(&one, 2, vec![]));
     let three = complete(&hierarchy, 3, vec![]);
     assert_eq!(
         compare(&one, delta(), NOW_AT, must_not_ask).unwrap_err(),

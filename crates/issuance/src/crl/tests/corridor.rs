@@ -110,9 +110,9 @@ fn an_issuer_without_crl_sign() {
         CrlDraft::new(spec.clone(), &issuer).unwrap_err(),
         CrlDraftError::NotForCrls
     );
-    let (one, two) = (complete(&hierarchy, 1, vec![]), made(&hierarchy, spec));
+    let one = complete(&hierarchy, 1, vec![]);
     assert_eq!(
-        CrlDraft::delta(&[&one, &two], &issuer).unwrap_err(),
+        CrlDraft::delta(delta_spec(&one, 7, vec![]), &issuer).unwrap_err(),
         CrlDraftError::NotForCrls
     );
 }

@@ -36,6 +36,7 @@ fn good_examples_are_read() {
         Example::complete(),
         Example::sharded(),
         Example::empty(),
+        Example::base(),
         Example::delta(),
     ] {
         RawCrl::decode(signed(&hierarchy, &example.encode())).unwrap();
@@ -59,8 +60,14 @@ fn another_form_than_ours() {
     let mut example = Example::sharded();
     example.extensions.swap(0, 1);
     assert_eq!(malformed(&example), FORM);
-    let example = Example::sharded().and(rfc5280::ID_CE_FRESHEST_CRL, false, &[5, 0]);
+    let example = Example::sharded().and(rfc5280::ID_CE_CERTIFICATE_ISSUER, false, &[5, 0]);
     assert_eq!(malformed(&example), FORM);
+    let mut example = Example::base();
+    example.extension(rfc5280::ID_CE_FRESHEST_CRL).critical = vec![1, 1, 0xff];
+    assert_eq!(malformed(&example), FORM, "a critical freshestCRL");
+    let freshest = Example::base().extension(rfc5280::ID_CE_FRESHEST_CRL).value.clone();
+    let example = Example::delta().and(rfc5280::ID_CE_FRESHEST_CRL, false, &freshest);
+    assert_eq!(malformed(&example), "freshestCRL in a delta CRL");
     let mut example = Example::sharded();
     example
         .extension(rfc5280::ID_CE_ISSUING_DISTRIBUTION_POINT)

@@ -1,10 +1,11 @@
 use super::*;
 use crate::fixture::Hierarchy;
-use lint::example::{crl_spec, revoked};
+use lint::example::{crl_spec, delta_spec, released, revoked};
 
 mod comparison;
 mod corridor;
 mod delta;
+mod delta_comparison;
 mod hostile;
 mod others;
 mod seeds;
