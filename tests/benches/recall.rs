@@ -53,7 +53,7 @@ fn fill(url: &str, count: u64) {
         ),
         None => (
             "convert_to(lpad(n::text, 32, '0'), 'UTF8')",
-            format!("OVERRIDING SYSTEM VALUE WITH s AS (SELECT generate_series(1, {count}) AS n)"),
+            format!("OVERRIDING SYSTEM VALUE WITH s AS (SELECT generate_series(1::bigint, {count}) AS n)"),
             "upper(lpad(to_hex(65536 * (n / 2 % 24) + n % 7), 8, '0'))",
         ),
     };
