@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test bench lint fmt build fuzz clean
+.PHONY: help demo test bench storm lint fmt build fuzz clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,13 @@ test: ## install what the tests need, then run every test
 bench: ## measure, with baselines in the same run
 	@scripts/setup.sh test
 	@scripts/bench.sh
+
+SEED ?= 1
+TRIALS ?= 200
+storm: ## kill, cut off and lie to a server under load, TRIALS times from SEED; an independent checker says what held
+	@scripts/setup.sh test
+	cargo build --workspace --locked
+	HOLDFAST_STORM_SEED=$(SEED) HOLDFAST_STORM_TRIALS=$(TRIALS) cargo test -p tests --test storm --locked -- --nocapture --test-threads 1
 
 lint: ## fmt and clippy, warnings denied
 	@scripts/setup.sh build

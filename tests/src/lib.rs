@@ -11,6 +11,7 @@ pub mod issuing;
 pub mod keys;
 pub mod others;
 pub mod postgres;
+pub mod proxy;
 pub mod rig;
 pub mod soft_tpm;
 pub mod swtpm;

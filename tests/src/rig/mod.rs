@@ -4,8 +4,10 @@ mod certificates;
 mod client;
 mod clock;
 mod kept;
+mod module;
 mod records;
 mod server;
+mod shim;
 mod spy;
 
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ pub use clock::{FakeClock, false_time};
 pub use kept::Kept;
 pub use records::{Rows, expected};
 pub use server::{Server, Surroundings};
+pub use shim::{Order, Shim};
 pub use spy::Spy;
 
 /// A built binary of the workspace.

@@ -50,22 +50,12 @@ impl Rig {
     /// # Panics
     /// When OpenSC is not installed.
     pub fn spy(&mut self) -> Spy {
-        let text = std::fs::read_to_string(self.path("server.toml")).expect("server.toml");
-        let table: toml::Table = text.parse().expect("TOML");
-        let uri = table
-            .get("hsm")
-            .and_then(|hsm| hsm.get("uri")?.as_str())
-            .expect("a URI");
-        let (token, module) = uri.split_once("?module-path=").expect("a module path");
-        let spied = format!("{token}?module-path={}", module_of_opensc().display());
+        let module = self.through(&module_of_opensc());
         let pipe = self.path("spy");
-        self.around.environment.push(("PKCS11SPY".into(), module.into()));
+        self.around.environment.push(("PKCS11SPY".into(), module));
         let output = pipe.display().to_string();
         self.around.environment.push(("PKCS11SPY_OUTPUT".into(), output));
-        self.configure(&[
-            ("hsm".into(), "uri".into(), spied.into()),
-            ("hsm".into(), "sessions".into(), 1.into()),
-        ]);
+        self.configure(&[("hsm".into(), "sessions".into(), 1.into())]);
         Spy::on(pipe)
     }
 }

@@ -1,0 +1,429 @@
+#!/usr/bin/env python3
+"""Did anything get lost? An independent reader of what a storm left behind.
+
+It shares no code with the server. It reads the database past the server, what the PKCS#11 shim wrote down, the audit
+file, and the journal of what clients sent and heard, and asserts the invariants of docs/reference/storm.md.
+
+    check.py --database ca.db|postgres:///... --shim shim.record --journal journal.jsonl --chain chain.pem
+
+Standard library, `openssl` and, for PostgreSQL, `psql`. Exit 0: every invariant holds; 1: violations, named; 2: cannot read.
+"""
+
+import argparse
+import calendar
+import collections
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+PROBE = hashlib.sha256(b"holdfast signer probe v1: these bytes are not a certificate\n").hexdigest()
+
+# Every column that is read; those with a star are binary.
+TABLES = {
+    "device": ["id", "name", "ek_spki_sha256*"],
+    "enrollment": ["id", "challenge*", "device_id"],
+    "evidence": ["enrollment_id", "digest*", "bytes*"],
+    "certificate": ["id", "serial*", "issuer_key_id*", "enrollment_id", "device_id", "profile", "profile_sha256*",
+                    "spki_sha256*", "tbs*", "certificate*", "state", "not_before", "not_after", "created_at"],
+    "identity": ["device_id", "profile", "certificate_id"],
+    "key_owner": ["spki_sha256*", "device_id"],
+    "revocation": ["id", "certificate_id", "step", "state", "reason", "at"],
+    "crl": ["id", "number", "crl_point_id", "tbs_sha256*", "this_update", "next_update", "entries"],
+    "crl_point": ["id", "url", "number", "crl_id", "der*"],
+    "audit": ["id", "at", "action", "actor", "subject", "reason", "detail"],
+}
+
+
+class Der:
+    """Just enough DER: one element after the other."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def more(self):
+        return self.at < len(self.data)
+
+    def next(self):
+        start = self.at
+        tag, length, body = self.data[start], self.data[start + 1], start + 2
+        if length & 0x80:
+            octets = length & 0x7F
+            length = int.from_bytes(self.data[body:body + octets], "big")
+            body += octets
+        self.at = body + length
+        if self.at > len(self.data):
+            raise ValueError("DER ends early")
+        return tag, self.data[body:self.at], self.data[start:self.at]
+
+
+def signed(der):
+    """TBS, signature and what the TBS holds, of a certificate or a CRL."""
+    outer = Der(Der(der).next()[1])
+    _, inside, tbs = outer.next()
+    outer.next()
+    return tbs, outer.next()[1][1:], inside
+
+
+def seconds(tag, text):
+    text = text.decode()
+    if tag == 0x17:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
+
+
+class Crl:
+    """Number, times and entries of a CRL (RFC 5280 section 5)."""
+
+    def __init__(self, der):
+        self.tbs, self.signature, inside = signed(der)
+        fields = Der(inside)
+        fields.next()  # version
+        fields.next()  # algorithm
+        fields.next()  # issuer
+        tag, body, _ = fields.next()
+        self.this_update = seconds(tag, body)
+        tag, body, _ = fields.next()
+        self.next_update = seconds(tag, body)
+        self.entries, self.number, self.base = {}, None, None
+        while fields.more():
+            tag, body, _ = fields.next()
+            if tag == 0x30:
+                listed = Der(body)
+                while listed.more():
+                    entry = Der(listed.next()[1])
+                    serial = int.from_bytes(entry.next()[1], "big")
+                    tag, when, _ = entry.next()
+                    self.entries[serial] = seconds(tag, when)
+            elif tag == 0xA0:
+                extensions = Der(Der(body).next()[1])
+                while extensions.more():
+                    extension = Der(extensions.next()[1])
+                    oid = extension.next()[1]
+                    value = extension.next()
+                    value = extension.next()[1] if value[0] == 0x01 else value[1]
+                    if oid == bytes.fromhex("551d14"):
+                        self.number = int.from_bytes(Der(value).next()[1], "big")
+                    elif oid == bytes.fromhex("551d1b"):
+                        self.base = int.from_bytes(Der(value).next()[1], "big")
+
+
+def read_tables(url):
+    tables = {}
+    sqlite = not url.startswith("postgres")
+    if sqlite:
+        base = sqlite3.connect(f"file:{url}?mode=ro", uri=True)
+    for table, columns in TABLES.items():
+        names = [column.rstrip("*") for column in columns]
+        if sqlite:
+            asked = [f"hex({c[:-1]})" if c.endswith("*") else c for c in columns]
+            rows = base.execute(f"SELECT {', '.join(asked)} FROM {table} ORDER BY 1").fetchall()
+            rows = [["" if value is None else str(value) for value in row] for row in rows]
+        else:
+            asked = [f"encode({c[:-1]}, 'hex')" if c.endswith("*") else c for c in columns]
+            output = subprocess.run(
+                ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-R", "\x1e", "-d", url, "-c",
+                 f"SELECT {', '.join(asked)} FROM {table} ORDER BY 1"], capture_output=True, check=True)
+            text = output.stdout.decode().rstrip("\n")
+            rows = [row.split("\x1f") for row in text.split("\x1e")] if text else []
+        low = [i for i, column in enumerate(columns) if column.endswith("*")]
+        for row in rows:
+            for i in low:
+                row[i] = row[i].lower()
+        tables[table] = [dict(zip(names, row)) for row in rows]
+    return tables
+
+
+def sha256(text):
+    return hashlib.sha256(bytes.fromhex(text)).hexdigest()
+
+
+class Check:
+    def __init__(self, arguments):
+        self.tables = read_tables(arguments.database)
+        with open(arguments.journal, encoding="utf-8") as file:
+            lines = file.read().split("\n")
+        self.journal = [json.loads(line) for line in lines if line]
+        with open(arguments.shim, encoding="ascii") as file:
+            self.shim = [line.split(" ") for line in file.read().split("\n") if line]
+        self.chain = None if arguments.without_signatures else arguments.chain
+        self.folder, self.violations = None, []
+        self.counts = collections.OrderedDict()
+
+    def wrong(self, invariant, what):
+        self.violations.append({"invariant": invariant, "what": what})
+
+    def heard(self, kind):
+        return [line for line in self.journal if line["kind"] == kind]
+
+    def once(self, invariant, what, values):
+        for value, count in collections.Counter(values).items():
+            if count > 1:
+                self.wrong(invariant, f"{what}: {count} times: {value}")
+
+    def run(self):
+        certificates = self.tables["certificate"]
+        issuers = {row["issuer_key_id"] for row in certificates}
+        self.counts["certificates issued"] = sum(row["state"] == "issued" for row in certificates)
+        self.counts["orphans"] = sum(row["state"] == "orphan" for row in certificates)
+        self.counts["CRLs"] = len(self.tables["crl"])
+        self.counts["revocation steps"] = len(self.tables["revocation"])
+        self.counts["signatures asked for"] = sum(line[0] == "sign" for line in self.shim)
+        self.counts["faults at the token"] = sum(line[0] == "order" for line in self.shim)
+        for line in self.heard("fault"):
+            name = "fault: " + line["what"].split(" ")[0]
+            self.counts[name] = self.counts.get(name, 0) + 1
+        if len(issuers) > 1:
+            self.wrong("I15", f"{len(issuers)} issuers")
+        self.signatures(certificates)
+        self.nothing_twice(certificates)
+        self.received(certificates)
+        self.standing(certificates)
+        self.revoked(certificates)
+        self.lists()
+        self.audited(certificates)
+        self.answers()
+
+    def issuing_key(self):
+        """CKA_ID of the key that signs certificates: the one under which their TBS was signed."""
+        known = {sha256(row["tbs"]) for row in self.tables["certificate"]}
+        keys = collections.Counter(line[3] for line in self.shim if line[0] == "sign" and line[4] in known)
+        if len(keys) > 1:
+            self.wrong("I15", f"certificates were signed by keys {sorted(keys)}")
+        return next(iter(keys), None)
+
+    def signatures(self, certificates):
+        """I1: recorded before it was signed. I2: once."""
+        tbs = {sha256(row["tbs"]): row for row in certificates}
+        lists = {row["tbs_sha256"] for row in self.tables["crl"] if row["tbs_sha256"]}
+        key, signed_digests = self.issuing_key(), collections.Counter()
+        for line in self.shim:
+            if line[0] == "call":
+                self.wrong("I1", f"the server called {line[1]}, which nothing watches")
+            if line[0] != "sign" or line[3] != key or line[4] == PROBE:
+                continue
+            signed_digests[line[4]] += 1
+            if line[4] not in tbs and line[4] not in lists:
+                self.wrong("I1", f"a signature of {line[4]} without a record")
+        for digest, count in signed_digests.items():
+            if count > 1:
+                self.wrong("I2", f"{digest} went to the token {count} times")
+        for digest, row in tbs.items():
+            if row["state"] == "issued" and not signed_digests[digest]:
+                self.wrong("I1", f"{row['serial']} is issued, and the token knows nothing of it")
+        # What is published was signed, too.
+        for point in self.tables["crl_point"]:
+            if point["der"] and hashlib.sha256(Crl(bytes.fromhex(point["der"])).tbs).hexdigest() not in signed_digests:
+                self.wrong("I1", f"{point['url']} shows what the token knows nothing of")
+
+    def nothing_twice(self, certificates):
+        """I3, I5, I8, I16."""
+        self.once("I3", "serial", [row["serial"] for row in certificates])
+        self.once("I3", "request and profile", [(row["enrollment_id"], row["profile"]) for row in certificates])
+        self.once("I5", "challenge", [row["challenge"] for row in self.tables["enrollment"]])
+        self.once("I16", "EK", [row["ek_spki_sha256"] for row in self.tables["device"] if row["ek_spki_sha256"]])
+        self.once("I16", "key", [row["spki_sha256"] for row in self.tables["key_owner"]])
+        self.once("I16", "identity", [(row["device_id"], row["profile"]) for row in self.tables["identity"]])
+        evidence = {row["enrollment_id"]: row for row in self.tables["evidence"]}
+        enrollments = {row["id"]: row for row in self.tables["enrollment"]}
+        profiles = collections.defaultdict(set)
+        for row in certificates:
+            profiles[row["profile"]].add(row["profile_sha256"])
+            if not row["device_id"]:
+                continue  # the server's own: an OCSP delegate
+            found = evidence.get(row["enrollment_id"])
+            if row["enrollment_id"] not in enrollments or not found:
+                self.wrong("I5", f"{row['serial']} without challenge or evidence")
+            elif sha256(found["bytes"]) != found["digest"]:
+                self.wrong("I5", f"evidence of {row['serial']} is not what its digest says")
+            elif found["digest"] not in row["tbs"]:
+                self.wrong("I5", f"{row['serial']} does not commit to its evidence")
+        for profile, hashes in profiles.items():
+            if len(hashes) > 1:
+                self.wrong("I8", f"profile {profile} in {len(hashes)} forms, and nobody changed it")
+
+    def verify(self, items):
+        """Which of (name, message, signature) do not verify under the issuing CA, by OpenSSL."""
+        if not self.chain:
+            return
+        key = os.path.join(self.folder, "key.pem")
+        with open(key, "wb") as file:
+            file.write(subprocess.run(["openssl", "x509", "-in", self.chain, "-noout", "-pubkey"],
+                                      capture_output=True, check=True).stdout)
+        for name, message, signature in items:
+            paths = [os.path.join(self.folder, part) for part in ("message", "signature")]
+            for path, data in zip(paths, (message, signature)):
+                with open(path, "wb") as file:
+                    file.write(data)
+            done = subprocess.run(["openssl", "dgst", "-sha256", "-verify", key, "-signature", paths[1], paths[0]],
+                                  capture_output=True, check=False)
+            if done.returncode != 0:
+                yield name
+
+    def received(self, certificates):
+        """I4: what a client received is on record, byte for byte. I11: and verifies."""
+        issued = {row["certificate"]: row for row in certificates if row["state"] == "issued"}
+        names = {row["id"]: row["name"] for row in self.tables["device"]}
+        challenges = {row["challenge"]: row["id"] for row in self.tables["enrollment"]}
+        got = collections.OrderedDict()
+        for line in self.heard("issued"):
+            row = issued.get(line["certificate"])
+            if not row:
+                self.wrong("I4", f"{line['device']} received what is not on record as issued")
+            elif names[row["device_id"]] != line["device"] or challenges.get(line["enrollment"]) != row["enrollment_id"]:
+                self.wrong("I4", f"{line['device']} received what is another's: {row['serial']}")
+            got[line["certificate"]] = line["device"]
+        self.counts["certificates received"] = len(got)
+        for line in self.heard("burnt"):
+            told = challenges.get(line["enrollment"])
+            if told and any(row["enrollment_id"] == told and row["state"] != "orphan" for row in certificates):
+                self.wrong("I4", f"{line['enrollment']} is burnt, the client was told, and the record says otherwise")
+        items = []
+        for row in certificates:
+            if row["state"] == "issued":
+                tbs, signature, _ = signed(bytes.fromhex(row["certificate"]))
+                if tbs.hex() != row["tbs"]:
+                    self.wrong("I8", f"{row['serial']}: what was signed is not what was recorded")
+                items.append((row["serial"], tbs, signature))
+        for name in self.verify(items):
+            self.wrong("I11", f"certificate {name} does not verify")
+
+    def standing(self, certificates):
+        """I12: nothing is left open. One good certificate stands for a device and profile."""
+        by_id = {row["id"]: row for row in certificates}
+        for row in certificates:
+            if row["state"] == "intent":
+                self.wrong("I12", f"{row['serial']} is still an intent")
+            if int(row["not_before"]) > int(row["not_after"]):
+                self.wrong("I13", f"{row['serial']} ends before it begins")
+        for row in self.tables["identity"]:
+            stands = by_id.get(row["certificate_id"])
+            if not stands or stands["state"] != "issued" or stands["device_id"] != row["device_id"]:
+                self.wrong("I12", f"device {row['device_id']} stands on a certificate that is none of its own")
+
+    def revoked(self, certificates):
+        """I6: revoked stays revoked; a revocation that was answered is there."""
+        serials = {row["id"]: row["serial"] for row in certificates}
+        steps = collections.defaultdict(list)
+        for row in self.tables["revocation"]:
+            steps[serials[row["certificate_id"]]].append(row)
+        answered = {}
+        for line in self.heard("revoked"):
+            if not any(row["state"] == "revoked" for row in steps.get(line["serial"], [])):
+                self.wrong("I6", f"{line['serial']} was answered as revoked, and is not on record")
+            answered.setdefault(line["serial"], line["ended"])
+        for line in self.heard("crl"):
+            crl = Crl(bytes.fromhex(line["der"]))
+            if crl.base is not None:
+                continue
+            for serial, since in answered.items():
+                # Times of CRLs are whole seconds: what began in the second of the answer may have been before it.
+                if crl.this_update > since and int(serial, 16) not in crl.entries:
+                    self.wrong("I6", f"{serial} was revoked at {since}, and is not in the CRL {crl.number} of {crl.this_update}")
+        for line in self.heard("ocsp"):
+            since = answered.get(line["serial"])
+            if since is not None and line["began"] > since and line["status"] == "good":
+                self.wrong("I6", f"{line['serial']} was revoked at {since}, and OCSP said good at {line['began']}")
+        self.counts["revocations answered"] = len(answered)
+        self.counts["OCSP answers heard"] = len(self.heard("ocsp"))
+
+    def lists(self):
+        """I7: numbers grow, times do not run back, entries leave by expiry only. I11: all verify."""
+        last, items = {}, []
+        expiry = {int(row["serial"], 16): int(row["not_after"]) for row in self.tables["certificate"]}
+        for line in self.heard("crl"):
+            crl, before = Crl(bytes.fromhex(line["der"])), last.get(line["url"])
+            if before is None or before.number != crl.number:
+                items.append((f"{line['url']} {crl.number}", crl.tbs, crl.signature))
+            if not crl.this_update <= line["ended"] + 1 or not line["began"] <= crl.next_update:
+                self.wrong("I7", f"CRL {crl.number} was shown outside of its time")
+            if before is not None:
+                if crl.number < before.number or crl.this_update < before.this_update:
+                    self.wrong("I7", f"CRL {crl.number} was shown after {before.number}")
+                if crl.number == before.number and crl.tbs != before.tbs:
+                    self.wrong("I7", f"two CRLs have number {crl.number}")
+                for serial in before.entries.keys() - crl.entries.keys():
+                    if expiry.get(serial, 0) >= before.this_update:
+                        self.wrong("I7", f"{serial:x} left the list with CRL {crl.number} before it expired")
+            last[line["url"]] = crl
+        self.once("I7", "CRL number", [row["number"] for row in self.tables["crl"]])
+        self.counts["CRLs heard"] = len(items)
+        for name in self.verify(items):
+            self.wrong("I11", f"CRL {name} does not verify")
+
+    def audited(self, certificates):
+        """I9: no effect without its record, no record without its effect."""
+        by_enrollment = collections.defaultdict(list)
+        for row in certificates:
+            by_enrollment[row["enrollment_id"]].append(row)
+        subjects = {row["id"]: "enr_" + row["challenge"] for row in self.tables["enrollment"]}
+        expected = collections.Counter()
+        for enrollment, rows in by_enrollment.items():
+            if not rows[0]["device_id"]:
+                continue
+            expected["granted", subjects[enrollment]] = 1
+            if all(row["state"] == "issued" for row in rows):
+                expected["enrollment.issued", subjects[enrollment]] = 1
+        for row in certificates:
+            if row["state"] == "orphan":
+                expected["certificate.orphaned", row["serial"]] += 1
+        found = collections.Counter()
+        own = {subjects[e] for e, rows in by_enrollment.items() if not rows[0]["device_id"]}
+        serials = {row["serial"] for row in certificates}
+        for row in self.tables["audit"]:
+            action, subject = row["action"], row["subject"]
+            if action in ("enrollment.granted", "renewal.granted"):
+                found["granted", subject] += 1
+            elif action == "enrollment.issued" and subject not in own:
+                found[action, subject] += 1
+            elif action == "certificate.orphaned":
+                named = [word for word in (subject + " " + row["detail"]).replace(",", " ").split() if word in serials]
+                found[action, named[0] if named else subject] += 1
+        for difference, words in ((expected - found, "no audit record of"), (found - expected, "an audit record without")):
+            for (action, subject), count in difference.items():
+                self.wrong("I9", f"{words} {action} {subject} ({count})")
+        steps = len(self.tables["revocation"])
+        records = sum(row["action"] in ("certificate.revoked", "certificate.held", "certificate.released")
+                      for row in self.tables["audit"])
+        if steps != records:
+            self.wrong("I9", f"{steps} steps of revocation, {records} audit records")
+
+    def answers(self):
+        """I20: nobody who did nothing wrong hears anything but success and later."""
+        allowed = {200, 201, 202, 409, 503}
+        for line in self.heard("answer"):
+            if line["status"] not in allowed:
+                self.wrong("I20", f"a client heard {line['status']} {line.get('code', '')}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("database", "shim", "journal", "chain"):
+        parser.add_argument("--" + name, required=True)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--without-signatures", action="store_true", help="do not verify them: OpenSSL takes its time")
+    arguments = parser.parse_args()
+    try:
+        check = Check(arguments)
+    except (OSError, ValueError, sqlite3.Error, subprocess.CalledProcessError) as error:
+        print(f"check: cannot read: {error}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="holdfast-check-") as check.folder:
+        check.run()
+    if arguments.json:
+        print(json.dumps({"counts": check.counts, "violations": check.violations}))
+    else:
+        for name, count in check.counts.items():
+            print(f"{count:8}  {name}")
+        for violation in check.violations:
+            print(f"VIOLATED {violation['invariant']}: {violation['what']}")
+        print(f"{len(check.violations)} violations")
+    return 1 if check.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

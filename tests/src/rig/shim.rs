@@ -1,0 +1,146 @@
+//! Our own PKCS#11 module before SoftHSM (`tests/shim/pkcs11.c`): it writes down everything that is signed before the
+//! token sees it, and fails, lies, waits or kills the server at the signature that a test names.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::Rig;
+
+/// The test's end of the module.
+#[derive(Clone, Debug)]
+pub struct Shim {
+    record: PathBuf,
+    order: PathBuf,
+}
+
+/// What happens at one `C_Sign`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// SIGKILL before the token sees the bytes.
+    KillAtEntry,
+    /// SIGKILL after the token signed.
+    KillAtReturn,
+    /// This `CKR_` value; the token is not asked.
+    Fail(u32),
+    /// The token signs; this `CKR_` value.
+    Unknown(u32),
+    /// The token signs; this bit of the signature is flipped.
+    Flip(u32),
+    /// The token signs; one byte less is returned.
+    Short,
+    /// `CKR_OK` and no signature.
+    Empty,
+    /// So many milliseconds before the token signs.
+    Delay(u32),
+    /// So many milliseconds after it signed.
+    Late(u32),
+    /// The session is closed.
+    Lose,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KillAtEntry => f.write_str("kill-entry 0"),
+            Self::KillAtReturn => f.write_str("kill-return 0"),
+            Self::Fail(value) => write!(f, "fail {value}"),
+            Self::Unknown(value) => write!(f, "unknown {value}"),
+            Self::Flip(bit) => write!(f, "flip {bit}"),
+            Self::Short => f.write_str("short 0"),
+            Self::Empty => f.write_str("empty 0"),
+            Self::Delay(milliseconds) => write!(f, "delay {milliseconds}"),
+            Self::Late(milliseconds) => write!(f, "late {milliseconds}"),
+            Self::Lose => f.write_str("lose 0"),
+        }
+    }
+}
+
+impl Rig {
+    /// Put the module between this CA's servers and the token, from the next start on.
+    ///
+    /// # Panics
+    /// When it cannot be compiled: a C compiler is there wherever Rust links.
+    pub fn shim(&mut self) -> Shim {
+        let real = self.through(module());
+        let shim = Shim {
+            record: self.path("shim.record"),
+            order: self.path("shim.order"),
+        };
+        for (name, value) in [
+            ("HOLDFAST_SHIM_MODULE", real),
+            ("HOLDFAST_SHIM_RECORD", shim.record.display().to_string()),
+            ("HOLDFAST_SHIM_ORDER", shim.order.display().to_string()),
+        ] {
+            self.around.environment.push((name.into(), value));
+        }
+        shim
+    }
+}
+
+impl Shim {
+    /// After `pass` more signatures, this happens to one.
+    ///
+    /// # Panics
+    /// When the order cannot be written.
+    pub fn order(&self, pass: usize, order: Order) {
+        let written = self.order.with_extension("written");
+        std::fs::write(&written, format!("{pass} {order}\n")).expect("an order");
+        std::fs::rename(&written, &self.order).expect("an order");
+    }
+
+    /// Whether an order still waits for its signature.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.order.exists()
+    }
+
+    /// Take an order back.
+    pub fn withdraw(&self) {
+        let _ = std::fs::remove_file(&self.order);
+    }
+
+    /// The file in which everything that was to be signed stands.
+    #[must_use]
+    pub fn record(&self) -> &Path {
+        &self.record
+    }
+}
+
+/// The module, compiled once per process.
+fn module() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| {
+        let folder = std::env::current_exe().expect("own path");
+        let folder = folder.parent().expect("a folder");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/pkcs11.c");
+        let (own, shared) = (
+            folder.join(format!("holdfast-shim-{}.so", std::process::id())),
+            folder.join("holdfast-shim.so"),
+        );
+        let output = Command::new("cc")
+            .args([
+                "-shared",
+                "-fPIC",
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-fvisibility=hidden",
+                "-o",
+            ])
+            .args([&own, &source])
+            .arg("-ldl")
+            .output()
+            .expect("cc runs");
+        assert!(
+            output.status.success(),
+            "cc: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        // Whole at once: another test program may be making the same.
+        std::fs::rename(&own, &shared).expect("a module");
+        shared
+    })
+}

@@ -1,0 +1,238 @@
+//! The independent reader (`tests/checker/check.py`), and that it finds what is wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::play::Storm;
+
+/// What it said.
+pub(crate) struct Verdict {
+    /// For people.
+    pub(crate) text: String,
+    /// Invariants that are violated, and how.
+    pub(crate) violations: Vec<(String, String)>,
+}
+
+/// Files that stand in place of the true ones.
+#[derive(Default)]
+pub(crate) struct Forged {
+    database: Option<PathBuf>,
+    shim: Option<PathBuf>,
+    journal: Option<PathBuf>,
+    /// Whether signatures are to be verified.
+    signatures: bool,
+}
+
+/// Let it read what a storm left behind.
+pub(crate) fn check(storm: &Storm, forged: Option<&Forged>) -> Verdict {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("checker/check.py");
+    let of = |path: Option<&PathBuf>, otherwise: String| path.map_or(otherwise, |p| p.display().to_string());
+    let database = of(forged.and_then(|f| f.database.as_ref()), storm.database.clone());
+    let shim = of(
+        forged.and_then(|f| f.shim.as_ref()),
+        storm.shim.record().display().to_string(),
+    );
+    let journal = of(
+        forged.and_then(|f| f.journal.as_ref()),
+        storm.journal.path().display().to_string(),
+    );
+    let chain = storm.rig.path("ca/chain.pem").display().to_string();
+    // OpenSSL takes its time, and most damage is found without it.
+    let quick = forged.is_some_and(|forged| !forged.signatures);
+    let output = Command::new("python3")
+        .arg(program)
+        .args(quick.then_some("--without-signatures"))
+        .args([
+            "--json",
+            "--database",
+            &database,
+            "--shim",
+            &shim,
+            "--journal",
+            &journal,
+            "--chain",
+            &chain,
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let value: serde_json::Value = serde_json::from_str(&said)
+        .unwrap_or_else(|_| panic!("the checker: {said}{}", String::from_utf8_lossy(&output.stderr)));
+    let violations: Vec<(String, String)> = value["violations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| {
+            (
+                v["invariant"].as_str().unwrap().to_owned(),
+                v["what"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(output.status.code(), Some(i32::from(!violations.is_empty())));
+    let mut text = String::new();
+    for (name, count) in value["counts"].as_object().unwrap() {
+        text += &format!("{count:>8}  {name}\n");
+    }
+    text += &format!("{:>8}  violations", violations.len());
+    Verdict { text, violations }
+}
+
+/// What is done to a copy of the database, and the invariant that then does not hold. The tables refuse all of it:
+/// their triggers are taken away first.
+const STATEMENTS: [(&str, &str); 13] = [
+    (
+        "I1",
+        "INSERT INTO certificate SELECT id + 1000000, x'0102030405', issuer_key_id, enrollment_id, device_id, profile || 'x', profile_sha256, key_role, spki_sha256, CAST(tbs || x'00' AS BLOB), CAST(certificate || x'00' AS BLOB), state, not_before, not_after, created_at, decision FROM certificate WHERE state = 'issued' AND device_id IS NOT NULL ORDER BY id LIMIT 1",
+    ),
+    (
+        "I1",
+        "UPDATE crl SET tbs_sha256 = randomblob(32) WHERE id = (SELECT min(id) FROM crl WHERE tbs_sha256 IS NOT NULL)",
+    ),
+    (
+        "I3",
+        "DROP INDEX certificate_serial; UPDATE certificate SET serial = (SELECT min(serial) FROM certificate) WHERE id IN (SELECT id FROM certificate ORDER BY id DESC LIMIT 1)",
+    ),
+    (
+        "I4",
+        "UPDATE certificate SET certificate = CAST(certificate || x'00' AS BLOB) WHERE id = (SELECT max(id) FROM certificate WHERE state = 'issued' AND device_id IS NOT NULL)",
+    ),
+    (
+        "I4",
+        "UPDATE certificate SET state = 'orphan', certificate = NULL WHERE id = (SELECT max(id) FROM certificate WHERE state = 'issued' AND device_id IS NOT NULL)",
+    ),
+    (
+        "I5",
+        "DROP INDEX enrollment_challenge; UPDATE enrollment SET challenge = (SELECT max(challenge) FROM enrollment)",
+    ),
+    (
+        "I5",
+        "UPDATE evidence SET bytes = CAST(bytes || x'00' AS BLOB) WHERE enrollment_id = (SELECT max(enrollment_id) FROM evidence)",
+    ),
+    ("I6", "DELETE FROM revocation"),
+    (
+        "I8",
+        "UPDATE certificate SET profile_sha256 = randomblob(32) WHERE id = (SELECT max(id) FROM certificate WHERE device_id IS NOT NULL)",
+    ),
+    (
+        "I9",
+        "DELETE FROM audit WHERE id = (SELECT max(id) FROM audit WHERE action = 'enrollment.issued')",
+    ),
+    (
+        "I9",
+        "INSERT INTO audit SELECT id + 1000000, at, action, actor, 'enr_00', reason, detail FROM audit WHERE action = 'enrollment.granted' LIMIT 1",
+    ),
+    (
+        "I12",
+        "UPDATE certificate SET state = 'intent', certificate = NULL WHERE id = (SELECT max(id) FROM certificate WHERE device_id IS NOT NULL)",
+    ),
+    (
+        "I11",
+        "UPDATE certificate SET certificate = CAST(substr(certificate, 1, length(certificate) - 1) || x'00' AS BLOB) WHERE id = (SELECT max(id) FROM certificate WHERE state = 'issued' AND device_id IS NOT NULL)",
+    ),
+];
+
+/// Every kind of damage, done to copies, is found and called by its name. On SQLite, whose database is a file.
+pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
+    if storm.database.starts_with("postgres") {
+        return;
+    }
+    let copy = storm.rig.path("damaged.db");
+    let triggers = sqlite(
+        Path::new(&storm.database),
+        "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger'",
+    );
+    for (invariant, statement) in STATEMENTS {
+        let _ = std::fs::remove_file(&copy);
+        let _ = sqlite(Path::new(&storm.database), &format!("VACUUM INTO '{}'", copy.display()));
+        let _ = sqlite(
+            &copy,
+            &format!("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; {triggers} {statement}"),
+        );
+        let forged = Forged {
+            database: Some(copy.clone()),
+            signatures: invariant == "I11",
+            ..Forged::default()
+        };
+        finds(storm, &forged, invariant, statement);
+    }
+    let record = std::fs::read_to_string(storm.shim.record()).unwrap();
+    let journal = std::fs::read_to_string(storm.journal.path()).unwrap();
+    let last_of = |text: &str, word: &str| text.lines().rfind(|line| line.contains(word)).unwrap().to_owned();
+    let signed = last_of(&record, "sign ");
+    let issued = last_of(&journal, "\"kind\":\"issued\"");
+    let newest = last_of(&journal, "\"kind\":\"crl\"");
+    let oldest = journal
+        .lines()
+        .find(|line| line.contains("\"kind\":\"crl\""))
+        .unwrap()
+        .to_owned();
+    assert_ne!(newest, oldest, "more than one CRL was heard");
+    let other = signed.rsplit_once(' ').unwrap().0.to_owned() + " " + &"00".repeat(32);
+    for (invariant, changed) in [
+        ("I1", record.clone() + &other + "\n"),
+        ("I1", record.clone() + "call sign_update\n"),
+        ("I2", twice_a_certificate(&record)),
+    ] {
+        let path = storm.rig.path("damaged.record");
+        std::fs::write(&path, changed).unwrap();
+        let forged = Forged {
+            shim: Some(path),
+            ..Forged::default()
+        };
+        finds(storm, &forged, invariant, "the shim's record");
+    }
+    let another = issued.replace("\"device\":\"storm-", "\"device\":\"other-");
+    for (invariant, line) in [
+        ("I4", another),
+        (
+            "I6",
+            "{\"kind\":\"revoked\",\"serial\":\"00\",\"began\":0.0,\"ended\":0.0}".to_owned(),
+        ),
+        ("I7", oldest),
+        ("I20", "{\"kind\":\"answer\",\"status\":500}".to_owned()),
+    ] {
+        let path = storm.rig.path("damaged.jsonl");
+        std::fs::write(&path, format!("{journal}{line}\n")).unwrap();
+        let forged = Forged {
+            journal: Some(path),
+            ..Forged::default()
+        };
+        finds(storm, &forged, invariant, &line);
+    }
+}
+
+/// The record, with what one certificate needed asked for again.
+fn twice_a_certificate(record: &str) -> String {
+    let mut seen = std::collections::BTreeMap::<&str, (usize, &str)>::new();
+    for line in record.lines().filter(|line| line.starts_with("sign ")) {
+        let digest = line.rsplit(' ').next().unwrap();
+        seen.entry(digest).or_insert((0, line)).0 += 1;
+    }
+    let (_, once) = seen.values().find(|(count, _)| *count == 1).unwrap();
+    format!("{record}{once}\n")
+}
+
+fn finds(storm: &Storm, forged: &Forged, invariant: &str, how: &str) {
+    let verdict = check(storm, Some(forged));
+    assert!(
+        verdict.violations.iter().any(|(name, _)| name == invariant),
+        "{how}: {invariant} does not hold, and the checker says {:?}",
+        verdict.violations
+    );
+}
+
+fn sqlite(database: &Path, statement: &str) -> String {
+    let output = Command::new("sqlite3")
+        .args(["-batch", "-bail"])
+        .arg(database)
+        .arg(statement)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{statement}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
