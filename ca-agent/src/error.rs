@@ -136,8 +136,8 @@ fn tpm(error: &TpmError) -> Report {
             .fix("choose another with --key-alg, --ak-alg or --ek; p-256 and rsa-2048 are everywhere"),
         TpmError::NoEkCertificate { .. } => report("E-TPM-NO-EK-CERT", Exit::No)
             .because("the vendor left none in NV, as many virtual TPMs do")
-            .fix("ca-agent identify shows what there is")
-            .fix("ask the operator of the CA whether this TPM can be allowed by its key"),
+            .fix("ca-agent identify shows what there is, and the hash of the EK")
+            .fix("the operator of the CA can vouch for the key: ca-cli device allow NAME --ek HASH --vouch hardware"),
         TpmError::EkMismatch { .. } => report("E-TPM-EK-MISMATCH", Exit::No)
             .because("the EK was made from another template, or its seed was changed, or the certificate is another's")
             .fix("try the other endorsement with --ek rsa or --ek ecc"),

@@ -6,7 +6,7 @@ use wire::enrollment::{ActivationRequest, EnrollmentChallenge, KeyCertify};
 use wire::third_party::{CertificationRequest, CertifiedKey, IakChallenge};
 
 use crate::csr;
-use crate::tpm::{Chip, EkChoice, Endorsement, StoredKey, TpmError};
+use crate::tpm::{Chip, EkChoice, Endorsement, LoadedEk, StoredKey, TpmError};
 
 /// What the vendor left in the TPM.
 pub(crate) struct Vendored {
@@ -19,7 +19,18 @@ pub(crate) struct Vendored {
 
 impl Vendored {
     pub(crate) fn read(chip: &mut Chip, choice: EkChoice) -> Result<Self, TpmError> {
-        let endorsement = chip.choose_endorsement(choice)?;
+        let endorsement = match chip.choose_endorsement(choice) {
+            Err(TpmError::NoEkCertificate { .. }) if chip.endorsements()?.is_empty() => {
+                let first = chip.uncertified(choice)?.into_iter().next();
+                let (endorsement, ek) = first.ok_or(TpmError::NoEkCertificate { wanted: None })?;
+                return Ok(Self {
+                    endorsement,
+                    ek_public: ek.public.raw().to_vec(),
+                    chain: Vec::new(),
+                });
+            }
+            other => other?,
+        };
         let ek = chip.load_ek(&endorsement)?;
         chip.unload_ek(&ek);
         let chain = chip.endorsement_chain()?;
@@ -69,6 +80,20 @@ impl Vendored {
                     chain,
                 }));
             }
+        }
+        // One that was vouched for.
+        if chip.endorsements()?.is_empty() {
+            let made = chip.uncertified(EkChoice::Auto)?;
+            let is = |ek: &LoadedEk| {
+                let spki = ek.public.spki();
+                spki.is_ok_and(|spki| openssl::sha::sha256(&spki) == *spki_sha256)
+            };
+            let found = made.into_iter().find(|(_, ek)| is(ek));
+            return Ok(found.map(|(endorsement, ek)| Self {
+                endorsement,
+                ek_public: ek.public.raw().to_vec(),
+                chain: Vec::new(),
+            }));
         }
         Ok(None)
     }

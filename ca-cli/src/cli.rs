@@ -23,6 +23,7 @@ use wire::firmware::FirmwareRule;
 #[cfg(feature = "online")]
 pub(crate) use revocation::Which;
 
+use crate::cli::trust::KindName;
 use crate::output::{Format, Style};
 use crate::words;
 
@@ -433,6 +434,9 @@ pub(crate) struct Allow {
     /// raw); or the SHA-256 of the SubjectPublicKeyInfo in hex, as `ca-agent identify` prints it.
     #[arg(long, required_unless_present_any = ["first_contact", "iak"])]
     pub(crate) ek: Option<String>,
+    /// What kind of TPM the EK is in, by your word: then it needs no EK certificate. Final for that EK.
+    #[arg(long, value_enum, requires = "ek")]
+    pub(crate) vouch: Option<KindName>,
     /// The manufacturer's IAK it proves itself by: its certificate, a public key or a TPMT_PUBLIC, as a file; or the SHA-256
     /// of the SubjectPublicKeyInfo in hex.
     #[arg(long)]

@@ -183,6 +183,7 @@ impl Bench {
 
 fn expect(store: &Store, name: &str, iak: Option<&Made>, now: i64) {
     let device = AllowDevice {
+        ek_kind: None,
         name: name.to_owned(),
         ek_spki_sha256: None,
         iak_spki_sha256: iak.map(|made| attest::sha256(&made.tpm.ak.spki)),

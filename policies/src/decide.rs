@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use attest::{EvidenceRecord, RenewalProof, Renewed, Root, UnixTime, VerifiedBinding};
 
-use crate::{Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles, Renewal};
+use crate::{Advisory, Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles, Renewal, Verdict};
 use facts::Facts;
 pub use rules::{Mode, PolicyError, PolicySet};
 
@@ -64,6 +64,10 @@ pub enum DenialCode {
     IdBound,
     /// This EK or IAK has no inventory entry (coarse to outsiders, 403).
     NotInInventory,
+    /// An advisory denies this TPM (coarse to outsiders, 403).
+    TpmDenied,
+    /// An advisory leaves this TPM to a person (coarse to outsiders, 403).
+    TpmQuarantined,
     /// A rule refuses, or none permits (403 `policy_denied`).
     Policy,
 }
@@ -174,6 +178,7 @@ fn judge(
 ) -> Result<(String, Vec<Grant>), Denial> {
     let items = items(profiles, facts)?;
     let entry = inventory(facts, entry)?;
+    let notices = advisories(policy, facts)?;
     for item in &items {
         basis(item, facts)?;
         key(item, facts)?;
@@ -190,7 +195,11 @@ fn judge(
             csr::check(&facts.requested, &subject, &san)
                 .map_err(|detail| of_item(Denial::new(DenialCode::Csr, detail)))?;
         }
-        let decision = policy.ask(&facts.question(item, &items, entry)).map_err(of_item)?;
+        let mut decision = policy.ask(&facts.question(item, &items, entry)).map_err(of_item)?;
+        for notice in &notices {
+            decision.rules.push(format!("advisory:{}", notice.id));
+            decision.reasons.push(format!("{}: {}", notice.title(), notice.why));
+        }
         if subject.0.is_empty() && san.is_empty() {
             // Behind the rules, which say it better; a subject or a name there must be (RFC 5280 §4.1.2.6).
             let detail = "the certificate would carry no name";
@@ -297,6 +306,28 @@ fn inventory<'a>(facts: &Facts, entry: Option<&'a InventoryEntry>) -> Result<&'a
         (Root::Iak(_), Some(_), None) => Ok(entry),
         (_, None, None) => first_contact(),
     }
+}
+
+/// What is known about this TPM: told with the identity where it is allowed.
+fn advisories<'a>(policy: &'a PolicySet, facts: &Facts) -> Result<Vec<&'a Advisory>, Denial> {
+    let known = facts
+        .root
+        .ek()
+        .map(|ek| policy.advisories().about(ek))
+        .unwrap_or_default();
+    let Some(worst) = known.first() else {
+        return Ok(known);
+    };
+    let code = match worst.verdict {
+        Verdict::Allow => return Ok(known),
+        Verdict::Quarantine => DenialCode::TpmQuarantined,
+        Verdict::Deny => DenialCode::TpmDenied,
+    };
+    Err(Denial {
+        code,
+        rules: vec![format!("advisory:{}", worst.id)],
+        detail: format!("{}: {}", worst.title(), worst.why),
+    })
 }
 
 /// Whether the profile is issued on what this proof stands on.

@@ -160,6 +160,7 @@ fn measure(engine: &str, url: &str, time: Duration) {
         rate(64, Duration::from_secs(3600), || {
             let number = allowed.fetch_add(1, Ordering::Relaxed);
             let device = AllowDevice {
+                ek_kind: None,
                 iak_spki_sha256: None,
                 name: format!("bench-{number}"),
                 ek_spki_sha256: None,

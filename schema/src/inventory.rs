@@ -1,12 +1,13 @@
 //! Devices: what is written about them by people.
 
+use attest::AnchorKind;
 use diesel::prelude::*;
 
 use crate::StoreError;
 use crate::link::{Fault, Link, on};
 use crate::read::{self, StoredDevice};
 use crate::rows::{AllowDevice, DeviceRow, NewDeviceError};
-use crate::tables::{NewAudit, device};
+use crate::tables::{NewAudit, device, ek_allowed};
 
 /// Longest name, batch in characters; the tables hold the same.
 const LONGEST: usize = 255;
@@ -21,11 +22,10 @@ pub(crate) fn allow(
         return Ok(Err(NewDeviceError::Store(StoreError::Unavailable(e))));
     }
     if let Some(found) = read::device_by_name(link, &new.name)? {
-        return Ok(if same(&found, new) {
-            Ok(found)
-        } else {
-            Err(NewDeviceError::NameTaken(new.name.clone()))
-        });
+        if !same(&found, new) {
+            return Ok(Err(NewDeviceError::NameTaken(new.name.clone())));
+        }
+        return Ok(vouch(link, new, record)?.map(|()| found));
     }
     if let Some(ek) = &new.ek_spki_sha256
         && let Some(owner) = crate::replacement::owner(link, ek)?
@@ -39,6 +39,9 @@ pub(crate) fn allow(
         && let Some(other) = read::device_by_iak(link, iak)?
     {
         return Ok(Err(NewDeviceError::IakTaken(other.name)));
+    }
+    if let Err(taken) = vouch(link, new, record)? {
+        return Ok(Err(taken));
     }
     let dns_names = serde_json::to_string(&new.dns_names).map_err(|e| Fault::Failed(e.to_string()))?;
     let stored: StoredDevice = on!(link, c => diesel::insert_into(device::table)
@@ -57,6 +60,54 @@ pub(crate) fn allow(
         .get_result(c))?;
     crate::keeping::audit(link, std::slice::from_ref(record))?;
     Ok(Ok(stored.into_row(None)?))
+}
+
+/// Write down what kind of TPM the EK is in, if that is said.
+fn vouch(link: &mut Link, new: &AllowDevice, record: &NewAudit) -> Result<Result<(), NewDeviceError>, Fault> {
+    let (Some(ek), Some(kind)) = (&new.ek_spki_sha256, new.ek_kind) else {
+        return Ok(Ok(()));
+    };
+    match ek_allowed(link, ek)? {
+        Some(found) if found == kind => return Ok(Ok(())),
+        Some(other) => return Ok(Err(NewDeviceError::EkKind(word(other)))),
+        None => {}
+    }
+    on!(link, c => diesel::insert_into(ek_allowed::table)
+        .values((
+            ek_allowed::ek_spki_sha256.eq(ek.as_slice()),
+            ek_allowed::kind.eq(word(kind)),
+            ek_allowed::actor.eq(&record.actor),
+            ek_allowed::at.eq(record.at),
+        ))
+        .execute(c))?;
+    Ok(Ok(()))
+}
+
+/// What kind of TPM an EK is in, if somebody vouched for it.
+pub(crate) fn ek_allowed(link: &mut Link, ek: &[u8; 32]) -> Result<Option<AnchorKind>, Fault> {
+    let found: Option<String> = on!(link, c => ek_allowed::table
+        .filter(ek_allowed::ek_spki_sha256.eq(ek.as_slice()))
+        .select(ek_allowed::kind)
+        .first(c)
+        .optional())?;
+    found
+        .map(|text| {
+            KINDS
+                .into_iter()
+                .find(|kind| word(*kind) == text)
+                .ok_or_else(|| Fault::Failed(format!("ek_allowed: kind `{text}`")))
+        })
+        .transpose()
+}
+
+const KINDS: [AnchorKind; 3] = [AnchorKind::Hardware, AnchorKind::Virtual, AnchorKind::Software];
+
+fn word(kind: AnchorKind) -> &'static str {
+    match kind {
+        AnchorKind::Hardware => "hardware",
+        AnchorKind::Virtual => "virtual",
+        AnchorKind::Software => "software",
+    }
 }
 
 /// Hold or release a device; whether it exists. What stands so already is a success and writes nothing.

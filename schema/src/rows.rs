@@ -1,5 +1,6 @@
 //! What comes out of the store.
 
+use attest::AnchorKind;
 use issuance::KeyRole;
 use wire::firmware::FirmwareRule;
 use wire::revocation::{RevocationReason, RevocationState};
@@ -11,6 +12,9 @@ pub struct AllowDevice {
     pub name: String,
     /// SHA-256 of its EK SubjectPublicKeyInfo; UNIQUE when present.
     pub ek_spki_sha256: Option<[u8; 32]>,
+    /// What kind of TPM the EK is in, by the word of who allows it: then it needs no certificate. Only together with
+    /// `ek_spki_sha256`; said once.
+    pub ek_kind: Option<AnchorKind>,
     /// SHA-256 of the SubjectPublicKeyInfo of its manufacturer's IAK; UNIQUE when present.
     pub iak_spki_sha256: Option<[u8; 32]>,
     /// End of the first-contact window, unix seconds.
@@ -35,6 +39,9 @@ pub enum NewDeviceError {
     /// The EK was this device's until its TPM was replaced, and is nobody's any more.
     #[error("this EK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
     EkReplaced(String),
+    /// Something else was said before about what kind of TPM the EK is in.
+    #[error("this EK was allowed as `{0}` before, which is final")]
+    EkKind(&'static str),
     /// The IAK belongs to another device.
     #[error("this IAK belongs to device `{0}`")]
     IakTaken(String),

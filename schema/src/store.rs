@@ -216,6 +216,14 @@ impl Store {
         self.read(|link| read::device_by_iak(link, iak_spki_sha256))
     }
 
+    /// What kind of TPM this EK is in, by the word of who allowed it without a certificate; none: nobody did.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ek_allowed(&self, ek_spki_sha256: &[u8; 32]) -> Result<Option<attest::AnchorKind>, StoreError> {
+        self.read(|link| crate::inventory::ek_allowed(link, ek_spki_sha256))
+    }
+
     /// The manufacturer's certificate on which an enrollment stands; none: it stands on an EK.
     ///
     /// # Errors

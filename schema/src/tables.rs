@@ -24,6 +24,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    ek_allowed (ek_spki_sha256) {
+        ek_spki_sha256 -> Binary,
+        kind -> Text,
+        actor -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     enrollment (id) {
         id -> BigInt,
         challenge -> Binary,

@@ -24,7 +24,16 @@ pub(super) fn run(config: &Config, qr: bool, choice: Option<EkChoice>) -> Result
     let (facts, seen, chosen) = tpm.run(move |chip| {
         let facts = chip.facts()?;
         let mut seen = Vec::new();
-        for endorsement in chip.endorsements()? {
+        let certified = chip.endorsements()?;
+        let all = if certified.is_empty() {
+            chip.uncertified(choice)?
+                .into_iter()
+                .map(|(endorsement, _)| endorsement)
+                .collect()
+        } else {
+            certified
+        };
+        for endorsement in all {
             let ek = chip.load_ek(&endorsement)?;
             chip.unload_ek(&ek);
             let spki = ek.public.spki().map_err(|_| TpmError::Malformed { what: "the EK" })?;
@@ -35,7 +44,10 @@ pub(super) fn run(config: &Config, qr: bool, choice: Option<EkChoice>) -> Result
                 persistent: ek.persistent,
             });
         }
-        let chosen = chip.choose_endorsement(choice)?.nv_index;
+        let chosen = match chip.choose_endorsement(choice) {
+            Err(TpmError::NoEkCertificate { .. }) if seen.iter().all(|s| s.endorsement.certificate.is_empty()) => 0,
+            other => other?.nv_index,
+        };
         Ok((facts, seen, chosen))
     })?;
     let hash = seen
@@ -75,6 +87,10 @@ fn words(facts: &TpmFacts, seen: &[Seen], chosen: u32, hash: &str, qr: bool) -> 
     );
     for s in seen {
         let used = s.endorsement.nv_index == chosen && seen.len() > 1;
+        if s.endorsement.certificate.is_empty() {
+            text.push_str(&format!("EK        {}, without a certificate\n", s.endorsement.words()));
+            continue;
+        }
         text.push_str(&format!(
             "EK        {}, its certificate at NV {:08X}{}\n",
             s.endorsement.words(),
@@ -90,8 +106,16 @@ fn words(facts: &TpmFacts, seen: &[Seen], chosen: u32, hash: &str, qr: bool) -> 
             .build();
         text.push_str(&format!("\n{picture}\n"));
     }
+    let vouch = if chosen == 0 {
+        text.push_str(
+            "\nIts maker left no EK certificate in this TPM: the operator of the CA has to vouch for the key, as of a\nhardware TPM, or with `--vouch virtual` of a virtual one.\n",
+        );
+        " --vouch hardware"
+    } else {
+        ""
+    };
     text.push_str(&format!(
-        "\nnext: to let this device in, the operator of the CA types\n  ca-cli device allow NAME --ek {hash}\nthen, here\n  ca-agent enroll --server URL --root-sha256 FINGERPRINT\n"
+        "\nnext: to let this device in, the operator of the CA types\n  ca-cli device allow NAME --ek {hash}{vouch}\nthen, here\n  ca-agent enroll --server URL --root-sha256 FINGERPRINT\n"
     ));
     text
 }

@@ -54,14 +54,14 @@ pub enum EkChoice {
     Ecc,
 }
 
-/// An EK certificate in the TPM.
+/// An EK of the TPM, with its certificate if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endorsement {
     /// Template that belongs to the index.
     pub template: EkTemplate,
-    /// NV index.
+    /// NV index of the certificate; zero where there is none.
     pub nv_index: u32,
-    /// Certificate, DER, without wrapper and padding.
+    /// Certificate, DER, without wrapper and padding; empty where the TPM has none.
     pub certificate: Vec<u8>,
 }
 
@@ -188,13 +188,46 @@ impl Chip {
             .ok_or(TpmError::NoEkCertificate { wanted })
     }
 
+    /// The EKs that the TPM makes of the common templates, without any certificate: an administrator may vouch for one.
+    ///
+    /// # Errors
+    /// [`TpmError`] when the TPM makes none at all.
+    pub fn uncertified(&mut self, choice: EkChoice) -> Result<Vec<(Endorsement, LoadedEk)>, TpmError> {
+        let templates: &[EkTemplate] = match choice {
+            EkChoice::Auto => &[EkTemplate::L2, EkTemplate::L1],
+            EkChoice::Ecc => &[EkTemplate::L2],
+            EkChoice::Rsa => &[EkTemplate::L1],
+        };
+        let mut made = Vec::new();
+        let mut why = None;
+        for template in templates {
+            let endorsement = Endorsement {
+                template: *template,
+                nv_index: 0,
+                certificate: Vec::new(),
+            };
+            match self.load_ek(&endorsement) {
+                Ok(ek) => {
+                    self.unload_ek(&ek);
+                    made.push((endorsement, ek));
+                }
+                Err(error) => why = why.or(Some(error)),
+            }
+        }
+        match why {
+            Some(error) if made.is_empty() => Err(error),
+            _ => Ok(made),
+        }
+    }
+
     /// The key that the certificate names: a persistent one when there is one, else made from the template.
     ///
     /// # Errors
     /// [`TpmError::EkMismatch`] when no template gives it.
     pub fn load_ek(&mut self, endorsement: &Endorsement) -> Result<LoadedEk, TpmError> {
+        let certified = !endorsement.certificate.is_empty();
         for persistent in self.handles_from(0x8101_0000)? {
-            if persistent > 0x8101_FFFF {
+            if persistent > 0x8101_FFFF || !certified {
                 break;
             }
             let (handle, public) = self.open_persistent(persistent)?;
@@ -219,7 +252,8 @@ impl Chip {
                 }
                 Err(other) => return Err(other),
             };
-            if names(&endorsement.certificate, &public) {
+            // Without a certificate, the first template that gives a key gives the EK.
+            if !certified || names(&endorsement.certificate, &public) {
                 return Ok(LoadedEk {
                     handle,
                     transient: true,

@@ -255,6 +255,14 @@ Examples:
         #[command(flatten)]
         store: StoreFile,
     },
+    /// Fetch the CAs above an EK certificate from where it says that they are: unknown until a person decides.
+    #[cfg(feature = "online")]
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm fetch ek.der
+  ca-cli trust tpm fetch ek.der --host pki.vendor.example
+  ca-cli trust tpm fetch ek.der --resolve pki.infineon.com=10.0.0.5:80")]
+    Fetch(Box<Fetch>),
     /// Check the signature of an exported store, and that it is not older than another.
     #[command(after_help = "\
 Examples:
@@ -315,6 +323,24 @@ pub(crate) struct Add {
     /// It was refused, and that is over.
     #[arg(long)]
     pub(crate) lift_refusal: bool,
+    #[command(flatten)]
+    pub(crate) who: Who,
+    #[command(flatten)]
+    pub(crate) store: StoreFile,
+}
+
+/// `ca-cli trust tpm fetch`.
+#[cfg(feature = "online")]
+#[derive(Args)]
+pub(crate) struct Fetch {
+    /// EK certificate, or a CA's, PEM or DER.
+    pub(crate) certificate: PathBuf,
+    /// Host that may be asked, beside those of the TPM makers that are known; may be repeated.
+    #[arg(long)]
+    pub(crate) host: Vec<String>,
+    /// Ask for a host there, HOST=ADDRESS:PORT, as for a mirror of yours; may be repeated.
+    #[arg(long)]
+    pub(crate) resolve: Vec<String>,
     #[command(flatten)]
     pub(crate) who: Who,
     #[command(flatten)]

@@ -1,12 +1,13 @@
 //! `ca-cli device allow NAME`.
 
-use wire::admin::{AllowDevice, Device};
+use wire::admin::{AllowDevice, Device, EkKind};
 
 use crate::admin::Client;
 use crate::cli::Allow;
+use crate::cli::trust::KindName;
 use crate::endorsement::EkKey;
 use crate::exit::Failure;
-use crate::output::{Report, clean, fields};
+use crate::output::{Report, clean, field, fields};
 use crate::words;
 
 pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
@@ -16,6 +17,11 @@ pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
         iak_spki_sha256: iak.as_ref().map(|iak| iak.sha256.clone()),
         name: arguments.name.clone(),
         ek_spki_sha256: ek.as_ref().map(|ek| ek.sha256.clone()),
+        ek_kind: arguments.vouch.map(|kind| match kind {
+            KindName::Hardware => EkKind::Hardware,
+            KindName::Virtual => EkKind::Virtual,
+            KindName::Software => EkKind::Software,
+        }),
         first_contact_until: arguments
             .first_contact
             .map(|seconds| words::now().saturating_add(seconds)),
@@ -47,6 +53,17 @@ pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
                     "The first genuine TPM that claims this name before\n{until} is bound to it.\n"
                 ));
             }
+        }
+        if let Some(kind) = body.ek_kind {
+            text.push_str(&field(
+                "vouched",
+                11,
+                match kind {
+                    EkKind::Hardware => "for a hardware TPM without a certificate: hardware-allowlisted",
+                    EkKind::Virtual => "for a virtual TPM without a certificate: virtual",
+                    EkKind::Software => "for a software TPM: software, in rehearsals only",
+                },
+            ));
         }
         let mut via = "";
         if let Some(iak) = &iak {

@@ -1,6 +1,7 @@
 //! The trust store as a file on disk, and what people call the CAs in it.
 
 mod archive;
+pub(crate) mod fetch;
 pub(crate) mod gather;
 
 use std::io::Write as _;

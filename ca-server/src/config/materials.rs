@@ -13,7 +13,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::X509;
 use policies::trust::bundle::{self, SignedBundle, TrustKey};
-use policies::{Mode, PolicySet, Profiles};
+use policies::{Advisories, Mode, PolicySet, Profiles};
 use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
@@ -380,6 +380,15 @@ pub(super) fn policy(
             };
             let rules = texts(source, base, path, "cedar")?;
             PolicySet::from_sources(mode, schema, &rules).map_err(|e| source.error(&path.span(), format!("{e}")))?
+        }
+    };
+    let rules = match &raw.advisories {
+        None => rules,
+        Some(path) => {
+            let full = base.resolve(path.get_ref());
+            let text = files::read_text(source, &path.span(), &full)?;
+            let own = Advisories::builtin().and_then(|table| table.with(&files::file_name(&full), &text));
+            rules.with_advisories(own.map_err(|e| source.error(&path.span(), format!("{e}")))?)
         }
     };
     Ok((profiles, rules))

@@ -134,6 +134,7 @@ pub(super) struct RawManifests {
 pub(super) struct RawPolicy {
     pub profiles: Option<Spanned<PathBuf>>,
     pub rules: Option<Spanned<PathBuf>>,
+    pub advisories: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,9 +1,10 @@
 //! `POST /v1/enrollments`: evidence in, challenge out. Leaves nothing behind.
 
-use attest::{ChallengeContext, Evidence, EvidenceBytes, Reason, Refusal, UnixTime};
+use attest::{ChallengeContext, EvidenceBytes, Reason, Refusal, UnixTime};
 use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, RotEvidence};
 
 use super::challenge::{draw_id, told};
+use super::endorse::endorse;
 use super::failure::{Costs, Failure, Fate, Reasoned, Trouble, fail, open_for_business};
 use crate::house::{House, Phase};
 
@@ -110,9 +111,7 @@ fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChall
         ek_public: ek_public.0,
         ak_public: ak_public.0,
     };
-    let endorsed = house.metrics.timed(Phase::Endorse, || {
-        Evidence::decode(evidence)?.verify(&house.anchors, moment.now)
-    })?;
+    let endorsed = endorse::<BeginError>(house, evidence, moment.now)?;
 
     let mut entropy = house.entropy.lease();
     let id = draw_id(&mut entropy, moment.now).map_err(Trouble::from)?;

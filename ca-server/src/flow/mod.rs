@@ -5,6 +5,7 @@ mod begin;
 mod challenge;
 pub mod delta;
 pub mod device;
+mod endorse;
 mod failure;
 pub mod iak;
 mod lookup;

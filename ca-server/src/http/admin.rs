@@ -1,13 +1,14 @@
 //! What people on this host see, over the administration socket.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use attest::{AllowedEk, AnchorKind};
 use issuance::AuditRecord;
 use schema::{
     AuditFilter, CertificateRow, CertificateState, DeviceFilter, DeviceRow, NewDeviceError, Store, StoreError,
 };
 use wire::EnrollmentId;
 use wire::admin::{
-    AllowDevice, AuditEntry, AuditPage, Device, DeviceCertificate, DevicePage, DeviceTpm, DeviceTree,
+    AllowDevice, AuditEntry, AuditPage, Device, DeviceCertificate, DevicePage, DeviceTpm, DeviceTree, EkKind,
     EnrollmentEvidence, Orphan, OrphanPage,
 };
 use wire::firmware::FirmwareRule;
@@ -99,6 +100,9 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
             Some(sha256_of(text).ok_or_else(|| malformed("iak_spki_sha256: 64 lower-case hex digits".to_owned()))?)
         }
     };
+    if ek.is_none() && body.ek_kind.is_some() {
+        return Err(malformed("ek_kind: only together with ek_spki_sha256".to_owned()));
+    }
     if ek.is_none() && iak.is_none() && body.first_contact_until.is_none() {
         return Err(malformed(
             "name the TPM (ek_spki_sha256, or iak_spki_sha256) or open a window for the first one (first_contact_until)".to_owned(),
@@ -116,6 +120,11 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
         iak_spki_sha256: iak,
         name: body.name,
         ek_spki_sha256: ek,
+        ek_kind: body.ek_kind.map(|kind| match kind {
+            EkKind::Hardware => AnchorKind::Hardware,
+            EkKind::Virtual => AnchorKind::Virtual,
+            EkKind::Software => AnchorKind::Software,
+        }),
         first_contact_until: body.first_contact_until,
         dns_names: body.dns_names,
         spiffe_id: body.spiffe_id,
@@ -127,6 +136,7 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
             taken @ (NewDeviceError::NameTaken(_)
             | NewDeviceError::EkTaken(_)
             | NewDeviceError::EkReplaced(_)
+            | NewDeviceError::EkKind(_)
             | NewDeviceError::IakTaken(_)),
         ) => Err(Problem::new(ProblemCode::IdentityConflict).with_detail(taken.to_string())),
         Err(NewDeviceError::Store(error)) => Err(away(error)),
@@ -324,8 +334,13 @@ fn tpm(tpm: schema::DeviceTpm) -> DeviceTpm {
         model: tpm.model,
         version: tpm.version,
         assurance: tpm.assurance,
+        // Where an administrator vouched for the key, there is none.
+        ek_certificate_sha256: if tpm.anchor == AllowedEk::ANCHOR {
+            String::new()
+        } else {
+            hex::encode(tpm.ek_certificate_sha256)
+        },
         anchor: tpm.anchor,
-        ek_certificate_sha256: hex::encode(tpm.ek_certificate_sha256),
     }
 }
 

@@ -318,6 +318,7 @@ pub fn jiff_now() -> i64 {
 /// Put a device with this EK into the inventory.
 pub fn allow(store: &Store, name: &str, ek_spki_sha256: Option<[u8; 32]>, first_contact_until: Option<i64>) {
     let device = AllowDevice {
+        ek_kind: None,
         iak_spki_sha256: None,
         name: name.to_owned(),
         ek_spki_sha256,

@@ -3,13 +3,13 @@
 use crate::pending::Pending;
 use crate::tpm::{self, AttestationKey, TpmtPublic};
 use crate::trust::Anchors;
-use crate::{EkFacts, Entropy, EntropyError, KeyFacts, Reason, Refusal, UnixTime, Watched};
+use crate::{AllowedEk, EkFacts, Entropy, EntropyError, KeyFacts, Reason, Refusal, UnixTime, Watched};
 use zeroize::Zeroizing;
 
 /// Evidence as received. Nothing is believed.
 #[derive(Clone, Debug)]
 pub struct EvidenceBytes {
-    /// EK certificate, DER.
+    /// EK certificate, DER; empty where the TPM has none.
     pub ek_certificate: Vec<u8>,
     /// Issuing CA certificates the device offers, DER.
     pub ek_chain: Vec<Vec<u8>>,
@@ -90,6 +90,41 @@ impl Evidence {
             ak_public: TpmtPublic::parse(&bytes.ak_public).map_err(role("AK"))?,
             ek_certificate: bytes.ek_certificate,
             ek_chain: bytes.ek_chain,
+        })
+    }
+
+    /// Where there is no EK certificate: SHA-256 of the EK's SubjectPublicKeyInfo, for which somebody must have vouched
+    /// ([`Self::verify_allowed`]).
+    ///
+    /// # Errors
+    /// EK_KEY: the public area is no key.
+    pub fn uncertified(&self) -> Result<Option<[u8; 32]>, Refusal> {
+        if !self.ek_certificate.is_empty() {
+            return Ok(None);
+        }
+        let spki = self
+            .ek_public
+            .spki()
+            .map_err(|refusal| refusal.because(Reason::EkKey))?;
+        Ok(Some(crate::digest::sha256(&spki)))
+    }
+
+    /// [`Self::verify`] for an EK without certificate, on the word of who vouched for its key, if anybody did.
+    ///
+    /// # Errors
+    /// EK_KEY, EK_NO_CERTIFICATE and AK_* reasons; KEY_REUSE; MALFORMED when there is a certificate after all.
+    pub fn verify_allowed(self, allowed: Option<&AllowedEk>) -> Result<Endorsed, Refusal> {
+        if !self.ek_certificate.is_empty() || !self.ek_chain.is_empty() {
+            return Err(Refusal::new(Reason::Malformed, "a chain without an EK certificate"));
+        }
+        let ak = AttestationKey::judge(self.ak_public)?;
+        let ek = crate::ek::verify_allowed(&self.ek_public, allowed)?;
+        distinct("AK", ak.facts(), &ek)?;
+        Ok(Endorsed {
+            ek_certificate: self.ek_certificate,
+            ek_public: self.ek_public,
+            ek,
+            ak,
         })
     }
 

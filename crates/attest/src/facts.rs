@@ -82,10 +82,10 @@ impl KeyAlgorithm {
     }
 }
 
-/// An endorsement that chained to an anchor.
+/// An endorsement that chained to an anchor, or that an administrator vouched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EkFacts {
-    /// SHA-256 of the EK certificate as received.
+    /// SHA-256 of the EK certificate as received; of no bytes where there is none ([`EkFacts::has_certificate`]).
     pub certificate_sha256: [u8; 32],
     /// SHA-256 of the EK's SubjectPublicKeyInfo (DER; RSA always as rsaEncryption with NULL): the device's hardware key.
     pub spki_sha256: [u8; 32],
@@ -107,6 +107,21 @@ pub struct EkFacts {
     pub anchor_sha256: [u8; 32],
     /// What follows from the anchor's kind.
     pub assurance: Assurance,
+}
+
+/// SHA-256 of the certificate of an EK that has none: that of no bytes at all.
+pub(crate) const NO_CERTIFICATE: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
+    0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
+
+impl EkFacts {
+    /// Whether a manufacturer's certificate names it. If not, an administrator vouched for the key: manufacturer, model,
+    /// version, key identifier and serial are empty, `anchor` is [`crate::AllowedEk::ANCHOR`].
+    #[must_use]
+    pub fn has_certificate(&self) -> bool {
+        self.certificate_sha256 != NO_CERTIFICATE
+    }
 }
 
 /// A key whose public area was received.

@@ -18,6 +18,8 @@ pub enum Reason {
     EkKey,
     /// The anchor may not speak for this manufacturer.
     EkVendor,
+    /// There is no EK certificate, and nobody vouched for the key.
+    EkNoCertificate,
     /// The IAK certificate does not chain to a manufacturer's anchor.
     IakChain,
     /// Its path leads through a CA that is refused, or it is refused itself, by certificate or key.
@@ -70,6 +72,7 @@ impl Reason {
             Self::EkProfile => "EK_PROFILE",
             Self::EkKey => "EK_KEY",
             Self::EkVendor => "EK_VENDOR",
+            Self::EkNoCertificate => "EK_NO_CERTIFICATE",
             Self::IakChain => "IAK_CHAIN",
             Self::IakRefused => "IAK_REFUSED",
             Self::IakCaUntrusted => "IAK_CA_UNTRUSTED",

@@ -16,6 +16,9 @@ pub struct AllowDevice {
     /// the name before [`AllowDevice::first_contact_until`] is bound to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ek_spki_sha256: Option<String>,
+    /// What kind of TPM the EK is in, by your word: then the device needs no EK certificate. Only with `ek_spki_sha256`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ek_kind: Option<EkKind>,
     /// SHA-256 of the SubjectPublicKeyInfo (DER) of the manufacturer's IAK, lower-case hex: the device proves itself by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iak_spki_sha256: Option<String>,
@@ -34,6 +37,18 @@ pub struct AllowDevice {
     /// Why, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What kind of TPM an administrator says an EK is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EkKind {
+    /// A chip, or firmware: identities become `hardware-allowlisted`.
+    Hardware,
+    /// A hypervisor's: `virtual`.
+    Virtual,
+    /// A program's: `software`, which only a rehearsal issues for.
+    Software,
 }
 
 /// Body of `POST /v1/devices/{name}/hold` and `/release`: nothing more is issued to a held device, nor renewed.

@@ -81,7 +81,9 @@ pub enum RotEvidence {
     /// A TPM 2.0.
     #[serde(rename = "tpm20")]
     Tpm20 {
-        /// EK certificate, DER exactly as certified (NV padding removed).
+        /// EK certificate, DER exactly as certified (NV padding removed). Left out where the TPM has none: then an
+        /// administrator must have vouched for the EK.
+        #[serde(default, skip_serializing_if = "none")]
         ek_certificate: Bytes,
         /// Issuing CA certificates the device can offer, DER, any order. Path-building material, never anchors.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -91,6 +93,10 @@ pub enum RotEvidence {
         /// AK public area: `TPMT_PUBLIC`, without the TPM2B size.
         ak_public: Bytes,
     },
+}
+
+fn none(bytes: &Bytes) -> bool {
+    bytes.0.is_empty()
 }
 
 /// What software speaks, for the operator's eyes. Never part of a decision.

@@ -47,6 +47,10 @@ pub(super) fn san(kind: ProfileKind, root: &Root, entry: &InventoryEntry) -> Res
         Root::Ek(ek) => ek,
         Root::Iak(iak) => return Ok(names_of_iak(iak)),
     };
+    // Both names are taken from the EK certificate. Without one, the RoT binding alone names the EK.
+    if !ek.has_certificate() {
+        return Ok(Vec::new());
+    }
     let serial = hardware_serial(ek)?;
     Ok(vec![
         SanEntry::HardwareModuleName(rot::TCG_HW_TYPE_TPM20, serial.into_bytes()),

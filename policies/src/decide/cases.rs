@@ -164,7 +164,8 @@ pub(super) fn facts(profile: &str) -> Facts {
             template: EkTemplate::L2,
             manufacturer: "id:49465800".into(),
             model: "SLB9672".into(),
-            version: "id:000F000A".into(),
+            // 15.24, of which no advisory says more than that the chip is in a thief's hand.
+            version: "id:000F0018".into(),
             authority_key_id: "a1b2".into(),
             serial: "04d5".into(),
             anchor: "infineon".into(),
@@ -317,6 +318,8 @@ fn word(code: DenialCode) -> &'static str {
         DenialCode::Key => "deny-key",
         DenialCode::IdBound => "deny-id-bound",
         DenialCode::NotInInventory => "deny-not-in-inventory",
+        DenialCode::TpmDenied => "tpm-denied",
+        DenialCode::TpmQuarantined => "tpm-quarantined",
         DenialCode::Policy => "deny-policy",
     }
 }
@@ -328,7 +331,11 @@ fn differs(case: &Case, outcome: &Result<(String, Vec<Grant>), Denial>) -> Optio
         Ok((_, grants)) => {
             let rules: BTreeMap<String, Vec<String>> = grants
                 .iter()
-                .map(|grant| (grant.profile().name().to_owned(), grant.decision().rules.clone()))
+                .map(|grant| {
+                    // What is known about the TPM is no rule.
+                    let rules = grant.decision().rules.iter().filter(|id| !id.starts_with("advisory:"));
+                    (grant.profile().name().to_owned(), rules.cloned().collect())
+                })
                 .collect();
             (then.verdict != "permit" || rules != then.rules || then.detail.is_some())
                 .then(|| format!("permitted by {rules:?}"))

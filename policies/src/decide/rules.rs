@@ -11,7 +11,7 @@ use cedar_policy::{
 };
 
 use super::{Denial, DenialCode, InventoryEntry};
-use crate::{Decision, ProfileKind, name};
+use crate::{Advisories, Decision, ProfileKind, name};
 
 /// Whether software roots of trust may be recognised at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,7 @@ pub struct PolicySet {
     entities: Entities,
     types: Types,
     sha256: [u8; 32],
+    advisories: Advisories,
 }
 
 impl core::fmt::Debug for PolicySet {
@@ -112,6 +113,18 @@ impl PolicySet {
         self.sha256
     }
 
+    /// The same rules, with another table of advisories.
+    #[must_use]
+    pub fn with_advisories(self, advisories: Advisories) -> Self {
+        Self { advisories, ..self }
+    }
+
+    /// What is known about TPMs.
+    #[must_use]
+    pub fn advisories(&self) -> &Advisories {
+        &self.advisories
+    }
+
     /// What the rules were loaded for.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -168,6 +181,7 @@ impl PolicySet {
             entities,
             types: Types::new()?,
             sha256: hash.finish(),
+            advisories: Advisories::builtin().map_err(|e| PolicyError(e.to_string()))?,
         })
     }
 

@@ -100,8 +100,9 @@ fn initial_identity_says_what_was_proven() {
         assert_eq!(binding.evidence_sha256, octets(&[0x55; 32]));
         assert_eq!(binding.parent_rot, None);
         assert!(!grant.rehearsal());
-        assert_eq!(grant.decision().rules, ["initial-identity"]);
-        assert_eq!(grant.decision().reasons.len(), 1);
+        assert_eq!(grant.decision().rules, ["initial-identity", "advisory:CVE-2024-45678"]);
+        assert!(grant.decision().reasons[1].starts_with("CVE-2024-45678 (EUCLEAK): "));
+        assert_eq!(grant.decision().reasons.len(), 2);
         assert_eq!(
             grant.decision().policy_sha256,
             PolicySet::builtin(Mode::Production).unwrap().sha256()
@@ -480,4 +481,61 @@ proptest! {
             prop_assert_eq!(san, None);
         }
     }
+}
+
+/// The same device, with another TPM.
+fn with_tpm(manufacturer: &str, model: &str, version: &str) -> Facts {
+    let mut facts = facts("device-ldevid");
+    if let attest::Root::Ek(ek) = &mut facts.root {
+        ek.manufacturer = manufacturer.into();
+        ek.model = model.into();
+        ek.version = version.into();
+    }
+    facts
+}
+
+#[test]
+fn a36_a_tpm_of_which_an_advisory_speaks_is_denied_quarantined_or_told_of() {
+    let code = |facts: &Facts| grants(facts, &entry()).map_err(|denial| (denial.code, denial.rules));
+    let tpm_fail = code(&with_tpm("id:53544D20", "ST33HTPHAHB4", "id:00490004")).unwrap_err();
+    assert_eq!(
+        tpm_fail,
+        (DenialCode::TpmDenied, vec!["advisory:CVE-2019-16863".to_owned()])
+    );
+    let amd = code(&with_tpm("id:414D4400", "AMD", "id:00030057")).unwrap_err();
+    assert_eq!(amd, (DenialCode::TpmQuarantined, vec!["advisory:faulTPM".to_owned()]));
+    // The firmware beside it.
+    let [fixed] = code(&with_tpm("id:53544D20", "ST33HTPHAHB4", "id:00490014"))
+        .unwrap()
+        .try_into()
+        .unwrap();
+    assert_eq!(fixed.decision().rules, ["local-identity"]);
+    // A site that decides otherwise.
+    let own = "[[advisory]]\nid = \"faulTPM\"\nmanufacturer = \"id:414D4400\"\nverdict = \"allow\"\nwhy = \"sealed\"\nsource = \"us\"\n";
+    let table = crate::Advisories::builtin().unwrap().with("own.toml", own).unwrap();
+    let policy = PolicySet::builtin(Mode::Production).unwrap().with_advisories(table);
+    let facts = with_tpm("id:414D4400", "AMD", "id:00030057");
+    let (_, granted) = judge(&policy, &profiles(), &facts, Some(&entry()), NOW).unwrap();
+    assert!(granted[0].decision().rules.contains(&"advisory:faulTPM".to_owned()));
+}
+
+#[test]
+fn an_ek_that_was_vouched_for_gets_no_initial_identity_and_no_names_of_a_certificate() {
+    let vouched = |profile| {
+        let mut facts = facts(profile);
+        if let attest::Root::Ek(ek) = &mut facts.root {
+            ek.certificate_sha256 = attest::sha256(b"");
+            ek.assurance = Assurance::HardwareAllowlisted;
+            for text in [&mut ek.manufacturer, &mut ek.model, &mut ek.version, &mut ek.serial] {
+                text.clear();
+            }
+            ek.authority_key_id.clear();
+        }
+        facts
+    };
+    let [ldevid] = grants(&vouched("device-ldevid"), &entry()).unwrap().try_into().unwrap();
+    assert_eq!(ldevid.san(), []);
+    assert!(ldevid.policies().contains(&rot::ID_HARDWARE_ALLOWLISTED));
+    let denial = grants(&vouched("device-idevid"), &entry()).unwrap_err();
+    assert_eq!(denial.code, DenialCode::Policy);
 }

@@ -43,6 +43,7 @@ pub(crate) fn expect_all(rig: &Rig, wanted: &Wanted, devices: &[SoftTpm]) {
                     let number = at.fetch_add(1, Ordering::Relaxed);
                     let Some(device) = devices.get(number) else { break };
                     let device = AllowDevice {
+                        ek_kind: None,
                         iak_spki_sha256: None,
                         name: format!("bench-{number}"),
                         ek_spki_sha256: Some(device.ek.sha256()),

@@ -204,6 +204,7 @@ pub fn expected(name: &str) -> AllowDevice {
         iak_spki_sha256: None,
         name: name.to_owned(),
         ek_spki_sha256: None,
+        ek_kind: None,
         first_contact_until: None,
         dns_names: Vec::new(),
         spiffe_id: None,

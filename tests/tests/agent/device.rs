@@ -144,6 +144,16 @@ impl AgentDevice {
         }
     }
 
+    /// One in whose TPM nobody left a certificate.
+    pub(crate) fn blank() -> Self {
+        let folder = tempfile::Builder::new().prefix("agent-").tempdir().unwrap();
+        Self {
+            tpm: Swtpm::blank().unwrap(),
+            state: folder.path().join("state"),
+            folder,
+        }
+    }
+
     /// Forget the state directory, as a reinstalled machine does.
     pub(crate) fn reinstall(&mut self) {
         let number = std::fs::read_dir(self.folder.path()).unwrap().count();

@@ -7,6 +7,7 @@
 )]
 
 mod again;
+mod allowed;
 mod device;
 mod enroll;
 mod inspect;

@@ -201,6 +201,7 @@ pub(crate) fn open_device(name: &str) -> AllowDevice {
         iak_spki_sha256: None,
         name: name.to_owned(),
         ek_spki_sha256: None,
+        ek_kind: None,
         first_contact_until: Some(NOW + 3600),
         dns_names: Vec::new(),
         spiffe_id: None,

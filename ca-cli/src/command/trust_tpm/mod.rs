@@ -2,6 +2,8 @@
 
 mod add;
 mod export;
+#[cfg(feature = "online")]
+mod fetch;
 mod import;
 mod list;
 mod refuse;
@@ -45,6 +47,8 @@ pub(super) fn run(command: &TpmCommand) -> Result<Report, Failure> {
             decided,
             store,
         } => export::run(file, *decided, sign.as_deref(), &store.store, About::Tpm),
+        #[cfg(feature = "online")]
+        TpmCommand::Fetch(arguments) => fetch::run(arguments),
         TpmCommand::Verify { file, key, after } => verify::run(file, key, after.as_deref()),
     }
 }

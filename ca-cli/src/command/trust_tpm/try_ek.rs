@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use attest::ek::{Examination, TpmIdentity, examine};
-use attest::trust::{Anchors, CaFacts, TrustSources};
+use attest::trust::{Anchors, CaFacts, TrustSources, ca_issuers, first_break};
 use attest::{Reason, Refusal, UnixTime};
 use serde_json::{Value, json};
 
 use crate::certificate;
 use crate::command::vendor;
 use crate::exit::{Exit, Failure};
-use crate::output::{Report, field};
+use crate::output::{Report, clean, field};
 use crate::{trust, words};
 
 /// Characters of a tick and the longest name of a check.
@@ -43,16 +43,19 @@ pub(super) fn run(ek: &Path, chain: &[PathBuf], at: Option<i64>, store: &Path) -
             (lines(&found, &known, now), refusals, level)
         }
         Err(refusal) => {
+            // An offset where the bytes are no DER at all; an element that should not be there has none.
+            let place = first_break(&certificate).map(|(at, what)| format!("; at byte {at}: {what}"));
             let line = Line {
                 id: "certificate",
                 ok: Some(false),
-                found: refusal.to_string(),
+                found: format!("{refusal}{}", place.unwrap_or_default()),
             };
             (vec![line], vec![refusal], None)
         }
     };
     let accepted = refusals.is_empty();
-    let next = refusals.first().map(|refusal| next(refusal.reason));
+    let issuers = ca_issuers(&certificate);
+    let next = refusals.first().map(|refusal| next(refusal.reason, &issuers, ek));
     let json = json!({
         "schema": "holdfast.trust-try.v1",
         "verdict": if accepted { "accepted" } else { "refused" },
@@ -67,6 +70,7 @@ pub(super) fn run(ek: &Path, chain: &[PathBuf], at: Option<i64>, store: &Path) -
             .iter()
             .map(|refusal| json!({ "code": refusal.reason.as_str(), "detail": refusal.detail }))
             .collect::<Vec<_>>(),
+        "issuer_at": issuers,
         "next": next,
     });
     let codes: Vec<&str> = refusals.iter().map(|refusal| refusal.reason.as_str()).collect();
@@ -81,7 +85,7 @@ pub(super) fn run(ek: &Path, chain: &[PathBuf], at: Option<i64>, store: &Path) -
             text.push_str(&field(&format!("{tick} {}", line.id), LABEL, &line.found));
         }
         text.push_str(&verdict);
-        if let Some(next) = next {
+        if let Some(next) = &next {
             text.push_str(&format!("\n{}", field("next:", 6, next)));
         }
         text
@@ -180,8 +184,16 @@ fn identity(tpm: &TpmIdentity) -> String {
 }
 
 /// The next step of whoever meets this.
-fn next(reason: Reason) -> &'static str {
-    match reason {
+fn next(reason: Reason, issuers: &[String], ek: &Path) -> String {
+    let said = match reason {
+        Reason::EkChain if !issuers.is_empty() => {
+            return format!(
+                "the certificate says that its issuer is at {}: ca-cli trust tpm fetch {} brings it; or import it from the \
+                 vendor; or give what the device brings: --chain FILE",
+                issuers.iter().map(|url| clean(url)).collect::<Vec<_>>().join(", "),
+                ek.display()
+            );
+        }
         Reason::EkChain => {
             "look for the issuer above: ca-cli trust tpm list --name PART; import it from the vendor; or give what the device \
              brings: --chain FILE"
@@ -199,5 +211,6 @@ fn next(reason: Reason) -> &'static str {
         _ => {
             "the certificate is not one of an EK that can be believed here; docs/how-to/tpm-vendor.md says what each code means"
         }
-    }
+    };
+    said.to_owned()
 }

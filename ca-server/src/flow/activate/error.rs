@@ -91,6 +91,14 @@ impl From<Denial> for ActivateError {
                 reason: "NOT_IN_INVENTORY",
                 detail: denial.detail,
             },
+            DenialCode::TpmDenied => Self::Attestation {
+                reason: "TPM_DENIED",
+                detail: denial.detail,
+            },
+            DenialCode::TpmQuarantined => Self::Attestation {
+                reason: "TPM_QUARANTINED",
+                detail: denial.detail,
+            },
             DenialCode::Policy => Self::Policy(denial),
         }
     }

@@ -9,7 +9,7 @@ mod standing;
 
 use attest::iak::IakEvidenceFields;
 use attest::{
-    Answer, ChallengeContext, Evidence, EvidenceBytes, EvidenceFields, Refusal, RenewalPending, RenewalProof, Renewed,
+    Answer, ChallengeContext, EvidenceBytes, EvidenceFields, Refusal, RenewalPending, RenewalProof, Renewed,
     TicketError, UnixTime,
 };
 use policies::Renewal;
@@ -21,6 +21,7 @@ use wire::renewal::RenewalRequest;
 use super::activate::corridor::{self, corridor, shown};
 use super::activate::{DRAWS, again, digest, inventory, refuse_own_keys};
 use super::challenge::{draw_id, told};
+use super::endorse::endorse;
 use super::enroll::{ActivateError, Activation};
 use super::failure::{Costs, Failure, Trouble, fail, open_for_business, sha256};
 use super::lookup;
@@ -112,9 +113,7 @@ fn ask(
         ek_public: fields.ek_public.to_vec(),
         ak_public: fields.ak_public.to_vec(),
     };
-    let endorsed = house.metrics.timed(Phase::Endorse, || {
-        Evidence::decode(evidence)?.verify(&house.anchors, now)
-    })?;
+    let endorsed = endorse::<RenewError>(house, evidence, now)?;
 
     let mut entropy = house.entropy.lease();
     let id = draw_id(&mut entropy, now).map_err(Trouble::from)?;

@@ -1,5 +1,6 @@
 //! Endorsement keys: certificate profile and templates (TCG EK Credential Profile).
 
+mod allowed;
 mod examine;
 mod name;
 mod profile;
@@ -8,9 +9,11 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use allowed::AllowedEk;
 pub use examine::{Examination, ExaminedPath, TpmIdentity, examine};
 pub use template::EkTemplate;
 
+pub(crate) use allowed::verify as verify_allowed;
 pub(crate) use name::manufacturer_id;
 
 use crate::tpm::TpmtPublic;

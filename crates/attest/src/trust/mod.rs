@@ -4,6 +4,7 @@
 //! to its anchor. A request then costs one signature check for the EK certificate, and one for each certificate that
 //! only the device has. Nothing is ever fetched.
 
+mod aia;
 mod issuer;
 mod path;
 mod refused;
@@ -19,6 +20,7 @@ use path::{Budget, Candidate, Fault, Proven};
 use refused::Refused;
 use std::collections::BTreeMap;
 
+pub use aia::{ca_issuers, first_break, issuer_name};
 pub use sources::{About, AnchorSource, CaFacts, CaSource, HashOf, RefusedHash, Standing, TrustSources};
 
 /// The anchors, parsed once, with intermediates the operator ships, and with the CAs that are not trusted.

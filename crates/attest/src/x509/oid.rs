@@ -39,6 +39,9 @@ oids! {
     CERTIFICATE_POLICIES = "2.5.29.32";
     AUTHORITY_KEY_IDENTIFIER = "2.5.29.35";
     EXTENDED_KEY_USAGE = "2.5.29.37";
+    AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1";
+    /// id-ad-caIssuers.
+    CA_ISSUERS = "1.3.6.1.5.5.7.48.2";
     ANY_EXTENDED_KEY_USAGE = "2.5.29.37.0";
     /// PKCS#9 extensionRequest (RFC 2985 §5.4.2).
     EXTENSION_REQUEST = "1.2.840.113549.1.9.14";

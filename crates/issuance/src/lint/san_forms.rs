@@ -1,8 +1,12 @@
 //! Which forms of names each kind has, and how many. A device has its two TPM names, a service DNS names and at most
 //! one URI, the server DNS names and addresses, a CA none. No name twice.
 
-use attest::rot::{Basis, ID_ON_HARDWARE_MODULE_NAME, ID_ON_PERMANENT_IDENTIFIER, ID_ROT_BINDING, RotStatement};
-use const_oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
+use attest::rot::{
+    Basis, ID_HARDWARE_ALLOWLISTED, ID_ON_HARDWARE_MODULE_NAME, ID_ON_PERMANENT_IDENTIFIER, ID_ROT_BINDING,
+    ID_SOFTWARE, ID_VIRTUAL, RotStatement,
+};
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5280::{ID_CE_CERTIFICATE_POLICIES, ID_CE_SUBJECT_ALT_NAME};
 use policies::ProfileKind;
 
 use super::{Case, Lint};
@@ -26,7 +30,7 @@ fn named_by_subject(kind: ProfileKind) -> bool {
 fn judge(case: &Case<'_>) -> Result<(), String> {
     let kind = case.promise.kind;
     let Some(extension) = case.tbs.extension(&ID_CE_SUBJECT_ALT_NAME) else {
-        return if named_by_subject(kind) || by_iak(case) {
+        return if named_by_subject(kind) || by_iak(case) || may_lack_ek_certificate(case) {
             Ok(())
         } else {
             Err("no name".into())
@@ -72,6 +76,20 @@ fn judge(case: &Case<'_>) -> Result<(), String> {
 }
 
 /// Whether a device's certificate stands on a manufacturer's word. A binding that cannot be read is `rot_binding`'s.
+/// A device's own identity at a level that an EK without certificate can have: the names of its TPM stand in that certificate.
+fn may_lack_ek_certificate(case: &Case<'_>) -> bool {
+    let says = |level: &ObjectIdentifier| {
+        case.tbs
+            .extension(&ID_CE_CERTIFICATE_POLICIES)
+            .is_some_and(|extension| {
+                let oid = level.as_bytes();
+                extension.value.windows(oid.len()).any(|part| part == oid)
+            })
+    };
+    matches!(case.promise.kind, ProfileKind::DeviceLdevid | ProfileKind::DeviceLak)
+        && [ID_HARDWARE_ALLOWLISTED, ID_VIRTUAL, ID_SOFTWARE].iter().any(says)
+}
+
 fn by_iak(case: &Case<'_>) -> bool {
     matches!(case.promise.kind, ProfileKind::DeviceLdevid | ProfileKind::DeviceLak)
         && case
@@ -136,6 +154,26 @@ mod tests {
         assert!(refused(ProfileKind::Service, &[uri("spiffe://example.com/a")]).is_empty());
         assert!(refused(ProfileKind::Service, &[dns("a.example"), dns("b.example")]).is_empty());
         assert!(refused(ProfileKind::ServerTls, &[SanEntry::Ip(vec![10, 0, 0, 1])]).is_empty());
+    }
+
+    use attest::rot::{ID_HARDWARE_ALLOWLISTED, ID_HARDWARE_VERIFIED, ID_SOFTWARE, ID_VIRTUAL};
+
+    fn refused_at(kind: ProfileKind, level: const_oid::ObjectIdentifier) -> Vec<&'static str> {
+        Example::with(kind, |spec| {
+            spec.san = vec![];
+            let levels = [ID_HARDWARE_VERIFIED, ID_HARDWARE_ALLOWLISTED, ID_VIRTUAL, ID_SOFTWARE];
+            let place = spec.policies.iter().position(|oid| levels.contains(oid)).unwrap();
+            spec.policies[place] = level;
+        })
+        .refused_by()
+    }
+
+    #[test]
+    fn an_ek_without_a_certificate_gives_no_names() {
+        let refused = refused_at(ProfileKind::DeviceLdevid, ID_HARDWARE_ALLOWLISTED);
+        assert!(refused.is_empty(), "{refused:?}");
+        let refused = refused_at(ProfileKind::DeviceLdevid, ID_HARDWARE_VERIFIED);
+        assert_eq!(refused, ["san_forms"]);
     }
 
     #[test]

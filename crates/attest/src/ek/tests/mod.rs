@@ -1,5 +1,6 @@
 //! Real certificates, and one refusal for each check.
 
+mod allowed;
 mod corpus;
 mod key;
 mod profile;

@@ -350,3 +350,47 @@ fn basic_constraints_may_be_missing_or_not_critical_for_earlier_profiles_only() 
         assert_eq!(refusal.detail, "basicConstraints is missing or not critical");
     }
 }
+
+/// Keys that no TPM's EK has and no CA here signs with, as OpenSSL writes them, and one that it does not know.
+fn strange_keys() -> Vec<(&'static str, Vec<u8>)> {
+    use crate::vendor::{bits, oid, seq, tlv};
+    use openssl::dsa::Dsa;
+    use openssl::pkey::PKey;
+    let ml_dsa = seq(&[&seq(&[&oid("2.16.840.1.101.3.4.3.18")]), &bits(&[0x5a; 1952])]);
+    let pss = seq(&[
+        &seq(&[&oid("1.2.840.113549.1.1.10")]),
+        &bits(&seq(&[
+            &tlv(2, &[&[0][..], &[0xc5; 256]].concat()),
+            &tlv(2, &[1, 0, 1]),
+        ])),
+    ]);
+    let der = |key: PKey<openssl::pkey::Private>| key.public_key_to_der().unwrap();
+    vec![
+        ("Ed25519", der(PKey::generate_ed25519().unwrap())),
+        ("Ed448", der(PKey::generate_ed448().unwrap())),
+        ("X25519", der(PKey::generate_x25519().unwrap())),
+        ("DSA", der(PKey::from_dsa(Dsa::generate(1024).unwrap()).unwrap())),
+        ("ML-DSA-65", ml_dsa),
+        ("RSASSA-PSS", pss),
+        ("nothing", seq(&[&seq(&[&oid("1.2.3.4")]), &bits(&[])])),
+    ]
+}
+
+#[test]
+fn d12_keys_of_other_algorithms_are_refused_in_leaf_and_ca() {
+    for (name, spki) in strange_keys() {
+        let refusal = verify_changed(&ifx(), |spec| spec.spki = spki.clone()).unwrap_err();
+        assert_eq!(refusal.reason, Reason::EkKey, "{name}: {refusal}");
+        let ca = VENDOR.root.intermediate("issuing", Key::new(Kind::P256), |_| {});
+        let strange = VENDOR
+            .root
+            .intermediate("issuing", ca.key.clone(), |spec| spec.spki = spki.clone())
+            .certificate;
+        let leaf = ca.ek(&VENDOR.chip.spki(), |_| {});
+        let public = TpmtPublic::parse(&EkFields::of("L-2").encode(&VENDOR.chip)).unwrap();
+        let refusal = verify(&leaf, std::slice::from_ref(&strange), &public, &ifx(), NOW).unwrap_err();
+        assert_eq!(refusal.reason, Reason::EkChain, "{name}: {refusal}");
+        // With the CA's own key the same path is taken.
+        verify(&leaf, std::slice::from_ref(&ca.certificate), &public, &ifx(), NOW).unwrap();
+    }
+}

@@ -134,3 +134,46 @@ fn shipped_cas_that_sign_each_other_end() {
     assert!(anchors.proven.len() <= 1 + 8 * 16, "{}", anchors.proven.len());
     assert_eq!(verify(&anchors, &ek(&twin, |_| {}), &[], NOW).unwrap(), "vendor");
 }
+
+/// Measured on this machine as it is; `--nocapture` shows it. Its bound is of D03, with room for a build without optimisation.
+#[test]
+fn d03_the_cost_of_a_chain_has_a_bound() {
+    let honest = ek(&VENDOR.issuing, |_| {});
+    let shipped = Anchors::new(
+        vec![source("vendor", &VENDOR.root.certificate)],
+        vec![VENDOR.issuing.certificate.clone()],
+    )
+    .unwrap();
+    let measured = |anchors: &Anchors, leaf: &[u8], offered: &[Vec<u8>], rounds: usize| {
+        let mut times: Vec<std::time::Duration> = (0..rounds)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                let _ = verify(anchors, leaf, offered, NOW);
+                start.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        (times[rounds / 2], times[rounds * 99 / 100])
+    };
+    let (p50, p99) = measured(&shipped, &honest, &[], 400);
+    println!("shipped intermediate: p50 {p50:?}, p99 {p99:?}");
+    let offered = std::slice::from_ref(&VENDOR.issuing.certificate);
+    let (p50, p99) = measured(&anchors(), &honest, offered, 400);
+    println!("offered intermediate: p50 {p50:?}, p99 {p99:?}");
+    // The whole budget, twice: once to believe, once to say why not; on the slowest key that is allowed.
+    let key = Key::new(Kind::P384);
+    let twin = VENDOR.root.intermediate("twin", key.clone(), |_| {});
+    let mut offered = vec![twin.certificate.clone()];
+    for serial in 1..=15 {
+        let again = twin.intermediate("twin", key.clone(), |spec| spec.serial = vec![serial]);
+        offered.push(again.certificate);
+    }
+    let stranger = VendorCa {
+        key: Key::new(Kind::P384),
+        ..twin
+    };
+    let leaf = ek(&stranger, |_| {});
+    let (p50, p99) = measured(&anchors(), &leaf, &offered, 40);
+    println!("worst case: p50 {p50:?}, p99 {p99:?}");
+    assert!(p50 < std::time::Duration::from_millis(400), "{p50:?}");
+}

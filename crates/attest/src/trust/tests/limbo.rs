@@ -101,16 +101,129 @@ fn judged(case: &Value) -> Result<(), String> {
     path.map(drop).map_err(|refusal| refusal.detail)
 }
 
+/// Longest that one case may take before it counts as a hang.
+const HANG: Duration = Duration::from_secs(20);
+
+/// Judge all cases on another thread: one that never ends is a failure of its own, and is named.
+fn judge_all(cases: &[Value], mut each: impl FnMut(&Value, Result<(), String>)) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let worker_cases = cases.to_vec();
+    let worker = std::thread::spawn(move || {
+        for case in &worker_cases {
+            let start = Instant::now();
+            let outcome = judged(case);
+            sender.send((start.elapsed(), outcome)).unwrap();
+        }
+    });
+    for case in cases {
+        let id = case["id"].as_str().unwrap();
+        let (took, outcome) = receiver
+            .recv_timeout(HANG)
+            .unwrap_or_else(|_| panic!("{id} hangs, or made the verifier panic"));
+        assert!(took < Duration::from_secs(1), "{id}: {took:?}");
+        each(case, outcome);
+    }
+    worker.join().unwrap();
+}
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/limbo.md");
+
+const HEAD: &str = "\
+# x509-limbo: our verdicts beside theirs
+
+Made by the test `d03_the_page_of_limbo_is_true` (`HOLDFAST_WRITE_PAGES=1` writes it anew); do not edit. [x509-limbo](https://x509-limbo.com) is a suite
+for certificate verifiers of the web. Its chains run here against the path alone: whether a leaf is one of an EK is the business of the EK profile, which
+refuses every leaf of this suite. Only groups in which something differs are listed.
+
+- **agrees**: the same verdict.
+- **stricter**: right for the web, refused here, for the reason below.
+- **not of the path**: wrong for the web because of something that is not looked at in a path; where it is looked at here stands beside it.
+- **laxer**: taken although the path must be refused. There is none, and one more fails the test. No case hangs: each has a second.
+";
+
+/// Who looks at what is not of the path.
+fn elsewhere(id: &str) -> &'static str {
+    let of = |prefixes: &[&str]| prefixes.iter().any(|prefix| id.starts_with(prefix));
+    if of(&["bettertls::nameconstraints"]) {
+        "no constraint is in the chain that is taken; a CA that has one is never used"
+    } else if of(&["crl::"]) {
+        "no CRL is in the request: a refused CA is in the trust store"
+    } else if of(&["pathlen::max-chain-depth"]) {
+        "a length that the caller sets; here it is 8 always"
+    } else if of(&["rfc5280::aki", "rfc5280::ski", "webpki::aki"]) {
+        "key identifiers decide nothing (A41); vendors leave them out"
+    } else if of(&["rfc5280::serial"]) {
+        "a named leniency for vendors' serials (A39)"
+    } else if of(&[
+        "webpki::forbidden",
+        "rfc5280::leaf-ku",
+        "rfc5280::unknown-critical-extension-ee",
+        "webpki::ee-basic",
+    ]) {
+        "of the leaf: the EK profile (EK_KEY, EK_PROFILE)"
+    } else {
+        "names, purposes and extensions of a web server's leaf: the EK profile asks for others (EK_PROFILE)"
+    }
+}
+
+/// `rfc5280::aki` of `rfc5280::aki::critical-aki`; the long groups without the number of the case.
+fn group(id: &str) -> String {
+    let mut parts = id.split("::");
+    let (one, two) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if parts.next().is_some() || one == "bettertls" {
+        format!("{one}::{two}")
+    } else {
+        one.to_owned()
+    }
+}
+
+#[test]
+fn d03_the_page_of_limbo_is_true() {
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+    let Some(cases) = cases() else { return };
+    let mut agree = 0;
+    let mut stricter: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let mut other: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    judge_all(&cases, |case, outcome| {
+        let id = case["id"].as_str().unwrap();
+        match (case["expected_result"] == "SUCCESS", outcome) {
+            (true, Err(detail)) => {
+                let why = STRICTER.iter().find(|known| detail.contains(**known));
+                *stricter.entry((group(id), why.unwrap_or(&"?"))).or_default() += 1;
+            }
+            (false, Ok(())) => *other.entry((group(id), elsewhere(id))).or_default() += 1,
+            _ => agree += 1,
+        }
+    });
+    let mut page = HEAD.to_owned();
+    let sum = |all: &BTreeMap<(String, &str), usize>| all.values().sum::<usize>();
+    write!(
+        page,
+        "\n| verdict | cases |\n|---|---|\n| agrees | {agree} |\n| stricter | {} |\n| not of the path | {} |\n| laxer | 0 |\n",
+        sum(&stricter),
+        sum(&other)
+    )
+    .unwrap();
+    for (title, head, all) in [("Stricter", "why", &stricter), ("Not of the path", "where", &other)] {
+        write!(page, "\n## {title}\n\n| group | cases | {head} |\n|---|---|---|\n").unwrap();
+        for ((group, why), count) in all {
+            writeln!(page, "| `{group}` | {count} | {why} |").unwrap();
+        }
+    }
+    if std::env::var_os("HOLDFAST_WRITE_PAGES").is_some() {
+        std::fs::write(PAGE, &page).unwrap();
+    }
+    assert_eq!(page, std::fs::read_to_string(PAGE).unwrap());
+}
+
 #[test]
 fn d03_limbo() {
     let Some(cases) = cases() else { return };
     assert!(cases.len() > 9_000);
     let (mut refused, mut taken) = (0, 0);
-    for case in &cases {
+    judge_all(&cases, |case, outcome| {
         let id = case["id"].as_str().unwrap();
-        let start = Instant::now();
-        let outcome = judged(case);
-        assert!(start.elapsed() < Duration::from_secs(1), "{id}: {:?}", start.elapsed());
         match (case["expected_result"] == "SUCCESS", outcome) {
             (false, Err(_)) => refused += 1,
             (false, Ok(())) if id.starts_with("bettertls::nameconstraints") => {
@@ -125,6 +238,6 @@ fn d03_limbo() {
             (true, Ok(())) => taken += 1,
             (true, Err(detail)) => assert!(STRICTER.iter().any(|known| detail.contains(known)), "{id}: {detail}"),
         }
-    }
+    });
     assert!(refused > 8_700 && taken > 60, "{refused} refused, {taken} taken");
 }
