@@ -631,6 +631,7 @@ pub(crate) fn arrive(
         return Ok(Ok(None));
     };
     let new = AllowDevice {
+        ek_kind: None,
         name: said.serial.clone(),
         ek_spki_sha256: Some(*ek),
         iak_spki_sha256: None,
