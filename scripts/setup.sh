@@ -15,6 +15,8 @@ case $want in
         packages+=(postgresql sqlite3 opensc curl faketime gnutls-bin util-linux)
         # Validators of others, by which everything we sign is judged.
         packages+=(libnss3-tools golang-go golang-golang-x-crypto-dev python3-venv)
+        # A ceremony's script is printed, and the sheets are read.
+        packages+=(chromium poppler-utils)
         command -v javac >/dev/null || packages+=(default-jdk-headless)
         ;;
     demo) ;;

@@ -13,6 +13,7 @@ mod held;
 mod hierarchy;
 mod interrupted;
 mod kit;
+mod paper;
 mod plans;
 mod pty;
 mod second_reader;
