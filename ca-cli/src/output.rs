@@ -2,6 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
+use std::io::IsTerminal as _;
 use wire::Exit;
 
 /// How data is printed.
@@ -101,9 +102,13 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
-    if !table.is_tty()
-        && let Some(columns) = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok())
-    {
+    let columns = if std::io::stdout().is_terminal() {
+        rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col)
+    } else {
+        let exported = std::env::var("COLUMNS").ok();
+        exported.and_then(|columns| columns.parse().ok()).unwrap_or(0)
+    };
+    if columns > 0 {
         table.set_width(columns);
     }
     table.set_header(header);

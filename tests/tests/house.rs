@@ -281,9 +281,63 @@ fn one_generation_of_asn1_in_the_server() {
     }
 }
 
+/// C09: every crate that is built into the ceremony flavour, or builds it, is on a list that people read.
 #[test]
-fn the_ceremony_flavour_has_no_network_async_or_database() {
+fn the_ceremony_flavour_is_what_its_list_says() {
     let tree = cargo(&[
+        "tree",
+        "-p",
+        "ca-cli",
+        "--no-default-features",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--locked",
+        "--format",
+        "{p}",
+    ]);
+    let crates: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/ceremony-crates.txt");
+    let list = std::fs::read_to_string(file).expect("the list");
+    let listed: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(listed.is_sorted_by(|a, b| a < b), "the list is sorted, each crate once");
+    let listed: BTreeSet<&str> = listed.into_iter().collect();
+    let new: Vec<_> = crates.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&crates).collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "docs/reference/ceremony-crates.txt: not on it {new:?}, no longer built {gone:?}"
+    );
+    // And whatever the list says: no network, no async runtime, no database, no templates.
+    for foreign in [
+        "actix-web",
+        "async-std",
+        "askama",
+        "curl",
+        "diesel",
+        "futures-util",
+        "hyper",
+        "libsqlite3-sys",
+        "minijinja",
+        "mio",
+        "native-tls",
+        "pq-sys",
+        "reqwest",
+        "rustls",
+        "schema",
+        "smol",
+        "socket2",
+        "tera",
+        "tokio",
+        "ureq",
+    ] {
+        assert!(
+            !crates.contains(foreign),
+            "the ceremony flavour of ca-cli has `{foreign}`"
+        );
+    }
+    let features = cargo(&[
         "tree",
         "-p",
         "ca-cli",
@@ -294,25 +348,14 @@ fn the_ceremony_flavour_has_no_network_async_or_database() {
         "none",
         "--locked",
         "--format",
-        "{lib}",
+        "{p} {f}",
     ]);
-    let crates: BTreeSet<&str> = tree.lines().map(str::trim).collect();
-    for foreign in [
-        "tokio",
-        "hyper",
-        "actix_web",
-        "diesel",
-        "ureq",
-        "native_tls",
-        "reqwest",
-        "libsqlite3_sys",
-        "schema",
-    ] {
-        assert!(
-            !crates.contains(foreign),
-            "the ceremony flavour of ca-cli links `{foreign}`"
-        );
-    }
+    let rustix = features
+        .lines()
+        .find(|line| line.starts_with("rustix "))
+        .expect("rustix");
+    let net = rustix.split([' ', ',']).any(|feature| feature == "net");
+    assert!(!net, "rustix opens sockets for the ceremony flavour: {rustix}");
 }
 
 #[test]
