@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test bench storm lint fmt build fuzz clean
+.PHONY: help demo test bench storm lint fmt build fuzz clean ceremony reproducible
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,14 @@ build: ## build every binary (debug)
 
 fmt: ## format
 	cargo fmt --all
+
+ceremony: ## build the program of ceremonies, the same bytes wherever it is built
+	@scripts/setup.sh build
+	@scripts/ceremony-build.sh release
+
+reproducible: ## build it twice in folders that have nothing in common, and compare
+	@scripts/setup.sh build
+	@scripts/reproducible.sh dev
 
 fuzz: ## run each fuzz target for a minute (needs cargo-fuzz)
 	@for target in $$(cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz list); do \

@@ -218,6 +218,16 @@ def certificates(files, plan, mode):
     mark = "REHEARSAL " if mode == "rehearsal" else ""
     issuer = files.get("outputs/certificate.cer") if kind == "root" else files["inputs/" + plan["input"]["issuer"]["file"]]
     need(issuer, "outputs: certificate.cer is missing")
+    if stand_in := files.get("standins/issuer.cer"):
+        # A rehearsal of a plan for a real CA: another of its name, marked, stands in for it.
+        need(kind != "root", "standins: there is no CA to stand in for")
+        names = [subject(openssl("x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "multiline,utf8,-esc_msb",
+                                 data=der).stdout.decode(), "subject") for der in (issuer, stand_in)]
+        names[0]["commonName"] = mark + names[0].get("commonName", "")
+        need(names[0] == names[1], "standins: issuer.cer is not a rehearsal's, of the issuer's name")
+        keys = [openssl("x509", "-inform", "DER", "-noout", "-pubkey", data=der).stdout for der in (issuer, stand_in)]
+        need(keys[0] != keys[1], "standins: issuer.cer has the issuer's own key")
+        issuer = stand_in
     pem = openssl("x509", "-inform", "DER", data=issuer).stdout
     with on_disk(pem) as anchor:
         if wanted := plan.get("certificate"):
@@ -280,6 +290,7 @@ def verify(data, rehearsal):
     for name in files:
         folder = name.split("/")[0] if "/" in name else ""
         known = name in inputs if folder == "inputs" else folder in ("approvals", "seals", "outputs")
+        known = known or mode == "rehearsal" and name == "standins/issuer.cer"
         need(known or name in ("plan.toml", "script.txt", "transcript.jsonl", "SHA256SUMS"), f"{name} does not belong here")
     for name, wanted in inputs.items():
         need(name in files and sha256(files[name]) == wanted, f"{name} is not the plan's")

@@ -64,9 +64,10 @@ pub(crate) fn accept(
         )));
     }
     let file = |name: &str| verified.file(name).map(<[u8]>::to_vec);
-    let root = plan
-        .input("issuer")
-        .and_then(|input| file(&format!("inputs/{}", input.file)));
+    let named = plan.input("issuer");
+    let named = named.and_then(|input| file(&format!("inputs/{}", input.file)));
+    // In a rehearsal of a plan for a real root: the one that stood in for it.
+    let root = file(archive::STAND_IN).or(named);
     match (file(&format!("outputs/{CERTIFICATE}")), root) {
         (Some(issuing), Some(root)) => Ok(Accepted { issuing, root }),
         _ => Err(no("the archive has no certificate".into())),

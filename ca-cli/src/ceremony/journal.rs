@@ -9,6 +9,8 @@ use attest::UnixTime;
 use ceremony::archive::TRANSCRIPT;
 use ceremony::transcript::Entry;
 use ceremony::{Event, Plan, Record, Transcript};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::room::Room;
 use crate::exit::{Exit, Failure};
@@ -22,15 +24,10 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Open it. A line that a power cut left unfinished is taken away: nothing was done on the strength of it.
+    /// Open it, and keep everybody else out until it is dropped: of one medium there is one ceremony under way. A line that a
+    /// power cut left unfinished is taken away: nothing was done on the strength of it.
     pub(crate) fn open(room: &Room, plan: &Plan) -> Result<Self, Failure> {
         let path = room.path(TRANSCRIPT);
-        let bytes = room.get(TRANSCRIPT)?.unwrap_or_default();
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        let (kept, cut) = bytes.split_at(whole);
-        let transcript = Transcript::parse(plan.sha256(), kept).map_err(|e| {
-            Failure::new(Exit::No, e.to_string()).fix("the record was changed: stop, and keep the medium as it is")
-        })?;
         let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
         let file = OpenOptions::new()
             .append(true)
@@ -38,6 +35,17 @@ impl Journal {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+            Errno::WOULDBLOCK => Failure::new(Exit::Conflict, "this ceremony is under way in another process")
+                .fix("nothing was changed; go on where it is under way, or end that process first"),
+            e => failed(e.into()),
+        })?;
+        let bytes = room.get(TRANSCRIPT)?.unwrap_or_default();
+        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let (kept, cut) = bytes.split_at(whole);
+        let transcript = Transcript::parse(plan.sha256(), kept).map_err(|e| {
+            Failure::new(Exit::No, e.to_string()).fix("the record was changed: stop, and keep the medium as it is")
+        })?;
         if !cut.is_empty() {
             let length = u64::try_from(kept.len()).unwrap_or_default();
             file.set_len(length).and_then(|()| file.sync_all()).map_err(failed)?;

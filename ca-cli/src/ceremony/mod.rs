@@ -11,6 +11,7 @@ mod run;
 pub(crate) mod seal;
 mod sign;
 pub(crate) mod softtoken;
+pub(crate) mod stand_in;
 pub(crate) mod throwaway;
 
 pub(crate) use people::Terminal;

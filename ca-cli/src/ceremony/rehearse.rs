@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use ceremony::archive::approval_subject;
+use ceremony::archive::{STAND_IN, approval_subject};
 use ceremony::quorum::Mode;
 use ceremony::step::{CERTIFICATE, CRL};
 use ceremony::{Plan, Sha256};
@@ -62,6 +62,8 @@ pub(crate) struct Rehearsal<'a> {
     pub(crate) medium: &'a Path,
     /// The archive to make.
     pub(crate) archive: &'a Path,
+    /// Certificate of the CA that stands in for the issuer, DER: of a plan for a real one.
+    pub(crate) stand_in: Option<&'a [u8]>,
     /// The token.
     pub(crate) access: Access,
     /// Where the sheets of shares are kept.
@@ -78,6 +80,9 @@ impl Rehearsal<'_> {
         } else {
             Room::create(self.medium, self.plan, self.inputs, true)?
         };
+        if let Some(der) = self.stand_in {
+            room.put(STAND_IN, der)?;
+        }
         let subject = approval_subject(self.plan, Mode::Rehearsal, program()?);
         self.sign(&room, "approvals", &subject)?;
         let mut people = Scripted {

@@ -18,7 +18,7 @@ pub(crate) struct Room {
 }
 
 /// Folders that go into the archive.
-const FOLDERS: [&str; 4] = ["approvals", "inputs", "outputs", "seals"];
+const FOLDERS: [&str; 5] = ["approvals", "inputs", "outputs", "seals", "standins"];
 /// The largest file a medium may bring, in bytes.
 const MAX_FILE: u64 = 32 << 20;
 
@@ -50,7 +50,7 @@ impl Room {
             );
         }
         make(dir)?;
-        for folder in FOLDERS {
+        for folder in FOLDERS.into_iter().filter(|f| rehearsal || *f != "standins") {
             make(&room.path(folder))?;
         }
         for input in plan.inputs() {
@@ -135,7 +135,12 @@ impl Room {
         for folder in FOLDERS {
             let path = self.path(folder);
             let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
-            for entry in std::fs::read_dir(&path).map_err(failed)? {
+            let listed = match std::fs::read_dir(&path) {
+                // Rehearsals alone have stand-ins.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && folder == "standins" => continue,
+                other => other.map_err(failed)?,
+            };
+            for entry in listed {
                 let name = entry.map_err(failed)?.file_name();
                 let Some(name) = name.to_str().filter(|n| !n.ends_with(".part")) else {
                     continue;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use attest::UnixTime;
-use ceremony::archive::{SCRIPT, approval_subject, approvals};
+use ceremony::archive::{SCRIPT, STAND_IN, approval_subject, approvals};
 use ceremony::inputs::Inputs;
 use ceremony::quorum::{Approved, Mode, Subject};
 use ceremony::step::{Action, Step, Typed, steps};
@@ -19,6 +19,7 @@ use super::failpoint::power_cut;
 use super::journal::Journal;
 use super::people::{Answer, People};
 use super::room::Room;
+use super::stand_in;
 use crate::custody::guard;
 use crate::exit::{Exit, Failure};
 use crate::medium::Medium;
@@ -98,7 +99,12 @@ impl<'a> Run<'a> {
                 journal.append(Entry::new(Event::Resumed, 0, "administrator"))?;
             }
         }
-        let inputs = Inputs::read(&plan, &room.inputs(&plan)?).map_err(|e| Failure::new(Exit::No, e.to_string()))?;
+        let no = |e: ceremony::inputs::InputError| Failure::new(Exit::No, e.to_string());
+        let mut inputs = Inputs::read(&plan, &room.inputs(&plan)?).map_err(no)?;
+        let stand_in = room.get(STAND_IN)?.filter(|_| mode == Mode::Rehearsal);
+        if let Some(der) = &stand_in {
+            inputs.stand_in(&plan, der).map_err(no)?;
+        }
         let medium = Medium::resume(&room.path("intents")).context("intents")?;
         Ok(Self {
             room,
@@ -290,8 +296,10 @@ impl<'a> Run<'a> {
         } else {
             format!("up: {}", up.join(", "))
         };
-        self.people.show(&format!("network: {told}"));
+        let memory = guard::memory(&guard::system(), self.mode == Mode::Rehearsal)?;
+        self.people.show(&format!("network: {told}\nmemory: {memory}"));
         done.facts.insert("network".into(), told);
+        done.facts.insert("memory".into(), memory.to_owned());
         Ok(())
     }
 
@@ -414,7 +422,13 @@ impl<'a> Run<'a> {
             }
             _ => {
                 let key = self.key()?;
-                Ok(done.fact("key", Sha256::of(issuance::CaKey::spki(&key)).to_string()))
+                let found = Sha256::of(issuance::CaKey::spki(&key));
+                if let Some(planned) = self.plan.key().spki.filter(|planned| *planned != found) {
+                    let what = stand_in::told(&found, &planned);
+                    self.journal
+                        .append(Entry::new(Event::Deviation, done.step, &done.role).fact("what", what))?;
+                }
+                Ok(done.fact("key", found.to_string()))
             }
         }
     }
@@ -440,7 +454,10 @@ impl<'a> Run<'a> {
             .room
             .get(&format!("outputs/{}", ceremony::step::KEY))?
             .map(|spki| Sha256::of(&spki));
-        match self.plan.key().spki.or(made) {
+        // In a rehearsal of a plan for a real CA: the key of the one that stands in for it.
+        let stands_in = self.inputs.issuer.as_ref().filter(|issuer| issuer.is_rehearsal());
+        let stands_in = stands_in.map(|issuer| Sha256::of(issuer.spki()));
+        match stands_in.or(self.plan.key().spki).or(made) {
             Some(planned) if planned != found => Err(Failure::new(
                 Exit::No,
                 format!("the token holds another key: {found}, wanted is {planned}"),

@@ -176,7 +176,8 @@ pub(crate) struct Rehearse {
     /// PKCS#11 module of the software token.
     #[arg(long, default_value = "/usr/lib/softhsm/libsofthsm2.so")]
     pub(crate) module: PathBuf,
-    /// The PIN of the rehearsed root's token, where the plan is for a root that was rehearsed before.
+    /// The PIN of the rehearsed root's token, where the plan is for a root that was rehearsed before; for a real one another
+    /// stands in.
     #[arg(long)]
     pub(crate) pin_file: Option<PathBuf>,
     /// Go on with a rehearsal that was interrupted.

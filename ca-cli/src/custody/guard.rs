@@ -2,13 +2,17 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use ceremony::Sha256;
+use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::exit::{Exit, Failure};
 
-/// No core dump and no `/proc/PID/mem` for others: this process is about to hold a PIN or shares.
+/// No core dump, no `/proc/PID/mem` for others, and no page of it in swap where the system lets us: this process is about to
+/// hold a PIN or shares.
 pub(crate) fn harden() -> Result<(), Failure> {
     let none = Rlimit {
         current: Some(0),
@@ -16,7 +20,51 @@ pub(crate) fn harden() -> Result<(), Failure> {
     };
     rustix::process::setrlimit(Resource::Core, none)
         .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
-        .map_err(|e| Failure::new(Exit::Failed, format!("this process cannot be closed to others: {e}")))
+        .map_err(|e| Failure::new(Exit::Failed, format!("this process cannot be closed to others: {e}")))?;
+    LOCKED.get_or_init(lock);
+    Ok(())
+}
+
+/// Whether the memory of this process was locked.
+static LOCKED: OnceLock<bool> = OnceLock::new();
+
+/// Lock all memory, that which is yet to come included. With a limit a later allocation would fail in the middle of a
+/// ceremony, so only without one: then nothing is locked, and [`memory`] asks for a machine without swap.
+fn lock() -> bool {
+    let limit = rustix::process::getrlimit(Resource::Memlock);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let unlimited = limit.maximum.is_none() && rustix::process::setrlimit(Resource::Memlock, raised).is_ok();
+    let capable = || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    (unlimited || capable()) && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).is_ok()
+}
+
+/// What is said of the memory: locked, or on a machine without swap as `ROOT/proc/swaps` tells. Neither is refused, but in
+/// a rehearsal.
+pub(crate) fn memory(root: &Path, rehearsal: bool) -> Result<&'static str, Failure> {
+    kept(LOCKED.get().copied().unwrap_or(false), root, rehearsal)
+}
+
+fn kept(locked: bool, root: &Path, rehearsal: bool) -> Result<&'static str, Failure> {
+    if locked {
+        return Ok("locked, no page of it goes to swap");
+    }
+    let swaps = match std::fs::read_to_string(root.join("proc/swaps")) {
+        Ok(text) => text.lines().count() > 1,
+        // A kernel without swap has no such file.
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+    };
+    match (swaps, rehearsal) {
+        (false, _) => Ok("not locked; the machine has no swap"),
+        (true, true) => Ok("not locked, and the machine has swap: refused outside of a rehearsal"),
+        (true, false) => Err(Failure::new(
+            Exit::No,
+            "the machine has swap, and this process may not lock its memory: a PIN could be written to a disk",
+        )
+        .fix("`swapoff -a`, or start from a medium without swap; or `ulimit -l unlimited`; then again")),
+    }
 }
 
 /// Where `/sys` and `/proc` are. A test of a build with debug assertions may name another machine; a release has no such
@@ -161,6 +209,33 @@ mod tests {
         let nothing = tempfile::tempdir().unwrap();
         let failure = network(nothing.path(), true).unwrap_err();
         assert!(failure.message.contains("cannot be told"), "{}", failure.message);
+    }
+
+    #[test]
+    fn memory_is_locked_or_there_is_no_swap() {
+        let root = tempfile::tempdir().unwrap();
+        let said = |locked, rehearsal| kept(locked, root.path(), rehearsal);
+        // Nothing is told of swap.
+        assert_eq!(said(false, false).unwrap(), "not locked; the machine has no swap");
+        let file = root.path().join("proc/swaps");
+        std::fs::create_dir(root.path().join("proc")).unwrap();
+        let head = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        std::fs::write(&file, head).unwrap();
+        assert_eq!(said(false, false).unwrap(), "not locked; the machine has no swap");
+        std::fs::write(&file, format!("{head}/dev/sda2 partition 8388604 0 -2\n")).unwrap();
+        assert_eq!(said(true, false).unwrap(), "locked, no page of it goes to swap");
+        assert!(said(false, true).unwrap().contains("refused outside of a rehearsal"));
+        let failure = said(false, false).unwrap_err();
+        assert_eq!(failure.exit, Exit::No);
+        assert!(
+            failure.message.starts_with("the machine has swap"),
+            "{}",
+            failure.message
+        );
+        // What cannot be read is not believed to be empty.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(said(false, false).is_err());
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl Demo<'_> {
             plan,
             inputs: &inputs,
             medium: &self.layout.path(&format!("ceremony/{what}")),
+            stand_in: None,
             archive: &self.layout.path(&format!("ceremony/{what}.tar")),
             access,
             shares: &self.layout.path("secrets"),

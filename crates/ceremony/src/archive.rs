@@ -1,7 +1,8 @@
 //! The sealed record, and what anybody can prove of it: plan = script = transcript = outputs = certificates.
 //!
 //! One `.tar` ([`crate::tar`]): `plan.toml`, `script.txt`, `transcript.jsonl`, `approvals/*`, `inputs/*`, `outputs/*`,
-//! `SHA256SUMS` over all of these, and `seals/*`: the participants' signatures over `SHA256SUMS`.
+//! `SHA256SUMS` over all of these, and `seals/*`: the participants' signatures over `SHA256SUMS`. In a rehearsal of a plan
+//! for a real CA `standins/issuer.cer`, too: the CA that stood in for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,6 +28,9 @@ pub const SCRIPT: &str = "script.txt";
 pub const TRANSCRIPT: &str = "transcript.jsonl";
 /// SHA-256 of every file but itself and the seals, as `sha256sum` writes them.
 pub const SUMS: &str = "SHA256SUMS";
+
+/// The certificate of the CA that stands in for the plan's issuer; in rehearsals only.
+pub const STAND_IN: &str = "standins/issuer.cer";
 
 /// Why an archive is refused. The first word of each is what does not agree.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -210,10 +214,13 @@ pub fn verify(bytes: &[u8], rehearsal_will_do: bool) -> Result<Verified, Archive
     if begun.inputs.get("script") != Some(&subject.script) {
         return Err(told("another script was on the table"));
     }
-    belong(&files, &plan)?;
+    belong(&files, &plan, mode)?;
     let told = told_steps(&plan, &transcript)?;
     outputs(&files, &told)?;
-    let inputs = read_inputs(&files, &plan)?;
+    let mut inputs = read_inputs(&files, &plan)?;
+    if let Some(der) = files.get(STAND_IN) {
+        inputs.stand_in(&plan, der)?;
+    }
     made(&files, &plan, &inputs, mode)?;
     quorum(&files, &plan, &transcript, subject, Sha256::of(get(SUMS)?))?;
     Ok(Verified {
@@ -241,12 +248,13 @@ fn begun(transcript: &Transcript) -> Result<&Record, ArchiveError> {
 }
 
 /// Only files that have a meaning.
-fn belong(files: &Files, plan: &Plan) -> Result<(), ArchiveError> {
+fn belong(files: &Files, plan: &Plan, mode: Mode) -> Result<(), ArchiveError> {
     for name in files.keys() {
         let fits = match name.split_once('/') {
             None => [PLAN, SCRIPT, TRANSCRIPT, SUMS].contains(&name.as_str()),
             Some(("inputs", file)) => plan.inputs().iter().any(|input| input.file == file),
             Some(("approvals" | "seals" | "outputs", _)) => true,
+            Some(("standins", _)) => name == STAND_IN && mode == Mode::Rehearsal,
             Some(_) => false,
         };
         if !fits {

@@ -101,6 +101,32 @@ impl Inputs {
         Ok(inputs)
     }
 
+    /// In a rehearsal of a plan for a real CA: another stands in for it, by its own certificate (DER), which carries the
+    /// mark of rehearsals and the same name.
+    ///
+    /// # Errors
+    /// [`InputError::Content`]: it is none, or there is nothing to stand in for.
+    pub fn stand_in(&mut self, plan: &Plan, der: &[u8]) -> Result<(), InputError> {
+        let wrong = |message: String| InputError::Content {
+            name: "stand-in".into(),
+            message,
+        };
+        let real = self.issuer.as_ref().filter(|real| !real.is_rehearsal());
+        let real = real.ok_or_else(|| wrong("there is no CA to stand in for".into()))?;
+        let issuer = Issuer::from_chain(&[der.to_vec()], plan.key().algorithm, real.urls().clone());
+        let issuer = issuer.map_err(|e| wrong(e.to_string()))?;
+        let name = |ca: &Issuer| Subject::read(ca.chain().first().map_or(&[][..], Vec::as_slice));
+        let (own, of) = (name(&issuer).map_err(wrong)?, name(real).map_err(wrong)?);
+        let same = own.organization == of.organization && own.common_name == of.common_name;
+        if !issuer.is_rehearsal() || !same || issuer.spki() == real.spki() {
+            return Err(wrong(
+                "it is not marked as a rehearsal's, or of another name than the issuer".into(),
+            ));
+        }
+        self.issuer = Some(issuer);
+        Ok(())
+    }
+
     fn take(&mut self, plan: &Plan, input: &Input, bytes: &[u8]) -> Result<(), InputError> {
         let wrong = |message: String| InputError::Content {
             name: input.name.clone(),

@@ -210,6 +210,10 @@ fn crl_dates(plan: &Plan, wanted: &CrlPlan, inputs: &Inputs, found: &mut Finding
             show(plan.planned())
         )
     });
+    let alone = wanted.number > 1 && inputs.previous.is_none() && matches!(plan.work(), Work::Crl { .. });
+    found.refuse("no-previous-crl", alone, || {
+        format!("number {}, and the CRL before is not among the inputs", wanted.number)
+    });
     if let Some(previous) = &inputs.previous {
         found.refuse("crl-number", wanted.number <= previous.number().get(), || {
             format!("number {}, and the CRL before has {}", wanted.number, previous.number())

@@ -1,10 +1,12 @@
 //! From plan and inputs to the bytes that will be signed: the same function before, in and after the ceremony.
 
 use issuance::crl::{CrlDraft, CrlDraftError, CrlSpec, LintedCrl, Revoked};
-use issuance::{CaKey, CrlNumber, CrlScope, Draft, DraftError, Issuer, KeyError, Linted, SignatureAlgorithm, ToSign};
+use issuance::{
+    CaKey, CrlNumber, CrlScope, Draft, DraftError, Issuer, KeyError, Linted, Serial, SignatureAlgorithm, ToSign,
+};
 use policies::{CaCertificatePlan, CeremonyError, ProfileKind, Profiles, Quorum, Validity};
 
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Subject};
 use crate::{CertificatePlan, CrlPlan, Plan, Work};
 
 /// What a plan does not make.
@@ -69,6 +71,34 @@ pub fn certificate(
         Work::Crl { .. } | Work::Restore | Work::Destroy => return Err(MakingError::Nothing(plan.work().kind())),
     };
     Ok(draft.lint()?)
+}
+
+/// The certificate of the root that stands in for `real` in a rehearsal: its name and dates, marked; `key` is its own.
+///
+/// # Errors
+/// [`MakingError`].
+pub fn stand_in(
+    named: &Subject,
+    real: &Issuer,
+    key: &dyn CaKey,
+    profiles: &Profiles,
+    serial: Serial,
+) -> Result<Linted, MakingError> {
+    let profile = profiles
+        .only(ProfileKind::Root)
+        .ok_or(MakingError::Nothing("stand-in"))?;
+    let plan = CaCertificatePlan {
+        profile: profile.name().to_owned(),
+        kind: ProfileKind::Root,
+        organization: named.organization.clone(),
+        common_name: named.common_name.clone(),
+        spki: key.spki().to_vec(),
+        validity: Validity {
+            not_before: real.not_before(),
+            not_after: real.not_after(),
+        },
+    };
+    Ok(Draft::self_signed(plan.approve(profiles, &Quorum::Rehearsal)?, key, serial)?.lint()?)
 }
 
 fn ca(plan: &CertificatePlan, kind: ProfileKind, spki: &[u8]) -> CaCertificatePlan {

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ceremony::Sha256;
+use ceremony::{Sha256, archive, tar};
 
 use crate::kit::{Desk, Said, in_days};
 use crate::pty;
@@ -339,6 +339,12 @@ fn from_nothing_to_an_issuing_ca_with_three_officers() {
     ];
     let plan = fill(new(&more), &root, "Example Issuing 1A", &keys);
     desk.put("issuing.toml", plan.as_bytes());
+    // The very file that is performed is rehearsed before, on a token that knows nothing of the root's.
+    let rehearsed = desk.run(&["ceremony", "rehearse", "issuing.toml", "--dir", "rehearsal"]);
+    rehearsed.done();
+    let fake = std::fs::read(desk.path("rehearsal/example-issuing-1a.tar")).unwrap();
+    let said = archive::verify(&fake, false).unwrap_err().to_string();
+    assert!(said.contains("REHEARSAL"), "{said}");
     let answer = hall.whole("issuing.toml", "example-issuing-1a", "root-r1");
 
     let import = ["issuer", "import", &answer, "--request", "issuing.csr", "--to", "ca"];
@@ -348,6 +354,17 @@ fn from_nothing_to_an_issuing_ca_with_three_officers() {
     verify.args(["verify", "-x509_strict", "-CAfile", "ca/root.pem", "ca/issuing.pem"]);
     let text = shell(verify.current_dir(desk.dir.path()));
     assert!(text.contains("ca/issuing.pem: OK"), "{text}");
+
+    // Nothing stands in for anything in a ceremony.
+    let mut files = tar::read(&std::fs::read(desk.path(&answer)).unwrap()).unwrap();
+    let stand_in = tar::read(&fake).unwrap()[archive::STAND_IN].clone();
+    files.insert(archive::STAND_IN.to_owned(), stand_in);
+    let sums = archive::sums(&files).into_bytes();
+    files.insert(archive::SUMS.to_owned(), sums);
+    let said = archive::verify(&tar::write(&files).unwrap(), true)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("`standins/issuer.cer` does not belong"), "{said}");
 
     // The second person has Python and openssl, and nothing of ours.
     let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verify/ceremony.py");

@@ -7,6 +7,8 @@
 )]
 
 mod archives;
+mod canary;
+mod crls;
 mod cross;
 mod custody;
 mod held;
@@ -19,3 +21,4 @@ mod pty;
 mod second_reader;
 mod terminal;
 mod typed_shares;
+mod unchanged;

@@ -1,6 +1,6 @@
 //! Plans with something wrong in them, scripts and kits.
 
-use crate::kit::Desk;
+use crate::kit::{Desk, OnlineToken};
 
 /// K08, C03: what is wrong with the dates or the policy is said before the token is asked; each for itself.
 #[test]
@@ -166,4 +166,48 @@ fn a_kit_is_the_same_whoever_makes_it() {
         said.code == Some(3) && said.err.contains("does not name this program"),
         "{said:?}"
     );
+}
+
+/// C03: an issuing CA without a CRL, with the CRL at its issuer's certificate, longer than the root, before it, or of other
+/// names than its request: refused for that, before a token is asked.
+#[test]
+fn c03_an_issuing_ca_is_refused_for_exactly_what_is_wrong_with_it() {
+    let desk = Desk::new();
+    crate::unchanged::real_root(&desk);
+    OnlineToken::new(&desk).request("issuing.csr", "01").done();
+    desk.issuing_plan("issuing", "0123456789abcdef");
+    let good = std::fs::read_to_string(desk.path("issuing.toml")).unwrap();
+    let line = |key: &str| good.lines().rfind(|l| l.starts_with(&format!("{key} = "))).unwrap();
+    let same = line("ca_issuers_url").replace("ca_issuers_url", "crl_url");
+    desk.run(&["ceremony", "lint", "issuing.toml"]).done();
+    for (from, to, words) in [
+        (line("crl_url"), "", "no-crl-url"),
+        (line("crl_url"), same.as_str(), "crl-url-is-ca-issuers"),
+        (
+            line("crl_url"),
+            "crl_url = \"https://pki.example.net/root.crl\"",
+            "plain http",
+        ),
+        (line("crl_url"), "crl_url = \"http://\"", "no host"),
+        (
+            line("common_name"),
+            "common_name = \"Example Issuing 1B\"",
+            "request-name",
+        ),
+        (line("profile"), "profile = \"cross\"", "profile: `cross`"),
+        (line("planned"), "planned = \"2040-06-04T09:00:00Z\"", "request-expired"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        desk.put("bad.toml", good.replacen(from, to, 1).as_bytes());
+        for verb in ["lint", "rehearse"] {
+            let mut arguments = vec!["ceremony", verb, "bad.toml"];
+            if verb == "rehearse" {
+                arguments.extend(["--dir", "bad"]);
+            }
+            let said = desk.run(&arguments);
+            let text = format!("{}{}", said.out, said.err);
+            assert!(said.code == Some(3) && text.contains(words), "{from} -> {to}: {said:?}");
+        }
+        assert!(!desk.path("bad/tokens").exists(), "no token was asked");
+    }
 }

@@ -193,7 +193,19 @@ fn on_a_terminal(arguments: &[&str], dialogue: &[(&str, &str)]) -> (String, i32)
             .open(name.to_str().unwrap());
         Stdio::from(open.unwrap())
     };
-    let mut command = alone(arguments);
+    // People have a controlling terminal: prompts read from there.
+    let own = alone(arguments);
+    let mut command = Command::new("setsid");
+    command
+        .args(["--ctty", "--wait"])
+        .arg(own.get_program())
+        .args(own.get_args());
+    for (name, value) in own.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command
         .env("TERM", "xterm")
         .stdin(terminal())

@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use ceremony::inputs::Inputs;
 use ceremony::quorum::Mode;
 use ceremony::{Sha256, Work};
 use hsm::{PinSource, Pkcs11Uri};
@@ -12,7 +13,7 @@ use super::papers::{inputs, judge};
 use crate::ceremony::rehearse::{Rehearsal, stand_ins};
 use crate::ceremony::room::plan as read_plan;
 use crate::ceremony::softtoken::{self, SOFTHSM_CONF};
-use crate::ceremony::{Access, Room, Run, Terminal, digest_lines, seal as sealing};
+use crate::ceremony::{Access, Room, Run, Terminal, digest_lines, seal as sealing, stand_in};
 use crate::cli::ceremony as cli;
 use crate::exit::{Exit, Failure};
 use crate::output::Report;
@@ -29,17 +30,28 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets);
     made.with_context(|| secrets.display().to_string())?;
     let mut sheets = secrets.clone();
+    let real = Inputs::read(&plan, &files).map_err(|e| Failure::new(Exit::No, e.to_string()))?;
+    let (real, mut stand_in) = (real.issuer, None);
     let access = match (&arguments.pin_file, plan.work()) {
         (None, Work::Root { .. }) => {
             if std::env::var_os(SOFTHSM_CONF).is_none() {
                 return Err(softtoken::again_with_configuration(&arguments.dir));
             }
-            softtoken::token(
-                &arguments.module,
-                &secrets,
-                "token",
-                &format!("rehearsal {}", plan.name()),
-            )?
+            softtoken::token(&arguments.module, &secrets, "token", &stand_in_label(&plan))?
+        }
+        (None, Work::Issuing { .. } | Work::Cross { .. } | Work::Crl { .. })
+            if real.as_ref().is_some_and(|issuer| !issuer.is_rehearsal()) =>
+        {
+            if std::env::var_os(SOFTHSM_CONF).is_none() {
+                return Err(softtoken::again_with_configuration(&arguments.dir));
+            }
+            let label = stand_in_label(&plan);
+            let access = softtoken::token(&arguments.module, &secrets, "token", &label)?;
+            if let Some(real) = &real {
+                stand_in = Some(stand_in::certificate(&plan, real, &access, &arguments.dir)?);
+            }
+            stand_in::sheets(&plan, &access, &secrets)?;
+            access
         }
         (None, _) => {
             return Err(
@@ -56,7 +68,7 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
             }
             if matches!(plan.work(), Work::Restore) {
                 // To a second token of the same store.
-                let label = format!("rehearsal {}", plan.name());
+                let label = stand_in_label(&plan);
                 softtoken::token(&arguments.module, &secrets, "token", &label)?
             } else {
                 Access {
@@ -77,6 +89,7 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
         plan: &plan,
         inputs: &files,
         medium: &medium,
+        stand_in: stand_in.as_deref(),
         archive: &archive,
         access,
         shares: &sheets,
@@ -97,7 +110,7 @@ pub(super) fn rehearse(arguments: &cli::Rehearse) -> Result<Report, Failure> {
 }
 
 /// Label of the token that stands in for the plan's: 32 characters at most.
-fn stand_in(plan: &ceremony::Plan) -> String {
+fn stand_in_label(plan: &ceremony::Plan) -> String {
     let mut label = format!("rehearsal {}", plan.name());
     label.truncate(32);
     label
@@ -121,7 +134,7 @@ pub(super) fn run(arguments: &cli::Run) -> Result<Report, Failure> {
     // In a rehearsal a token of its own stands in.
     let (token, serial) = match mode {
         Mode::Ceremony => (None, Some(plan.token().serial.clone())),
-        Mode::Rehearsal => (Some(stand_in(&plan)), None),
+        Mode::Rehearsal => (Some(stand_in_label(&plan)), None),
     };
     let access = Access {
         uri: Pkcs11Uri {

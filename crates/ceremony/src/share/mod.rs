@@ -16,7 +16,6 @@ pub use gather::{CombineError, Gathering, Standing, Wanted};
 pub use paper::{ALPHABET, LineError, Reading, ShareReader};
 pub use split::{SplitError, draw_pin, split};
 
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Longest secret, bytes.
@@ -196,13 +195,15 @@ fn commitment(ceremony: &[u8; 8], kind: SecretKind, threshold: Threshold, secret
 
 /// The first bytes of SHA-256 over domain and parts.
 fn digest<const N: usize>(domain: &[u8], parts: &[&[u8]]) -> [u8; N] {
-    let mut hash = Sha256::new();
-    hash.update(domain);
+    // In one piece, which is wiped; OpenSSL wipes what it works with.
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut whole = Zeroizing::new(Vec::with_capacity(domain.len().saturating_add(length)));
+    whole.extend_from_slice(domain);
     for part in parts {
-        hash.update(part);
+        whole.extend_from_slice(part);
     }
     let mut out = [0; N];
-    for (to, from) in out.iter_mut().zip(hash.finalize()) {
+    for (to, from) in out.iter_mut().zip(openssl::sha::sha256(&whole)) {
         *to = from;
     }
     out
