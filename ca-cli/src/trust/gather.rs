@@ -164,7 +164,7 @@ impl Gathered {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "online"))]
 mod tests {
     use super::*;
 

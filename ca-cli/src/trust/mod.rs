@@ -1,5 +1,9 @@
 //! The trust store as a file on disk, and what people call the CAs in it.
 
+#[cfg(feature = "online")]
+mod archive;
+#[cfg(not(feature = "online"))]
+#[path = "no_archive.rs"]
 mod archive;
 pub(crate) mod fetch;
 pub(crate) mod gather;
