@@ -281,6 +281,7 @@ mod tests {
                 key,
                 serial: "01".into(),
                 certificate: certificate.into(),
+                ledger: None,
             };
             EnrollmentResult {
                 id: EnrollmentId([1; 16]),

@@ -5,6 +5,7 @@ pub(crate) mod ceremony;
 pub(crate) mod crl;
 pub(crate) mod custody;
 pub(crate) mod issuer;
+pub(crate) mod ledger;
 #[cfg(feature = "online")]
 pub(crate) mod manifest;
 #[cfg(feature = "online")]
@@ -178,6 +179,16 @@ Examples:
     #[cfg(feature = "online")]
     #[command(subcommand, after_help = "Examples:\n  ca-cli crl list\n  ca-cli crl publish")]
     Crl(crl::CrlCommand),
+    /// The ledger, as a stranger reads it: every certificate, for all to see.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli ledger head --from http://pki.example.net/ledger --key ledger.vkey
+  ca-cli ledger proof device.pem --from /srv/pki/ledger --key ledger.vkey
+  ca-cli ledger watch --state seen --from /srv/pki/ledger --key ledger.vkey"
+    )]
+    Ledger(ledger::LedgerCommand),
     /// Hardware security modules.
     #[command(
         subcommand,

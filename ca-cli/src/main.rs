@@ -9,7 +9,10 @@ mod crl;
 mod custody;
 mod endorsement;
 mod exit;
+#[cfg(feature = "online")]
+mod fetch;
 mod fingerprint;
+mod ledger;
 mod manifest;
 mod medium;
 mod output;

@@ -124,6 +124,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
                 || rest.starts_with("base_url")
                 || *rest == "[ocsp]"
                 || *rest == "[crl.delta]"
+                || *rest == "[ledger]"
         });
         let optional_files = [
             "password",
@@ -146,6 +147,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
             }
         }
     }
+    secret_file(&ca.path("ledger.key"), &ed25519());
     let all = load(&ca, &everything).map_err(|(shown, _)| shown).unwrap();
     assert_eq!(format!("{:?}", all.limits), format!("{:?}", short.limits));
     assert_eq!(format!("{:?}", all.enrollment), format!("{:?}", short.enrollment));
@@ -177,6 +179,43 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
     assert_eq!(format!("{delta:?}"), format!("{:?}", minimal.unwrap()));
 }
 
+fn ed25519() -> Vec<u8> {
+    openssl::pkey::PKey::generate_ed25519()
+        .unwrap()
+        .private_key_to_pem_pkcs8()
+        .unwrap()
+}
+
+/// The shipped section means the defaults, and each mistake in it is shown.
+#[test]
+fn the_ledger_s_section() {
+    let ca = directory();
+    let key = ca.path("ledger.key");
+    secret_file(&key, &ed25519());
+    let section = "[ledger]\norigin = \"pki.example.net/ledger\"\nkey_file = \"ledger.key\"\nhead = \"ledger.head\"\n";
+    let with = |text: &str| changed("[trust]", &format!("{text}\n[trust]"));
+    let (signer, terms) = load(&ca, &with(section))
+        .map_err(|(shown, _)| shown)
+        .unwrap()
+        .ledger
+        .unwrap();
+    assert_eq!(signer.verifier().name().as_str(), "pki.example.net/ledger");
+    assert_eq!((terms.head, terms.folder), (ca.path("ledger.head"), None));
+    assert_eq!((terms.every.as_secs(), terms.promise.as_secs()), (1, 3600));
+    for (from, to, word) in [
+        ("pki.example.net/ledger", "pki example", "cannot name a key"),
+        ("\"ledger.key\"", "\"seal.key\"", "not an Ed25519 private key"),
+        ("head = ", "promise = \"9s\"\nhead = ", "ten checkpoints"),
+        ("head = ", "every = \"1h\"\nhead = ", "ten checkpoints"),
+    ] {
+        let (shown, exit) = load(&ca, &with(&section.replacen(from, to, 1))).err().unwrap();
+        assert!(shown.contains(word) && exit == 2, "{shown}");
+    }
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let (shown, _) = load(&ca, &with(section)).err().unwrap();
+    assert!(shown.contains("others may read this secret"), "{shown}");
+}
+
 #[test]
 fn an_unknown_key_is_shown_with_a_suggestion() {
     let ca = directory();
@@ -196,7 +235,7 @@ fn an_unknown_key_is_shown_with_a_suggestion() {
          19 | [audti]\n   \
          |  ^^^^^\n   \
          = did you mean `audit`?\n   \
-         = keys here: server, operators, manifests, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, limits, audit, log"
+         = keys here: server, operators, manifests, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, ledger, limits, audit, log"
     );
     let strange = wrong(&ca, "[audit]", "[log]\nzzz = 1\n[audit]");
     assert!(strange.starts_with("server.toml:20:1: unknown key `zzz`"), "{strange}");

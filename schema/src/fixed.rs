@@ -69,6 +69,25 @@ impl QueryFragment<Sqlite> for CloseIntent<'_> {
 
 fixed!(CloseIntent);
 
+/// A leaf gets its place; changes none that has one.
+pub(crate) struct PlaceEntry<'a> {
+    pub(crate) id: &'a i64,
+    pub(crate) position: i64,
+}
+
+impl QueryFragment<Sqlite> for PlaceEntry<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("UPDATE ledger_entry SET position = ");
+        out.push_bind_param::<BigInt, _>(&self.position)?;
+        out.push_sql(" WHERE id = ");
+        out.push_bind_param::<BigInt, _>(self.id)?;
+        out.push_sql(" AND position IS NULL");
+        Ok(())
+    }
+}
+
+fixed!(PlaceEntry);
+
 /// A certificate stands for a device under a profile from now on.
 pub(crate) struct PutIdentity<'a> {
     pub(crate) device: i64,

@@ -4,16 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary};
-use issuance::RecordError;
+use issuance::{IssuedRecord, RecordError};
+use ledger::{Event, Issuance};
 use wire::EnrollmentId;
 
 use crate::among::among;
 use crate::change::Signatures;
 use crate::fixed::CloseIntent;
-use crate::link::{Fault, Link, on};
+use crate::ledger::entry;
+use crate::link::{Fault, Link, insert, on};
 use crate::revocation;
 use crate::rows::Revocation;
-use crate::tables::{NewAudit, certificate, enrollment, revocation as revocation_table};
+use crate::tables::{
+    NewAudit, NewEntry, certificate, enrollment, evidence, ledger_entry, revocation as revocation_table,
+};
 
 /// A certificate row of an enrollment.
 struct Row {
@@ -23,6 +27,9 @@ struct Row {
     touched: bool,
     der: Option<Vec<u8>>,
     profile: String,
+    profile_sha256: Vec<u8>,
+    /// Digest of the evidence it was granted on.
+    evidence: Option<Vec<u8>>,
     created_at: i64,
 }
 
@@ -42,6 +49,7 @@ pub(crate) fn issued(
     let steps = revocation::last(link, &touched)?;
     let mut taken = HashSet::new();
     let mut updates: Vec<(i64, &[u8])> = Vec::new();
+    let mut leaves = Vec::new();
     let mut audits = Vec::new();
     let mut verdicts = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -72,7 +80,10 @@ pub(crate) fn issued(
         if complete && open {
             taken.extend(fresh);
             updates.extend(found.iter().map(|(row, der)| (row.id, *der)));
-            audits.push(entry(job, &found));
+            for ((row, der), record) in found.iter().zip(&job.issued) {
+                leaves.push(leaf(row, der, record)?);
+            }
+            audits.push(told(job, &found));
             verdicts.push(verdict);
         } else if again && complete && found.iter().all(|(row, der)| row.der.as_deref() == Some(*der)) {
             verdicts.push(verdict);
@@ -80,6 +91,8 @@ pub(crate) fn issued(
             verdicts.push(Err(RecordError::IntentClosed));
         }
     }
+    // No entry, no certificate: the tables hold the same by themselves.
+    insert!(link, ledger_entry::table, &leaves);
     if close(link, &updates)? != updates.len() {
         // Another server's recovery came between the look and the update.
         return Err(Fault::Raced("an intent was closed meanwhile".to_owned()));
@@ -90,17 +103,23 @@ pub(crate) fn issued(
 
 fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Fault> {
     let challenges: Vec<&[u8]> = jobs.iter().map(|j| j.challenge.as_slice()).collect();
-    type Loaded = (Vec<u8>, Vec<u8>, Vec<u8>, i64, String, String, i64, bool);
+    type Loaded = (
+        (Vec<u8>, Vec<u8>, Vec<u8>),
+        i64,
+        String,
+        (String, Vec<u8>, Option<Vec<u8>>),
+        i64,
+        bool,
+    );
     let loaded: Vec<Loaded> = on!(link, c => certificate::table
         .inner_join(enrollment::table)
+        .left_join(evidence::table.on(evidence::enrollment_id.eq(enrollment::id)))
         .filter(among(enrollment::challenge, challenges.iter().copied()))
         .select((
-            enrollment::challenge,
-            certificate::issuer_key_id,
-            certificate::serial,
+            (enrollment::challenge, certificate::issuer_key_id, certificate::serial),
             certificate::id,
             certificate::state,
-            certificate::profile,
+            (certificate::profile, certificate::profile_sha256, evidence::digest.nullable()),
             certificate::created_at,
             diesel::dsl::exists(
                 revocation_table::table.filter(revocation_table::certificate_id.eq(certificate::id)),
@@ -109,7 +128,7 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
         .load(c))?;
     let mut ders: HashMap<i64, Vec<u8>> = HashMap::new();
     if again {
-        let ids: Vec<i64> = loaded.iter().map(|row| row.3).collect();
+        let ids: Vec<i64> = loaded.iter().map(|row| row.1).collect();
         let found: Vec<(i64, Option<Vec<u8>>)> = on!(link, c => certificate::table
             .filter(among(certificate::id, ids.iter().copied()))
             .select((certificate::id, certificate::der))
@@ -118,17 +137,21 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
     }
     Ok(loaded
         .into_iter()
-        .map(|(challenge, issuer, serial, id, state, profile, created_at, touched)| {
-            let row = Row {
-                id,
-                touched,
-                open: state == "intent",
-                der: ders.remove(&id),
-                profile,
-                created_at,
-            };
-            ((challenge, issuer, serial), row)
-        })
+        .map(
+            |(key, id, state, (profile, profile_sha256, evidence), created_at, touched)| {
+                let row = Row {
+                    id,
+                    touched,
+                    open: state == "intent",
+                    der: ders.remove(&id),
+                    profile,
+                    profile_sha256,
+                    evidence,
+                    created_at,
+                };
+                (key, row)
+            },
+        )
         .collect())
 }
 
@@ -155,8 +178,22 @@ fn close(link: &mut Link, updates: &[(i64, &[u8])]) -> Result<usize, Fault> {
     }
 }
 
+/// The leaf that hands a certificate out. Its time is the order's, as that of the audit record.
+fn leaf(row: &Row, der: &[u8], record: &IssuedRecord) -> Result<NewEntry, Fault> {
+    let issuance = Issuance {
+        issuer: record.issuer_key_id.clone(),
+        serial: record.serial.octets().to_vec(),
+        certificate: attest::sha256(der),
+        evidence: row.evidence.clone().map(crate::read::array).transpose()?,
+        profile: row.profile.clone(),
+        profile_sha256: crate::read::array(row.profile_sha256.clone())?,
+    };
+    // The order's time, the issuer's key and the evidence are also known to who recorded it: the promise is made of them.
+    entry::of_event(row.created_at, Event::Issued(issuance), Some(row.id))
+}
+
 /// The audit record. Its time is the order's: the store has no clock of its own.
-fn entry(job: &Signatures, found: &[(&Row, &[u8])]) -> NewAudit {
+fn told(job: &Signatures, found: &[(&Row, &[u8])]) -> NewAudit {
     let list: Vec<String> = found
         .iter()
         .zip(&job.issued)

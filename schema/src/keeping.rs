@@ -4,14 +4,32 @@ use diesel::prelude::*;
 use wire::EnrollmentId;
 
 use crate::fixed::{Intent, Orphaned};
+use crate::ledger::entry;
 use crate::link::{Fault, Link, insert, on};
 use crate::renewal;
 use crate::rows::Orphan;
 use crate::tables::{NewAudit, audit, blocked_key, certificate, challenge_attempt, device, enrollment, identity};
 
-/// Append audit records.
+/// Append audit records, and the leaf of the ledger that holds them to what they say.
 pub(crate) fn audit(link: &mut Link, records: &[NewAudit]) -> Result<(), Fault> {
-    insert!(link, audit::table, records);
+    let Some(entry_id) = entry::of_records(link, records)? else {
+        return Ok(());
+    };
+    let held: Vec<_> = records
+        .iter()
+        .map(|record| {
+            (
+                audit::at.eq(record.at),
+                audit::action.eq(&record.action),
+                audit::actor.eq(&record.actor),
+                audit::subject.eq(&record.subject),
+                audit::reason.eq(&record.reason),
+                audit::detail.eq(&record.detail),
+                audit::entry_id.eq(entry_id),
+            )
+        })
+        .collect();
+    insert!(link, audit::table, &held);
     Ok(())
 }
 

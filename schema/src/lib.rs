@@ -9,6 +9,7 @@ mod fixed;
 mod inventory;
 mod issued;
 mod keeping;
+mod ledger;
 mod link;
 mod manifest;
 mod migrations;
@@ -27,6 +28,7 @@ mod tables;
 mod writer;
 
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, PublishedDelta, TakenNumber};
+pub use ledger::{Growth, HeldRecords, LedgerEntry, LedgerState};
 pub use manifest::{ExpectedDevice, ManifestError, ManifestPart, ManifestRow, ManifestState, NewExpected, NewManifest};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,

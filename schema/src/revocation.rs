@@ -108,6 +108,18 @@ pub(crate) fn step(link: &mut Link, new: &NewStep) -> Result<Result<Revocation, 
             revocation::comment.eq(&taken.comment),
         ))
         .execute(c))?;
+    let (issuer, serial): (Vec<u8>, Vec<u8>) = on!(link, c => certificate::table
+        .find(new.certificate)
+        .select((certificate::issuer_key_id, certificate::serial))
+        .first(c))?;
+    let event = ::ledger::Event::Status {
+        issuer,
+        serial,
+        state: state.as_str().to_owned(),
+        reason: reason.as_str().to_owned(),
+    };
+    let leaf = crate::ledger::entry::of_event(new.audit.at, event, None)?;
+    crate::ledger::entry::write(link, &leaf)?;
     crate::keeping::audit(link, std::slice::from_ref(&new.audit))?;
     Ok(Ok(taken))
 }

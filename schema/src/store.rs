@@ -70,6 +70,8 @@ struct Inner {
     /// The connection on which CRLs are made, beside the writer's: reading a million entries holds nobody else up. One
     /// at a time in this process.
     publisher: Mutex<Option<Link>>,
+    /// The connection on which the ledger grows: a CRL in the making must not hold it up.
+    sequencer: Mutex<Option<Link>>,
     place: Place,
     _claim: Option<File>,
 }
@@ -134,6 +136,7 @@ impl Store {
             writer,
             readers,
             publisher: Mutex::new(None),
+            sequencer: Mutex::new(None),
             place,
             _claim: claim,
         };
@@ -675,10 +678,23 @@ impl Store {
 
     /// Do something on the connection of the publisher. After a fault the connection goes, and with it what was begun.
     pub(crate) fn publisher<T>(&self, work: impl FnOnce(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.beside(&self.inner.publisher, work)
+    }
+
+    /// Do something on the connection of the sequencer, in the same way.
+    pub(crate) fn sequencer<T>(&self, work: impl FnOnce(&mut Link) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.beside(&self.inner.sequencer, work)
+    }
+
+    fn beside<T>(
+        &self,
+        place: &Mutex<Option<Link>>,
+        work: impl FnOnce(&mut Link) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
         if let Some(why) = self.inner.writer.broken() {
             return Err(StoreError::Unavailable(why.to_owned()));
         }
-        let mut place = self.inner.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
         // One that died while it was idle is not news.
         let idle = place
             .take()

@@ -118,6 +118,7 @@ diesel::table! {
         subject -> Text,
         reason -> Text,
         detail -> Text,
+        entry_id -> Nullable<BigInt>,
     }
 }
 
@@ -319,6 +320,38 @@ diesel::table! {
 
 diesel::joinable!(expected -> manifest (manifest_id));
 diesel::allow_tables_to_appear_in_same_query!(expected, manifest);
+
+diesel::table! {
+    ledger_entry (id) {
+        id -> BigInt,
+        bytes -> Binary,
+        certificate_id -> Nullable<BigInt>,
+        salt -> Nullable<Binary>,
+        created_at -> BigInt,
+        position -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    ledger_tile (id) {
+        id -> BigInt,
+        level -> BigInt,
+        number -> BigInt,
+        hashes -> Binary,
+    }
+}
+
+diesel::table! {
+    ledger (id) {
+        id -> BigInt,
+        size -> BigInt,
+        root -> Binary,
+        signed_size -> Nullable<BigInt>,
+        checkpoint -> Nullable<Text>,
+        signed_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::joinable!(iak_proof -> enrollment (enrollment_id));
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(replacement -> device (device_id));
@@ -367,9 +400,18 @@ pub(crate) struct NewCertificate {
     pub(crate) decision: String,
 }
 
-/// A row to be written into `audit`.
+/// A row to be written into `ledger_entry`.
 #[derive(Insertable, Clone, Debug)]
-#[diesel(table_name = audit)]
+#[diesel(table_name = ledger_entry)]
+pub(crate) struct NewEntry {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) certificate_id: Option<i64>,
+    pub(crate) salt: Option<Vec<u8>>,
+    pub(crate) created_at: i64,
+}
+
+/// What is written into `audit`, beside the leaf that holds it to what it says.
+#[derive(Clone, Debug)]
 pub(crate) struct NewAudit {
     pub(crate) at: i64,
     pub(crate) action: String,

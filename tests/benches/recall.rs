@@ -84,6 +84,7 @@ fn fill(url: &str, count: u64) {
         &device,
         &enrollment,
         &certificate,
+        "INSERT INTO ledger_entry (bytes, certificate_id, created_at) SELECT serial, id, created_at FROM certificate",
         "UPDATE certificate SET state = 'issued', certificate = tbs",
         &identity,
         "COMMIT",

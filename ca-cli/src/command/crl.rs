@@ -1,8 +1,6 @@
 //! `ca-cli crl …`.
 
-use std::io::Read as _;
 use std::path::Path;
-use std::time::Duration;
 
 use issuance::Serial;
 use issuance::crl::{Crl, MAX_CRL_BYTES};
@@ -16,6 +14,7 @@ use crate::cli::Admin;
 use crate::cli::crl::{CrlCommand, IssuerArguments};
 use crate::crl::{believe, current, der, said_of};
 use crate::exit::{Exit, Failure};
+use crate::fetch::over_http;
 use crate::output::{Report, clean, fields, table};
 use crate::words;
 
@@ -135,41 +134,12 @@ fn fetch(url: &str, out: Option<&Path>, issuer: &IssuerArguments) -> Result<Repo
             format!("`{}`: CRLs are fetched over http://", clean(url)),
         ));
     }
-    let crl = believed(url, over_http(url)?, issuer)?;
+    let crl = believed(url, over_http(url, MAX_CRL_BYTES as u64)?, issuer)?;
     current(&crl, words::now()).map_err(|why| Failure::new(Exit::No, format!("{}: {why}", clean(url))))?;
     if let Some(out) = out {
         std::fs::write(out, crl.der()).map_err(|e| Failure::new(Exit::Failed, format!("{}: {e}", out.display())))?;
     }
     Ok(report("holdfast.crl-fetch.v1", crl, None, out))
-}
-
-fn over_http(url: &str) -> Result<Vec<u8>, Failure> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(60)))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let away = |what: String| Failure::new(Exit::TryAgain, format!("{}: {what}", clean(url)));
-    let mut answer = agent.get(url).call().map_err(|e| away(e.to_string()))?;
-    match answer.status().as_u16() {
-        200 => {}
-        404 => {
-            return Err(Failure::new(
-                Exit::NotFound,
-                format!("{}: nothing is there", clean(url)),
-            ));
-        }
-        status => return Err(away(format!("answered {status}"))),
-    }
-    let mut bytes = Vec::new();
-    answer
-        .body_mut()
-        .as_reader()
-        .take(MAX_CRL_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| away(e.to_string()))?;
-    Ok(bytes)
 }
 
 fn believed(what: &str, bytes: Vec<u8>, issuer: &IssuerArguments) -> Result<Crl, Failure> {

@@ -26,6 +26,7 @@ mod doctor;
 mod hsm_probe;
 mod init;
 mod issuer;
+mod ledger;
 mod man;
 #[cfg(feature = "online")]
 mod manifest;
@@ -69,6 +70,7 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Hold(which) => revoke::hold(&which, cli.no_input),
         #[cfg(feature = "online")]
         Command::Release(which) => revoke::release(&which, cli.no_input),
+        Command::Ledger(command) => ledger::run(&command),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Trust(TrustCommand::Tpm(command)) => trust_tpm::run(&command),
         Command::Trust(TrustCommand::Iak(command)) => trust_tpm::run_iak(&command),

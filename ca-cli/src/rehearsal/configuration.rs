@@ -61,12 +61,19 @@ files = ["trust"]
 [enrollment]
 seal_key_file = "seal.key"
 
+# Every certificate and every act is in an append-only tree, served below /ledger/ of [server] status.
+[ledger]
+origin = {origin}
+key_file = "ledger.key"
+head = "ledger.head"
+
 [audit]
 file = "audit.jsonl"
 
 [log]
 format = "text"
 "#,
+        origin = quoted(&origin(&answers.pki_url)),
         name = quoted(&format!("{} (rehearsal)", answers.organization)),
         listen = quoted(&answers.listen),
         metrics = quoted(&answers.metrics),
@@ -76,4 +83,31 @@ format = "text"
         responder = hex::encode(responder_key_id),
         algorithm = quoted(&answers.issuing_algorithm),
     )
+}
+
+/// The ledger's name: where it is served, without scheme (C2SP tlog-tiles).
+fn origin(pki_url: &str) -> String {
+    let place = pki_url.split_once("://").map_or(pki_url, |(_, place)| place);
+    let place = place.trim_end_matches('/');
+    let fits = |c: char| !c.is_whitespace() && !c.is_control() && c != '+';
+    if place.is_empty() || !place.chars().all(fits) {
+        "holdfast.invalid/rehearsal/ledger".to_owned()
+    } else {
+        format!("{place}/ledger")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_ledger_is_its_place() {
+        assert_eq!(origin("http://pki.example.net"), "pki.example.net/ledger");
+        assert_eq!(
+            origin("http://pki.example.net:8080/x/"),
+            "pki.example.net:8080/x/ledger"
+        );
+        assert_eq!(origin(""), "holdfast.invalid/rehearsal/ledger");
+    }
 }

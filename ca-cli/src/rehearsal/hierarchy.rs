@@ -337,6 +337,8 @@ impl Demo<'_> {
             "server-tls.key",
             &server_key.private_key_to_pem_pkcs8().context("server key")?,
         )?;
+        let ledger = openssl::pkey::PKey::generate_ed25519().and_then(|key| key.private_key_to_pem_pkcs8());
+        layout.put("ledger.key", &ledger.context("the ledger's key")?)?;
         layout.put("seal.key", format!("{}\n", random_hex(32)?).as_bytes())?;
         layout.put(
             "server.toml",

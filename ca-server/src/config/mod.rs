@@ -16,6 +16,7 @@ use attest::iak::Manufacturers;
 use attest::trust::Anchors;
 use hsm::{PinSource, TokenConfig};
 use issuance::{Issuer, SignatureAlgorithm};
+use ledger::{KeyName, SignatureKind, SigningKey};
 use policies::trust::bundle::SignedBundle;
 use policies::{PolicySet, Profiles};
 use schema::StoreOptions;
@@ -60,6 +61,8 @@ pub struct Config {
     pub enrollment: Enrollment,
     /// `[crl]`.
     pub crl: CrlTerms,
+    /// `[ledger]`: key and terms, where it is signed.
+    pub ledger: Option<(SigningKey, LedgerTerms)>,
     /// Key that seals challenges.
     pub seal: SealKey,
     /// `[limits]`.
@@ -165,6 +168,21 @@ pub struct DeltaTerms {
     pub every: Duration,
     /// From thisUpdate to nextUpdate.
     pub valid: Duration,
+}
+
+/// Terms of the ledger.
+#[derive(Clone, Debug)]
+pub struct LedgerTerms {
+    /// Remembers the last tree that this server signed.
+    pub head: PathBuf,
+    /// Where tiles, entries and checkpoint are written, too.
+    pub folder: Option<PathBuf>,
+    /// From one checkpoint to the next, while there are new entries.
+    pub every: Duration,
+    /// An entry is in a signed tree so long after it was recorded.
+    pub promise: Duration,
+    /// Whether the issuing CA's key signs checkpoints, too.
+    pub ca_key: bool,
 }
 
 /// Terms of OCSP answers.
@@ -313,6 +331,7 @@ impl Config {
             profiles,
             policy,
             crl,
+            ledger: raw.ledger.map(|raw| ledger(source, &base, &raw)).transpose()?,
             enrollment,
             seal,
             limits,
@@ -397,6 +416,39 @@ fn delta(
             .help("the deltas of http://pki.example.net/7.crl are at http://pki.example.net/7-delta.crl"));
     }
     Ok(DeltaTerms { every, valid })
+}
+
+fn ledger(source: &Source, base: &files::Base, raw: &raw::RawLedger) -> Result<(SigningKey, LedgerTerms), ConfigError> {
+    let origin = KeyName::new(raw.origin.get_ref()).map_err(|e| source.error(&raw.origin.span(), e.to_string()))?;
+    let place = raw.key_file.span();
+    let path = base.resolve(raw.key_file.get_ref());
+    let pem = files::read_secret(source, &place, &path)?;
+    let key = SigningKey::from_pem(origin, SignatureKind::Ed25519, &pem).map_err(|e| {
+        source
+            .error(&place, format!("{}: {e}", path.display()))
+            .help("openssl genpkey -algorithm ed25519 -out ledger.key")
+    })?;
+    let every = raw.every.as_ref().map_or(Duration::from_secs(1), |s| s.get_ref().0);
+    let promise = raw
+        .promise
+        .as_ref()
+        .map_or(Duration::from_secs(3600), |s| s.get_ref().0);
+    if promise < every * 10
+        && let Some(given) = raw.promise.as_ref().or(raw.every.as_ref())
+    {
+        return Err(source.error(
+            &given.span(),
+            "a promise leaves time for at least ten checkpoints: a database may be away for a while",
+        ));
+    }
+    let terms = LedgerTerms {
+        head: base.resolve(&raw.head),
+        folder: raw.folder.as_ref().map(|folder| base.resolve(folder)),
+        every,
+        promise,
+        ca_key: raw.ca_key.unwrap_or(true),
+    };
+    Ok((key, terms))
 }
 
 fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Server, ConfigError> {

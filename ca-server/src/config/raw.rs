@@ -28,6 +28,7 @@ pub(super) struct RawConfig {
     pub enrollment: RawEnrollment,
     #[serde(default)]
     pub crl: RawCrl,
+    pub ledger: Option<RawLedger>,
     #[serde(default)]
     pub limits: RawLimits,
     pub audit: RawAudit,
@@ -165,6 +166,18 @@ pub(super) struct RawCrl {
 pub(super) struct RawDelta {
     pub every: Option<Spanned<Span>>,
     pub valid: Option<Spanned<Span>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLedger {
+    pub origin: Spanned<String>,
+    pub key_file: Spanned<PathBuf>,
+    pub head: PathBuf,
+    pub folder: Option<PathBuf>,
+    pub every: Option<Spanned<Span>>,
+    pub promise: Option<Spanned<Span>>,
+    pub ca_key: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

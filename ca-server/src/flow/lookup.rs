@@ -3,7 +3,7 @@
 use issuance::KeyRole;
 use schema::{CertificateRow, CertificateState, EnrollmentRow};
 use wire::EnrollmentId;
-use wire::enrollment::{self, EnrollmentResult, EnrollmentState, IssuedCertificate};
+use wire::enrollment::{self, EnrollmentResult, EnrollmentState, IssuedCertificate, LedgerReceipt};
 
 use super::failure::Trouble;
 use super::revoke;
@@ -48,7 +48,9 @@ pub(super) fn not_good(row: &EnrollmentRow) -> Option<String> {
 /// [`LookupError`]; an intent or an orphan has no certificate to show.
 pub fn certificate(house: &House, serial: &[u8; 16]) -> Result<IssuedCertificate, LookupError> {
     let row = house.store.certificate(serial).map_err(Trouble::from)?;
-    row.as_ref().and_then(issued).ok_or(LookupError::NotFound)
+    row.as_ref()
+        .and_then(|row| issued(house, row))
+        .ok_or(LookupError::NotFound)
 }
 
 /// The enrollment as its client sees it.
@@ -61,7 +63,7 @@ pub(super) fn result(house: &House, row: &EnrollmentRow) -> EnrollmentResult {
         EnrollmentState::Verifying
     };
     let certificates = match state {
-        EnrollmentState::Issued => row.certificates.iter().filter_map(issued).collect(),
+        EnrollmentState::Issued => row.certificates.iter().filter_map(|row| issued(house, row)).collect(),
         EnrollmentState::Challenged | EnrollmentState::Verifying | EnrollmentState::Orphaned => Vec::new(),
     };
     EnrollmentResult {
@@ -74,16 +76,39 @@ pub(super) fn result(house: &House, row: &EnrollmentRow) -> EnrollmentResult {
 }
 
 /// A stored certificate as a client sees it; `None` when there is none.
-pub(super) fn issued(row: &CertificateRow) -> Option<IssuedCertificate> {
+pub(super) fn issued(house: &House, row: &CertificateRow) -> Option<IssuedCertificate> {
     match (row.state, &row.certificate) {
         (CertificateState::Issued, Some(certificate)) => Some(IssuedCertificate {
             profile: row.profile.clone(),
             key: role(row.key_role),
             serial: hex::encode(&row.serial),
             certificate: certificate.clone().into(),
+            ledger: stored_receipt(house, row.id),
         }),
         _ => None,
     }
+}
+
+/// The receipt of a stored certificate; one of before the ledger has none. The certificate is good without it, and the
+/// ledger gives a proof to whoever asks.
+fn stored_receipt(house: &House, certificate: i64) -> Option<LedgerReceipt> {
+    house.ledger.as_ref()?;
+    let entry = house.store.ledger_entry(certificate).inspect_err(|error| {
+        tracing::warn!(%error, "a receipt of the ledger cannot be read");
+    });
+    let entry = entry.ok().flatten()?;
+    receipt(house, entry.bytes, entry.created_at)
+}
+
+/// What a client gets of the ledger with a certificate, where it is signed; the same whenever it asks.
+pub(super) fn receipt(house: &House, leaf: Vec<u8>, at: i64) -> Option<LedgerReceipt> {
+    let promise = house.ledger.as_ref()?.promise(&leaf, at).inspect_err(|error| {
+        tracing::error!(%error, "the ledger cannot promise");
+    });
+    Some(LedgerReceipt {
+        promise: promise.ok()?,
+        entry: leaf.into(),
+    })
 }
 
 /// Issuing CA first, root last.

@@ -8,6 +8,7 @@ pub mod device;
 mod endorse;
 mod failure;
 pub mod iak;
+pub mod ledger;
 mod lookup;
 pub mod manifest;
 pub mod ocsp;

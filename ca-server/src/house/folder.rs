@@ -72,25 +72,29 @@ pub fn keep(file: &Path, shelved: &Shelved, issuer: &Issuer) -> Result<(), Folde
             here: shelved.number,
         });
     }
-    let parent = file.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(parent).map_err(failed)?;
-    // Whoever serves the folder is another user: these are public.
-    let mut new = tempfile_in(parent).map_err(failed)?;
-    let written = new
-        .1
-        .write_all(&shelved.der)
-        .and_then(|()| new.1.sync_all())
-        .and_then(|()| std::fs::rename(&new.0, file))
-        .and_then(|()| File::open(parent)?.sync_all());
-    if let Err(error) = written {
-        let _ = std::fs::remove_file(&new.0);
-        return Err(failed(error));
-    }
+    replace(file, &shelved.der).map_err(failed)?;
     match read(file) {
         Ok(there) if there == shelved.der => Ok(()),
         Ok(_) => Err(FolderError::NotKept(shown)),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Put bytes into a file, and its folder if there is none: whole or not at all, durable on return. Public ones: whoever
+/// serves the folder is another user.
+pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let parent = file.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(parent)?;
+    let mut new = tempfile_in(parent)?;
+    let written = new
+        .1
+        .write_all(bytes)
+        .and_then(|()| new.1.sync_all())
+        .and_then(|()| std::fs::rename(&new.0, file))
+        .and_then(|()| File::open(parent)?.sync_all());
+    written.inspect_err(|_| {
+        let _ = std::fs::remove_file(&new.0);
+    })
 }
 
 /// A file of a name that nobody serves, readable by all. Several servers may share the folder.

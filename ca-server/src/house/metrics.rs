@@ -114,6 +114,8 @@ pub struct Metrics {
     ocsp: Family<OcspLabel, Counter>,
     ocsp_unknown: Counter,
     ocsp_responder_not_after: Gauge,
+    ledger_size: Gauge,
+    ledger_waiting: Gauge,
 }
 
 fn buckets() -> Histogram {
@@ -194,6 +196,18 @@ impl Metrics {
             "Last second of the OCSP responder's certificate",
             ocsp_responder_not_after.clone(),
         );
+        let ledger_size = Gauge::default();
+        let ledger_waiting = Gauge::default();
+        registry.register(
+            "ledger_size",
+            "Entries of the ledger that are signed",
+            ledger_size.clone(),
+        );
+        registry.register(
+            "ledger_waiting_seconds",
+            "Age of the oldest entry that has no place in the ledger yet",
+            ledger_waiting.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         registry.register("requests_in_flight", "Requests worked on", in_flight.clone());
@@ -219,6 +233,8 @@ impl Metrics {
             ocsp,
             ocsp_unknown,
             ocsp_responder_not_after,
+            ledger_size,
+            ledger_waiting,
         }
     }
 
@@ -295,6 +311,16 @@ impl Metrics {
         self.crl_alarmed.set(i64::try_from(alarms).unwrap_or(i64::MAX));
         self.crl_next_update.set(next_update.unwrap_or(0));
         self.crl_entries.set(entries);
+    }
+
+    /// So many entries of the ledger are signed.
+    pub fn ledger(&self, size: u64) {
+        self.ledger_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+    }
+
+    /// So old is the oldest entry that has no place yet, seconds.
+    pub fn ledger_waits(&self, seconds: i64) {
+        self.ledger_waiting.set(seconds);
     }
 
     /// A panic was caught.

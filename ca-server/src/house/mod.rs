@@ -8,6 +8,8 @@ mod crl;
 mod entropy;
 pub mod folder;
 mod health;
+mod ledger;
+pub mod ledger_folder;
 mod metrics;
 mod responder;
 mod statuses;
@@ -16,6 +18,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::ledger::SigningKey;
 use attest::iak::Manufacturers;
 use attest::trust::Anchors;
 use attest::{Entropy as _, SealKey};
@@ -26,8 +29,9 @@ use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
 use wire::Exit;
 
-use crate::config::{Config, CrlTerms, Enrollment, OcspTerms};
+use crate::config::{Config, CrlTerms, Enrollment, LedgerTerms, OcspTerms};
 
+pub use self::ledger::{Ledger, LedgerFault, Recorded, continued};
 pub use at_work::{AtWork, Held};
 pub use audit::AuditFile;
 pub use clock::{Clock, Moment, SystemClock, TimeSource};
@@ -86,6 +90,8 @@ pub struct House {
     pub manifest_signers: HashSet<[u8; 32]>,
     /// Answers about revocation, when this server gives them.
     pub ocsp: Option<Ocsp>,
+    /// The ledger, when it is signed here.
+    pub ledger: Option<Ledger>,
 }
 
 /// What a [`House`] is built from.
@@ -124,6 +130,8 @@ pub struct Parts {
     pub manifest_signers: HashSet<[u8; 32]>,
     /// Key and terms of the OCSP responder.
     pub ocsp: Option<(Arc<dyn CaKey>, OcspTerms)>,
+    /// Key and terms of the ledger.
+    pub ledger: Option<(SigningKey, LedgerTerms)>,
 }
 
 /// Why the server does not start.
@@ -171,6 +179,10 @@ impl House {
             }
         };
         let latest = parts.store.latest_time().map_err(storage)?;
+        let ledger = match parts.ledger {
+            None => None,
+            Some((key, terms)) => Some(Ledger::open(key, terms, &parts.store).map_err(not_the_ledger)?),
+        };
         let house = Self {
             name: parts.name,
             issuer: parts.issuer,
@@ -195,6 +207,7 @@ impl House {
             own_keys,
             manifest_signers: parts.manifest_signers,
             ocsp,
+            ledger,
         };
         house.metrics.issuer_ends(house.issuer.not_after().0);
         if house.clock.read().ran_back {
@@ -310,6 +323,7 @@ impl House {
             clock_tolerance: config.server.clock_tolerance,
             manifest_signers: config.manifest_signers,
             ocsp: responder.zip(config.ocsp.map(|ocsp| ocsp.terms)),
+            ledger: config.ledger,
         })
     }
 }
@@ -363,6 +377,13 @@ fn signer(error: HsmError) -> StartError {
     match error {
         HsmError::Pin(_) | HsmError::Key(_) | HsmError::Attribute { .. } => StartError::Refused(error.to_string()),
         _ => StartError::NotNow(error.to_string()),
+    }
+}
+
+fn not_the_ledger(fault: LedgerFault) -> StartError {
+    match fault {
+        LedgerFault::Store(error) => storage(error),
+        other => StartError::Refused(format!("ledger: {other}")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! What runs beside the requests: one thread for the signer, one for recovery, one for CRLs, one for the OCSP responder.
+//! What runs beside the requests: one thread for the signer, one for recovery, one for CRLs, one for the ledger,
+//! one for the OCSP responder.
 
 pub mod crl;
 
@@ -7,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::flow::ledger::advance;
 use crate::flow::ocsp::{DelegateFault, Standing, renew};
 use crate::flow::recover::{Which, recover};
 use crate::house::House;
@@ -33,6 +35,9 @@ impl Jobs {
         jobs.spawn("probe", house, move |house, stop| probe(house, stop, probe_interval))?;
         jobs.spawn("reconcile", house, reconcile)?;
         jobs.spawn("crl", house, crl::run)?;
+        if house.ledger.is_some() {
+            jobs.spawn("ledger", house, ledger)?;
+        }
         if house.ocsp.is_some() {
             jobs.spawn("responder", house, responder)?;
         }
@@ -113,6 +118,41 @@ fn responder(house: &House, stop: &Receiver<()>) {
             Ok(Standing::Goes | Standing::Taken | Standing::Made) => {}
             Err(DelegateFault::Later(why)) => tracing::warn!(why, "the OCSP responder has no new certificate yet"),
             Err(DelegateFault::Refused(why)) => tracing::error!(why, "the OCSP responder gets no new certificate"),
+        }
+    }
+}
+
+/// The ledger grows and is signed. What fails is tried again, and told once; what waits for half of the time that was
+/// promised is told, too.
+fn ledger(house: &House, stop: &Receiver<()>) {
+    let Some(ledger) = &house.ledger else { return };
+    let promised = i64::try_from(ledger.terms.promise.as_secs()).unwrap_or(i64::MAX);
+    let (mut failing, mut late) = (false, false);
+    loop {
+        match advance(house, ledger) {
+            Ok(_) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(%error, "the ledger does not go on");
+            }
+            Err(_) => {}
+        }
+        if let Ok(oldest) = house.store.ledger_waiting() {
+            let age = oldest.map_or(0, |at| house.clock.read().now.0.saturating_sub(at).max(0));
+            house.metrics.ledger_waits(age);
+            if age > promised / 2 && !late {
+                tracing::error!(
+                    age,
+                    promised,
+                    "entries of the ledger wait: promises are about to be broken"
+                );
+            }
+            late = age > promised / 2;
+        }
+        if !wait(stop, ledger.terms.every) {
+            // What was recorded until now is signed before the end.
+            let _ = advance(house, ledger);
+            break;
         }
     }
 }

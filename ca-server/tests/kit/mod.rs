@@ -280,6 +280,7 @@ impl Ca {
             clock_tolerance: Duration::from_secs(300),
             manifest_signers: std::collections::HashSet::new(),
             ocsp: None,
+            ledger: None,
         }
     }
 

@@ -154,3 +154,50 @@ impl Probe {
         self.0.verify(PROBE, &signature).map_err(|_| SignFailure::Corrupt)
     }
 }
+
+/// Sign the text of a checkpoint of the ledger: `domain` and the text, as `ledger::CA_KEY` and `ledger::ca_key_line` say,
+/// verified in software.
+///
+/// # Errors
+/// [`SignFailure`]; [`SignFailure::WrongKey`] also for a domain that a SEQUENCE could begin with, asked before the key is.
+pub fn vouch(key: &dyn CaKey, domain: &str, text: &str) -> Result<Vec<u8>, SignFailure> {
+    if !domain.starts_with("holdfast-") || !domain.ends_with('\n') {
+        return Err(SignFailure::WrongKey("these bytes could be a certificate's".to_owned()));
+    }
+    let wrong = |e: crate::verify::VerifierError| SignFailure::WrongKey(e.to_string());
+    let verifier = Verifier::new(key.algorithm(), key.spki()).map_err(wrong)?;
+    let message = [domain, text].concat().into_bytes();
+    let signature = key.sign(ToSign(&message))?;
+    match verifier.verify(&message, &signature) {
+        Ok(()) => Ok(signature),
+        Err(_) => Err(SignFailure::Corrupt),
+    }
+}
+
+/// Whether the key of a CA certificate signed a text under a domain, as [`vouch`] does.
+#[must_use]
+pub fn vouched(issuer: &crate::Issuer, domain: &str, text: &str, signature: &[u8]) -> bool {
+    let message = [domain, text].concat().into_bytes();
+    Verifier::new(issuer.algorithm(), issuer.spki()).is_ok_and(|v| v.verify(&message, signature).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkey::SoftKey;
+
+    #[test]
+    fn a_ca_key_vouches_under_a_domain_only() {
+        for algorithm in SignatureAlgorithm::ALL {
+            let key = SoftKey::new(algorithm);
+            let signature = vouch(&key, "holdfast-test/v1\n", "text\n").unwrap();
+            let verifier = Verifier::new(algorithm, &key.spki).unwrap();
+            assert!(verifier.verify(b"holdfast-test/v1\ntext\n", &signature).is_ok());
+            assert!(verifier.verify(b"text\n", &signature).is_err());
+            for domain in ["", "0\n", "holdfast-test/v1"] {
+                let refused = vouch(&key, domain, "text\n");
+                assert!(matches!(refused, Err(SignFailure::WrongKey(_))), "{domain:?}");
+            }
+        }
+    }
+}

@@ -28,7 +28,7 @@ mod view;
 pub use corridor::{Draft, DraftError, Issued, Linted, Recorded, SignFailure, Signed, issue, record};
 pub use crl::{Crl, CrlDraft, CrlNumber, CrlScope, LintedCrl, PublishableCrl, RawCrl, RevocationReason};
 pub use issuer::{CaClaims, Issuer, IssuerError, IssuerUrls};
-pub use key::{CaKey, KeyError, Probe, SignatureAlgorithm, ToSign, probe};
+pub use key::{CaKey, KeyError, Probe, SignatureAlgorithm, ToSign, probe, vouch, vouched};
 pub use record::{AuditRecord, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
 pub use request::{IssuerRequest, MAX_REQUEST_BYTES, RequestError, RequestRefusal};
 pub use serial::Serial;

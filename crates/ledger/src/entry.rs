@@ -48,7 +48,7 @@ pub enum Event {
         /// Serial, DER content octets.
         #[serde(with = "octets")]
         serial: Vec<u8>,
-        /// `revoked`, `held` or `released`.
+        /// `revoked`, `on_hold` or `released`.
         state: String,
         /// Why, as CRLs have it.
         reason: String,

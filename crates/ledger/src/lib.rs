@@ -5,6 +5,7 @@
 //! other structures are not used. Pure: nothing here opens a file or a socket, or asks the time.
 #![cfg_attr(test, expect(clippy::cast_possible_truncation, reason = "sizes in tests are small"))]
 
+mod audit;
 mod checkpoint;
 mod cosign;
 mod edge;
@@ -19,6 +20,7 @@ mod proof;
 mod tile;
 mod witness;
 
+pub use audit::{AuditLine, audit_digest, line_hash, line_salt};
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 pub use cosign::{Cosignature, cosign};
 pub use edge::{Edge, EdgeError, Tile};
@@ -27,8 +29,8 @@ pub use file::{ProofFile, ProofFileError};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use nodes::{Nodes, consistency, inclusion, root};
 pub use note::{
-    KeyError, KeyName, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, SignatureKind, SigningKey,
-    VerifierKey,
+    CA_KEY, KeyError, KeyName, MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, SignatureKind,
+    SigningKey, VerifierKey, ca_key_line,
 };
 pub use path::{PathError, Resource, width_at};
 pub use promise::{Promise, PromiseError};

@@ -50,9 +50,11 @@ impl Promise {
     /// # Errors
     /// [`PromiseError`].
     pub fn sign(&self, key: &SigningKey) -> Result<Note, PromiseError> {
+        if self.origin != *key.verifier().name() {
+            return Err(PromiseError::Origin(self.origin.to_string()));
+        }
         let mut note = Note::new(&self.text())?;
         note.add(key.sign(note.text())?);
-        Self::open(&note, key.verifier())?;
         Ok(note)
     }
 

@@ -207,6 +207,19 @@ pub struct IssuedCertificate {
     pub serial: String,
     /// The certificate, DER.
     pub certificate: Bytes,
+    /// Its entry in the ledger; absent when the server signs none, and for certificates of before the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerReceipt>,
+}
+
+/// That a certificate is in the ledger, or will be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerReceipt {
+    /// The leaf: what the ledger says of the certificate.
+    pub entry: Bytes,
+    /// The promise, a signed note (`holdfast-ledger-promise/v1`): the leaf is in every tree signed after the time it names.
+    pub promise: String,
 }
 
 /// Which of the keys of one enrollment is meant.

@@ -64,6 +64,7 @@ fn what_is_made_belongs_to_its_owner_and_is_never_overwritten() {
         "answers.toml",
         "ca",
         "ceremony",
+        "ledger.key",
         "published",
         "secrets",
         "seal.key",
@@ -81,6 +82,7 @@ fn what_is_made_belongs_to_its_owner_and_is_never_overwritten() {
     assert_eq!(found, expected.map(str::to_owned).into());
     for file in [
         "server-tls.key",
+        "ledger.key",
         "seal.key",
         "secrets/root.pin",
         "secrets/issuing.so-pin",

@@ -13,6 +13,7 @@ mod deltas;
 mod engine;
 mod inventory;
 mod kit;
+mod ledger;
 mod manifests;
 mod model;
 mod orders;

@@ -7,7 +7,7 @@ use issuance::{
 use policies::Permit;
 use schema::{CertificateRow, CertificateState};
 use wire::EnrollmentId;
-use wire::enrollment::IssuedCertificate;
+use wire::enrollment::{IssuedCertificate, LedgerReceipt};
 use wire::revocation::RevocationState;
 
 use super::{ActivateError, other_key_live};
@@ -18,7 +18,7 @@ use crate::house::{House, Phase};
 /// How the corridor ended well.
 pub(in crate::flow) enum Outcome {
     /// Signed and recorded.
-    Issued(Vec<Issued>),
+    Issued(Vec<IssuedCertificate>),
     /// The same challenge was used between our look and our intent.
     UsedMeanwhile,
     /// Another enrollment of the device was signed between our look and our intent, on the same key.
@@ -34,6 +34,8 @@ pub(in crate::flow) fn corridor(
     now: UnixTime,
 ) -> Result<Outcome, ActivateError> {
     let order = order(id, request_sha256, &permit, now);
+    let evidence = permit.evidence.digest;
+    let profiles: Vec<[u8; 32]> = permit.grants.iter().map(|grant| grant.profile().sha256()).collect();
     let keys: Vec<[u8; 32]> = permit.grants.iter().map(|grant| sha256(grant.spki())).collect();
     let linted = house.metrics.timed(Phase::Lint, || {
         let mut entropy = house.entropy.lease();
@@ -89,7 +91,22 @@ pub(in crate::flow) fn corridor(
             "issued"
         );
     }
-    Ok(Outcome::Issued(issued))
+    let shown = issued.iter().zip(profiles).map(|(issued, profile_sha256)| {
+        let issuance = ledger::Issuance {
+            issuer: house.issuer.key_id().to_vec(),
+            serial: issued.serial().octets().to_vec(),
+            certificate: sha256(issued.certificate()),
+            evidence: Some(evidence),
+            profile: issued.profile().to_owned(),
+            profile_sha256,
+        };
+        // As the record has it.
+        let leaf = ledger::Entry::new(now.0, ledger::Event::Issued(issuance))
+            .to_bytes()
+            .ok();
+        shown(issued, leaf.and_then(|leaf| lookup::receipt(house, leaf, now.0)))
+    });
+    Ok(Outcome::Issued(shown.collect()))
 }
 
 /// No live identity was there a moment ago: it is being made by another request, or was made meanwhile, or is an orphan
@@ -159,12 +176,13 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
 }
 
 /// An issued certificate as its client sees it.
-pub(in crate::flow) fn shown(issued: &Issued) -> IssuedCertificate {
+fn shown(issued: &Issued, ledger: Option<LedgerReceipt>) -> IssuedCertificate {
     IssuedCertificate {
         profile: issued.profile().to_owned(),
         key: lookup::role(issued.key_role()),
         serial: issued.serial().hex(),
         certificate: issued.certificate().into(),
+        ledger,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::house::{House, Moment, Phase};
 
 pub use error::ActivateError;
 
-use corridor::{corridor, shown};
+use corridor::corridor;
 
 /// Serials drawn before a collision is believed to be no accident; also looks at a device others enroll meanwhile.
 pub(super) const DRAWS: usize = 3;
@@ -216,7 +216,7 @@ fn issue(
     let certificates = match wanted {
         None => stored,
         Some(permit) => match corridor(house, id, request_sha256, permit, now)? {
-            corridor::Outcome::Issued(issued) => stored.into_iter().chain(issued.iter().map(shown)).collect(),
+            corridor::Outcome::Issued(issued) => stored.into_iter().chain(issued).collect(),
             corridor::Outcome::LiveMeanwhile => return Ok(Outcome::LookAgain(device)),
             corridor::Outcome::UsedMeanwhile => return again(house, id, request_sha256).map(Outcome::Over),
         },
@@ -452,7 +452,7 @@ fn already_live(
             .map_err(Trouble::from)?;
         match live {
             None => wanted.push(grant),
-            Some(row) if row.spki_sha256 == sha256(grant.spki()) => stored.extend(lookup::issued(&row)),
+            Some(row) if row.spki_sha256 == sha256(grant.spki()) => stored.extend(lookup::issued(house, &row)),
             Some(_) => return Err(other_key_live(&permit.device, profile)),
         }
     }

@@ -18,7 +18,7 @@ use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentResult, EnrollmentState};
 use wire::renewal::RenewalRequest;
 
-use super::activate::corridor::{self, corridor, shown};
+use super::activate::corridor::{self, corridor};
 use super::activate::{DRAWS, again, digest, inventory, refuse_own_keys};
 use super::challenge::{draw_id, told};
 use super::endorse::endorse;
@@ -293,7 +293,7 @@ fn issue(
             id,
             state: EnrollmentState::Issued,
             device,
-            certificates: issued.iter().map(shown).collect(),
+            certificates: issued,
             chain: lookup::chain(house),
         })),
         corridor::Outcome::UsedMeanwhile => again(house, id, request_sha256),

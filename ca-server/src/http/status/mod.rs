@@ -2,9 +2,11 @@
 //! asks is nobody's business; so it goes on while issuing is halted or the signer is away.
 //!
 //! [`documents`]: what lies under the paths of the URLs inside certificates. [`ocsp`]: the responder.
+//! [`ledger`]: tiles, entries, checkpoint, proofs.
 
 mod documents;
 mod gate;
+mod ledger;
 mod ocsp;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -28,7 +30,10 @@ pub fn routes(service: &mut web::ServiceConfig) {
 
 /// Paths are the operator's: what lies under exactly this one first, then the responder, which takes all below its own.
 async fn anything_else(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
-    if let Some(found) = documents::find(&front, &request) {
+    if let (Some(ledger), Some(rest)) = (&front.house.ledger, ledger::meant(&request)) {
+        let rest = rest.to_owned();
+        ledger::answer(&front, ledger, &request, rest).await
+    } else if let Some(found) = documents::find(&front, &request) {
         documents::fetch(&front, &request, &found)
     } else if let (Some(mount), Some(responder)) = (&front.ocsp, &front.house.ocsp)
         && let Some(rest) = mount.meant(&request)

@@ -1,0 +1,102 @@
+//! The ledger goes on: let the tree grow, compare it with all that was signed, sign, remember, swap, publish. Never a
+//! smaller or another tree: then issuing halts.
+
+use ledger::{CA_KEY, Checkpoint, Head, SignedCheckpoint, ca_key_line};
+use schema::Growth;
+
+use crate::house::{House, Ledger, LedgerFault, continued, ledger_folder};
+
+/// Leaves of one transaction: enough for seconds, few enough to hold no writer up for long.
+const GROUP: u32 = 1000;
+
+/// One turn: everything that is recorded becomes part of a tree that is signed and published. Returns whether anything is
+/// new.
+///
+/// # Errors
+/// [`LedgerFault`]; after [`LedgerFault::Broken`] the house is halted.
+pub fn advance(house: &House, ledger: &Ledger) -> Result<bool, LedgerFault> {
+    turn(house, ledger).inspect_err(|fault| {
+        if let LedgerFault::Broken(why) = fault {
+            house.halt.set(&format!("ledger: {why}"));
+        }
+    })
+}
+
+fn turn(house: &House, ledger: &Ledger) -> Result<bool, LedgerFault> {
+    let now = moment(house)?;
+    let known = ledger.known()?;
+    let head = grow(house)?;
+    let state = house.store.ledger()?;
+    let signed = match &state.signed {
+        None => None,
+        Some((_, note)) => ledger.read(note.as_bytes())?,
+    };
+    // Another server may have grown and signed it since: that is longer, and not of this turn.
+    let of_record = signed
+        .as_ref()
+        .map(|signed| *signed.head())
+        .filter(|of| of.size <= head.size);
+    for known in known.iter().chain(&of_record) {
+        continued(&house.store, known, &head)?;
+    }
+    if let Some(signed) = signed.filter(|signed| signed.head().size >= head.size) {
+        let news = ledger
+            .published()
+            .is_none_or(|served| served.head().size < signed.head().size);
+        return out(house, ledger, signed).map(|()| news);
+    }
+    let before = state.signed.map(|(size, _)| size);
+    let signed = sign(house, ledger, head)?;
+    ledger.remember(&signed)?;
+    let size = signed.head().size;
+    if house.store.sign_ledger(before, size, &signed.note().to_string(), now)? {
+        out(house, ledger, signed)?;
+    }
+    // Else another server was faster; its checkpoint is served in the next turn.
+    Ok(true)
+}
+
+fn grow(house: &House) -> Result<Head, LedgerFault> {
+    loop {
+        match house.store.grow_ledger(GROUP)? {
+            Growth::Built { head, added } if added < GROUP as usize => return Ok(head),
+            Growth::Built { .. } => {}
+            Growth::Broken(why) => return Err(LedgerFault::Broken(why)),
+        }
+    }
+}
+
+/// The ledger's key signs; the CA's key beside it, when it answers: without it the checkpoint is still good.
+fn sign(house: &House, ledger: &Ledger, head: Head) -> Result<SignedCheckpoint, LedgerFault> {
+    let origin = ledger.key.verifier().name().clone();
+    let signed = Checkpoint::new(origin.clone(), head).sign(&ledger.key);
+    let mut signed = signed.map_err(|e| LedgerFault::Sign(e.to_string()))?;
+    if ledger.terms.ca_key && house.signer.away().is_none() && house.halt.reason().is_none() {
+        match issuance::vouch(house.key.as_ref(), CA_KEY, signed.note().text()) {
+            Ok(signature) => signed.add(ca_key_line(&origin, house.key.spki(), signature)),
+            Err(issuance::SignFailure::Key(away)) => house.signer.failed(&away.to_string()),
+            Err(wrong) => house.halt.set(&wrong.to_string()),
+        }
+    }
+    Ok(signed)
+}
+
+/// Into the folder first, then to whoever asks here.
+fn out(house: &House, ledger: &Ledger, signed: SignedCheckpoint) -> Result<(), LedgerFault> {
+    if let Some(folder) = &ledger.terms.folder {
+        ledger_folder::keep(folder, &house.store, &signed, ledger.key.verifier())
+            .map_err(|e| LedgerFault::Memory(e.to_string()))?;
+    }
+    house.metrics.ledger(signed.head().size);
+    ledger.publish(signed);
+    Ok(())
+}
+
+fn moment(house: &House) -> Result<i64, LedgerFault> {
+    let moment = house.clock.read();
+    if moment.ran_back {
+        Err(LedgerFault::Clock)
+    } else {
+        Ok(moment.now.0)
+    }
+}
