@@ -629,6 +629,21 @@ fn a_signed_trust_store_is_taken_and_a_changed_one_is_not() {
 }
 
 #[test]
+fn vendors_crls_are_read_and_demanded_by_the_name_of_an_anchor() {
+    let ca = directory();
+    let with = |text: &str| changed("files = ", &format!("{text}\nfiles = "));
+    std::fs::create_dir(ca.path("crls")).unwrap();
+    std::fs::write(ca.path("crls/a.crl"), b"no CRL").unwrap();
+    let (shown, _) = load(&ca, &with("crls = [\"crls\"]")).err().unwrap();
+    assert!(shown.contains("no CRL that is taken"), "{shown}");
+    let (shown, _) = load(&ca, &with("demand_crl = [\"kitt\"]")).err().unwrap();
+    assert!(shown.contains("no anchor has this name"), "{shown}");
+    load(&ca, &with("demand_crl = [\"kit\"]"))
+        .map_err(|(shown, _)| shown)
+        .unwrap();
+}
+
+#[test]
 fn own_profiles_and_rules_are_read_and_their_mistakes_shown() {
     let ca = directory();
     std::fs::create_dir(ca.path("profiles")).unwrap();

@@ -196,6 +196,15 @@ fn judge(
                 .map_err(|detail| of_item(Denial::new(DenialCode::Csr, detail)))?;
         }
         let mut decision = policy.ask(&facts.question(item, &items, entry)).map_err(of_item)?;
+        for word in facts.root.ek().map(|ek| ek.passed.as_slice()).unwrap_or_default() {
+            decision.rules.push(format!("endorsement:{word}"));
+            decision.reasons.push(match word.as_str() {
+                "expired" => {
+                    "a certificate above the EK, or its own, has expired, which the anchor lets pass".to_owned()
+                }
+                _ => "no current CRL of a CA above the EK is here, which the anchor lets pass".to_owned(),
+            });
+        }
         for notice in &notices {
             decision.rules.push(format!("advisory:{}", notice.id));
             decision.reasons.push(format!("{}: {}", notice.title(), notice.why));

@@ -79,6 +79,7 @@ fn order(number: u64) -> Order {
                 anchor: "bench-root".to_owned(),
                 anchor_sha256: [7; 32],
                 assurance: Assurance::HardwareVerified,
+                passed: Vec::new(),
             }),
         }),
         renews: None,

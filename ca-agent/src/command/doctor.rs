@@ -104,7 +104,7 @@ fn tpm(config: &Config, state: &State) -> Vec<Check> {
     checks.push(match lockout {
         Ok(lockout) if lockout.active => Check::fail(
             "tpm.lockout",
-            format!("{} of {} tries used: locked", lockout.tries, lockout.limit),
+            locked(&lockout),
             "wait, or clear it with the lockout password",
         ),
         Ok(lockout) => Check::pass(
@@ -117,11 +117,30 @@ fn tpm(config: &Config, state: &State) -> Vec<Check> {
         Ok(endorsement) => {
             let found = format!("{} at NV {:08X}", endorsement.words(), endorsement.nv_index);
             checks.push(Check::pass("ek.certificate", found));
+            let (certificate, wanted) = (endorsement.certificate.clone(), endorsement.clone());
             let same = tpm.run(move |chip| chip.load_ek(&endorsement).map(|ek| chip.unload_ek(&ek)));
-            let same = same.map(|()| "the certificate is this TPM's".to_owned());
-            checks.push(Check::of("ek.key", same.map_err(|e| AgentError::from(e).report())));
+            checks.push(match same {
+                Ok(()) => Check::pass("ek.key", "the certificate is this TPM's"),
+                Err(crate::tpm::TpmError::EkMismatch { .. }) => match tpm.run(move |chip| chip.mismatch(&wanted)) {
+                    Ok(mismatch) => {
+                        let (found, fix) = mismatch.words();
+                        Check::fail("ek.key", found, fix)
+                    }
+                    Err(error) => Check::of("ek.key", Err(said(error))),
+                },
+                Err(error) => Check::of("ek.key", Err(said(error))),
+            });
+            let offered = tpm.run(|chip| chip.endorsement_chain()).unwrap_or_default();
+            checks.push(Check::pass("ek.issuer", issuer(&certificate, &offered)));
         }
         Err(report) => checks.push(Check::of("ek.certificate", Err(report))),
+    }
+    for (index, place) in tpm.run(|chip| chip.broken_certificates()).unwrap_or_default() {
+        checks.push(Check::fail(
+            "ek.nv",
+            format!("NV {index:08X} holds no certificate: {place}"),
+            "have the device's maker write it again; another EK of this TPM may be in order (--ek rsa, --ek ecc)",
+        ));
     }
     match state.key(Role::Identity) {
         Ok(None) => {}
@@ -132,6 +151,38 @@ fn tpm(config: &Config, state: &State) -> Vec<Check> {
         Err(error) => checks.push(Check::of("key", Err(error.report()))),
     }
     checks
+}
+
+/// Tries, and until when.
+fn locked(lockout: &crate::tpm::Lockout) -> String {
+    let tries = format!("locked: {} of {} tries used", lockout.tries, lockout.limit);
+    match lockout.next_try_in() {
+        None => format!("{tries}; it never opens by itself"),
+        Some(wait) => {
+            let at = jiff::Zoned::now().checked_add(jiff::SignedDuration::try_from(wait).unwrap_or_default());
+            let at = at.map(|t| t.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
+            format!("{tries}; until {at} at the latest, in {}", crate::words::span(wait))
+        }
+    }
+}
+
+/// Where the CA may get the certificate above this one: from the device, or from the place that it names.
+fn issuer(certificate: &[u8], offered: &[Vec<u8>]) -> String {
+    let above = attest::trust::issuer_name(certificate);
+    let brought = offered
+        .iter()
+        .any(|der| attest::trust::CaFacts::read(der).is_ok_and(|facts| Some(facts.subject) == above));
+    let urls = attest::trust::ca_issuers(certificate);
+    match (brought, urls.as_slice()) {
+        (true, _) => "the TPM brings its issuer's certificate in NV".to_owned(),
+        (false, []) => {
+            "the TPM does not bring its issuer's certificate, and the certificate does not say where that is".to_owned()
+        }
+        (false, urls) => format!(
+            "the TPM does not bring its issuer's certificate; it is at {} (the CA's operator: ca-cli trust tpm fetch)",
+            urls.iter().map(|url| clean(url)).collect::<Vec<_>>().join(", ")
+        ),
+    }
 }
 
 fn identity(state: &State) -> Vec<Check> {
@@ -195,5 +246,29 @@ fn ca(config: &Config, state: &State, named: Option<&str>) -> Vec<Check> {
             };
             vec![Check::pass("ca.reached", url), clock]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tpm::Lockout;
+    use std::time::Duration;
+
+    #[test]
+    fn a_lockout_is_told_with_its_end() {
+        let mut lockout = Lockout {
+            active: true,
+            tries: 10,
+            limit: 10,
+            interval: Duration::from_secs(7200),
+        };
+        let said = locked(&lockout);
+        assert!(
+            said.starts_with("locked: 10 of 10 tries used; until 2") && said.contains(", in 2"),
+            "{said}"
+        );
+        lockout.interval = Duration::ZERO;
+        assert!(locked(&lockout).ends_with("it never opens by itself"));
     }
 }

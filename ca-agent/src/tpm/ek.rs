@@ -111,6 +111,16 @@ pub fn read_certificate_key(der: &[u8]) -> Option<Vec<u8>> {
     certificate.public_key().ok()?.public_key_to_der().ok()
 }
 
+/// NV indices at which EK certificates lie.
+pub(super) fn certificate_indices() -> impl Iterator<Item = u32> {
+    PLACES.iter().map(|place| place.certificate)
+}
+
+/// [`names`], for who looks for the reason why not.
+pub(super) fn certifies(certificate: &[u8], public: &TpmtPublic) -> bool {
+    names(certificate, public)
+}
+
 /// Whether the certificate names this key. Picks the right key only: the server judges the certificate.
 fn names(certificate: &[u8], public: &TpmtPublic) -> bool {
     let Ok(spki) = public.spki() else {
@@ -279,7 +289,7 @@ impl Chip {
     }
 
     /// Templates that may have given the EK: the one in NV, the default with the nonce in NV, the default.
-    fn ek_templates(&mut self, wanted: EkTemplate) -> Result<Vec<Vec<u8>>, TpmError> {
+    pub(super) fn ek_templates(&mut self, wanted: EkTemplate) -> Result<Vec<Vec<u8>>, TpmError> {
         let mut templates = Vec::new();
         if let Some(place) = PLACES.iter().find(|p| p.template == wanted) {
             let mut blobs = Vec::new();

@@ -7,6 +7,7 @@
 mod ek;
 mod error;
 mod key;
+mod mismatch;
 mod nv;
 mod policy;
 mod proof;
@@ -28,6 +29,7 @@ pub use ek::{EkChoice, Endorsement, LoadedEk, read_certificate_key};
 use error::explain;
 pub use error::{Lockout, TpmError};
 pub use key::{KeyHome, KeySpec, LoadedKey, StoredKey};
+pub use mismatch::Mismatch;
 pub use nv::{NvCertificate, certificate_in, certificates_in_row};
 pub use proof::{Certified, digest_for};
 pub use tcti::{NotATcti, Tcti};

@@ -263,6 +263,9 @@ Examples:
   ca-cli trust tpm fetch ek.der --host pki.vendor.example
   ca-cli trust tpm fetch ek.der --resolve pki.infineon.com=10.0.0.5:80")]
     Fetch(Box<Fetch>),
+    /// CRLs of TPM vendors, as files.
+    #[command(subcommand)]
+    Crl(TpmCrlCommand),
     /// Check the signature of an exported store, and that it is not older than another.
     #[command(after_help = "\
 Examples:
@@ -327,6 +330,25 @@ pub(crate) struct Add {
     pub(crate) who: Who,
     #[command(flatten)]
     pub(crate) store: StoreFile,
+}
+
+/// `ca-cli trust tpm crl …`.
+#[derive(Subcommand)]
+pub(crate) enum TpmCrlCommand {
+    /// Check a CRL against the CAs of the store, and put it where the servers read it; never an older one.
+    #[command(after_help = "\
+Examples:
+  ca-cli trust tpm crl import optiga-ecc-057.crl
+  ca-cli trust tpm crl import optiga-ecc-057.crl --dir /etc/holdfast/vendor-crls")]
+    Import {
+        /// The CRL, PEM or DER.
+        from: PathBuf,
+        /// Folder that `[trust] crls` of the servers names.
+        #[arg(long, default_value = "vendor-crls")]
+        dir: PathBuf,
+        #[command(flatten)]
+        store: StoreFile,
+    },
 }
 
 /// `ca-cli trust tpm fetch`.

@@ -164,7 +164,8 @@ impl Gathered {
     }
 }
 
-#[cfg(all(test, feature = "online"))]
+#[cfg(feature = "online")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

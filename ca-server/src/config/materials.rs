@@ -154,6 +154,18 @@ pub(super) fn anchors(
         return Err(source.error(&span, "no anchor: no TPM could ever be believed"));
     }
     no_test_cas(source, &span, rehearsal, &mut sources)?;
+    for (span, path) in files::expand(source, base, &raw.crls, &["crl"])? {
+        let bytes = files::read(source, &span, &path)?;
+        attest::trust::CrlFacts::read(&bytes)
+            .map_err(|e| source.error(&span, format!("{}: no CRL that is taken (DER): {e}", path.display())))?;
+        sources.crls.push(bytes);
+    }
+    for name in &raw.demand_crl {
+        if !sources.anchors.iter().any(|anchor| anchor.name == *name.get_ref()) {
+            return Err(source.error(&name.span(), "no anchor has this name"));
+        }
+        sources.demand_crl.push(name.get_ref().clone());
+    }
     let anchors = Anchors::of(sources).map_err(|e| source.error(&span, format!("{e}")))?;
     no_software(source, &span, rehearsal, &anchors.software_anchors())?;
     Ok(anchors)

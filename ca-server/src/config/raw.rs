@@ -121,6 +121,10 @@ pub(super) struct RawTrust {
     pub manufacturer_intermediates: Vec<Spanned<PathBuf>>,
     #[serde(default)]
     pub signed_by: Vec<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub crls: Vec<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub demand_crl: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -107,6 +107,8 @@ pub struct EkFacts {
     pub anchor_sha256: [u8; 32],
     /// What follows from the anchor's kind.
     pub assurance: Assurance,
+    /// What the anchor let pass: `expired` (a certificate of the path, or the EK's), `unchecked` (no current CRL).
+    pub passed: Vec<String>,
 }
 
 /// SHA-256 of the certificate of an EK that has none: that of no bytes at all.

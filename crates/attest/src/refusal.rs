@@ -18,6 +18,8 @@ pub enum Reason {
     EkKey,
     /// The anchor may not speak for this manufacturer.
     EkVendor,
+    /// The EK certificate, or a CA above it, is on a CRL of its issuer.
+    EkRevoked,
     /// There is no EK certificate, and nobody vouched for the key.
     EkNoCertificate,
     /// The IAK certificate does not chain to a manufacturer's anchor.
@@ -72,6 +74,7 @@ impl Reason {
             Self::EkProfile => "EK_PROFILE",
             Self::EkKey => "EK_KEY",
             Self::EkVendor => "EK_VENDOR",
+            Self::EkRevoked => "EK_REVOKED",
             Self::EkNoCertificate => "EK_NO_CERTIFICATE",
             Self::IakChain => "IAK_CHAIN",
             Self::IakRefused => "IAK_REFUSED",

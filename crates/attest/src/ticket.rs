@@ -240,6 +240,7 @@ fn encode(pending: &Pending) -> Vec<u8> {
     }
     put(&mut out, &ek.anchor_sha256);
     put(&mut out, ek.assurance.as_str().as_bytes());
+    put(&mut out, ek.passed.join(",").as_bytes());
     out
 }
 
@@ -270,6 +271,11 @@ fn decode(fields: &[u8]) -> Option<Pending> {
         anchor: get_text(rest)?,
         anchor_sha256: get_array(rest)?,
         assurance: assurance(get(rest)?)?,
+        passed: get_text(rest)?
+            .split(',')
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect(),
     };
     rest.is_empty().then_some(())?;
     let ak = AttestationKey::judge(TpmtPublic::parse(ak_public).ok()?).ok()?;

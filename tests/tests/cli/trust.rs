@@ -387,3 +387,83 @@ fn a_store_travels_signed_and_only_forward() {
     .unwrap();
     assert_eq!(verify(&[&new, "--key", &public]).code, 3);
 }
+
+#[test]
+fn a_vendors_crl_is_imported_once_it_is_checked_and_never_an_older_one() {
+    let desk = Desk::new();
+    let path = |name: &str| desk.folder.path(name).display().to_string();
+    let openssl = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("openssl");
+        let done = command.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let config = format!(
+        "[req]\ndistinguished_name = n\nx509_extensions = v\n[n]\n[v]\nbasicConstraints = critical,CA:TRUE\n\
+         keyUsage = critical,keyCertSign,cRLSign\n[ca]\ndefault_ca = d\n[d]\ndatabase = {}\ndefault_md = sha256\n",
+        path("index.txt")
+    );
+    std::fs::write(path("openssl.cnf"), config).unwrap();
+    std::fs::write(path("index.txt"), "").unwrap();
+    let (configured, key, root) = (path("openssl.cnf"), path("ca.key"), path("ca.pem"));
+    openssl(&[
+        "req",
+        "-x509",
+        "-config",
+        &configured,
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=Vendor",
+        "-keyout",
+        &key,
+        "-out",
+        &root,
+    ]);
+    let crl = |name: &str, from: &str, to: &str| {
+        openssl(&[
+            "ca",
+            "-gencrl",
+            "-config",
+            &configured,
+            "-cert",
+            &root,
+            "-keyfile",
+            &key,
+            "-crl_lastupdate",
+            from,
+            "-crl_nextupdate",
+            to,
+            "-out",
+            &path(name),
+        ]);
+        path(name)
+    };
+    let old = crl("old.crl", "20260101000000Z", "20260201000000Z");
+    let new = crl("new.crl", "20261101000000Z", "20401201000000Z");
+    let dir = path("crls");
+    let import = |file: &str, code: i32| desk.json(code, &["crl", "import", file, "--dir", &dir]);
+
+    let _ = desk.json(0, &["import", &swtpm("root.der")]);
+    let stranger = desk.run(&["crl", "import", &new, "--dir", &dir]);
+    assert!(
+        stranger.code == 3 && stranger.err.contains("no CA of the store is its issuer"),
+        "{stranger:?}"
+    );
+    let _ = desk.json(0, &["import", &root]);
+    let said = import(&new, 0);
+    assert_eq!(
+        (&said["revoked"], &said["next_update"]),
+        (&0.into(), &"2040-12-01T00:00:00Z".into())
+    );
+    assert!(said["file"].as_str().unwrap().starts_with(&dir));
+    let back = desk.run(&["crl", "import", &old, "--dir", &dir]);
+    assert!(
+        back.code == 3 && back.err.contains("it was made 2026-01-01"),
+        "{back:?}"
+    );
+    assert_eq!(import(&new, 0)["whole"], true);
+    assert_eq!(desk.run(&["crl", "import", &root, "--dir", &dir]).code, 2);
+}

@@ -126,6 +126,7 @@ pub(crate) fn ek(text: &str) -> EkFacts {
         anchor: "st-root".to_owned(),
         anchor_sha256: digest("st-root"),
         assurance: Assurance::HardwareVerified,
+        passed: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `ca-cli trust tpm …` and `ca-cli trust iak …`: one verb, one file.
 
 mod add;
+mod crl;
 mod export;
 #[cfg(feature = "online")]
 mod fetch;
@@ -15,7 +16,7 @@ use policies::trust::{Entry, State, TrustStore};
 use serde_json::{Value, json};
 
 use crate::certificate;
-use crate::cli::trust::{IakCommand, TpmCommand};
+use crate::cli::trust::{IakCommand, TpmCommand, TpmCrlCommand};
 use crate::exit::Failure;
 use crate::output::Report;
 
@@ -49,6 +50,7 @@ pub(super) fn run(command: &TpmCommand) -> Result<Report, Failure> {
         } => export::run(file, *decided, sign.as_deref(), &store.store, About::Tpm),
         #[cfg(feature = "online")]
         TpmCommand::Fetch(arguments) => fetch::run(arguments),
+        TpmCommand::Crl(TpmCrlCommand::Import { from, dir, store }) => crl::import(from, dir, &store.store),
         TpmCommand::Verify { file, key, after } => verify::run(file, key, after.as_deref()),
     }
 }

@@ -61,5 +61,6 @@ pub(crate) fn verify(public: &TpmtPublic, allowed: Option<&AllowedEk>) -> Result
         anchor: AllowedEk::ANCHOR.to_owned(),
         anchor_sha256: NO_CERTIFICATE,
         assurance: allowed.assurance(),
+        passed: Vec::new(),
     })
 }

@@ -61,6 +61,11 @@ pub(crate) fn verify(
         anchor: path.anchor.to_owned(),
         anchor_sha256: path.anchor_sha256,
         assurance: assurance(path.kind),
+        passed: [(path.expired, "expired"), (path.unchecked, "unchecked")]
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, word)| word.to_owned())
+            .collect(),
     })
 }
 

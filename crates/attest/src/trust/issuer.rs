@@ -27,6 +27,10 @@ pub(super) struct Issuer {
     pub(super) kind: PublicKey,
     pub(super) key: PKey<Public>,
     pub(super) path_len: Option<u32>,
+    /// Whether its keyUsage lets it sign CRLs.
+    pub(super) crl_sign: bool,
+    /// Content octets of its serial.
+    pub(super) serial: Vec<u8>,
     /// Whether its extKeyUsage lets it issue EK certificates, and IAK certificates; at least one of them.
     serves: [bool; 2],
     pub(super) not_before: UnixTime,
@@ -55,6 +59,11 @@ impl Issuer {
             kind,
             key,
             path_len,
+            crl_sign: certificate
+                .extensions
+                .key_usage()
+                .is_ok_and(|usage| usage.is_some_and(|usage| usage.has(KeyUsage::CRL_SIGN))),
+            serial: certificate.serial.to_vec(),
             serves,
             not_before: certificate.not_before,
             not_after: certificate.not_after,

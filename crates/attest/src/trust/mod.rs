@@ -5,6 +5,7 @@
 //! only the device has. Nothing is ever fetched.
 
 mod aia;
+mod crl;
 mod issuer;
 mod path;
 mod refused;
@@ -15,12 +16,14 @@ mod tests;
 
 use crate::x509::{Certificate, Leniencies, SignatureAlgorithm};
 use crate::{AnchorKind, Reason, Refusal, UnixTime};
+use crl::Revocations;
 use issuer::Issuer;
 use path::{Budget, Candidate, Fault, Proven};
 use refused::Refused;
 use std::collections::BTreeMap;
 
 pub use aia::{ca_issuers, first_break, issuer_name};
+pub use crl::CrlFacts;
 pub use sources::{About, AnchorSource, CaFacts, CaSource, HashOf, RefusedHash, Standing, TrustSources};
 
 /// The anchors, parsed once, with intermediates the operator ships, and with the CAs that are not trusted.
@@ -35,6 +38,7 @@ pub struct Anchors {
     /// Positions in `proven` by subject, as bytes.
     by_subject: BTreeMap<Vec<u8>, Vec<usize>>,
     unused: Vec<AnchorError>,
+    revocations: Revocations,
 }
 
 /// An anchor that was found sound; its certificate is in [`Anchors::proven`].
@@ -46,6 +50,7 @@ struct Anchor {
     /// In capitals.
     manufacturers: Vec<String>,
     enforce_expiry: bool,
+    demand_crl: bool,
 }
 
 /// An anchor or intermediate that cannot be used.
@@ -70,6 +75,8 @@ pub(crate) struct VerifiedPath<'a> {
     pub(crate) path: Vec<[u8; 32]>,
     /// Whether a certificate of it, the EK certificate included, has expired, which the anchor lets pass.
     pub(crate) expired: bool,
+    /// Where a CRL was missing, or past its time, which the anchor lets pass.
+    pub(crate) unchecked: bool,
 }
 
 impl core::fmt::Debug for Anchors {
@@ -107,7 +114,7 @@ impl Anchors {
     pub fn of(sources: TrustSources) -> Result<Self, AnchorError> {
         let about = sources.about;
         let refused = Refused::new(&sources.others, &sources.refused);
-        let (anchors, mut proven) = roots(sources.anchors, &refused, about)?;
+        let (anchors, mut proven) = roots(sources.anchors, &refused, about, &sources.demand_crl)?;
         let mut others = sources.others;
         others.sort_by_key(|ca| ca.standing);
         let shipped = sources.intermediates.iter().enumerate().map(|(position, der)| {
@@ -185,6 +192,15 @@ impl Anchors {
             &mut Vec::new(),
         );
         proven.extend(astray);
+        let (revocations, useless) =
+            Revocations::of(&sources.crls, &proven).map_err(|(position, detail)| AnchorError {
+                name: format!("CRL {position}"),
+                detail: detail.to_owned(),
+            })?;
+        unused.extend(useless.into_iter().map(|(position, detail)| AnchorError {
+            name: format!("CRL {position}"),
+            detail: detail.to_owned(),
+        }));
         proven.sort_by_key(|node| !node.is_sound());
         let mut by_subject: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
         for (position, node) in proven.iter().enumerate() {
@@ -201,6 +217,7 @@ impl Anchors {
             proven,
             by_subject,
             unused,
+            revocations,
         })
     }
 
@@ -210,11 +227,21 @@ impl Anchors {
         self.about
     }
 
-    /// What no path, a refused one and one that is not trusted are called.
-    fn reasons(&self) -> [Reason; 3] {
+    /// What no path, a refused one, one that is not trusted and one over what was revoked are called.
+    fn reasons(&self) -> [Reason; 4] {
         match self.about {
-            About::Tpm => [Reason::EkChain, Reason::EkCaRefused, Reason::EkCaUntrusted],
-            About::Iak => [Reason::IakChain, Reason::IakRefused, Reason::IakCaUntrusted],
+            About::Tpm => [
+                Reason::EkChain,
+                Reason::EkCaRefused,
+                Reason::EkCaUntrusted,
+                Reason::EkRevoked,
+            ],
+            About::Iak => [
+                Reason::IakChain,
+                Reason::IakRefused,
+                Reason::IakCaUntrusted,
+                Reason::IakRefused,
+            ],
         }
     }
 
@@ -256,6 +283,7 @@ impl Anchors {
             manufacturers: &found.anchor.manufacturers,
             path: found.path,
             expired: found.expired,
+            unchecked: found.unchecked,
         })
     }
 
@@ -281,6 +309,7 @@ fn roots(
     sources: Vec<AnchorSource>,
     refused: &Refused,
     about: About,
+    demand_crl: &[String],
 ) -> Result<(Vec<Anchor>, Vec<Proven>), AnchorError> {
     let mut anchors: Vec<Anchor> = Vec::with_capacity(sources.len());
     let mut proven = Vec::with_capacity(sources.len());
@@ -309,6 +338,7 @@ fn roots(
         }
         proven.push(Proven::anchor(anchors.len(), issuer.clone(), refused));
         anchors.push(Anchor {
+            demand_crl: demand_crl.contains(&root.name),
             name: root.name,
             sha256: issuer.sha256,
             kind: root.kind,

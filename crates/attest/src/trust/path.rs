@@ -1,6 +1,7 @@
 //! Paths are grown from the anchors down to the leaf: no key is used before it is proven, every certificate is looked at
 //! under a budget, and a cycle cannot arise.
 
+use super::crl::Said;
 use super::issuer::Issuer;
 use super::refused::Refused;
 use super::{About, Anchor, Anchors, Standing};
@@ -27,6 +28,8 @@ pub(super) struct Proven {
     refused: Option<Arc<str>>,
     /// SHA-256 of the certificates of the path, anchor first, this one last.
     path: Vec<[u8; 32]>,
+    /// Of each certificate below the anchor: SHA-256 of its issuer's key, and its serial.
+    links: Vec<([u8; 32], Vec<u8>)>,
     /// How many more CA certificates may follow (pathLenConstraint); `None` is no limit.
     below: Option<u32>,
     /// Time in which all of the path is valid.
@@ -51,6 +54,8 @@ pub(super) struct Found<'a> {
     pub(super) path: Vec<[u8; 32]>,
     /// Whether a certificate of it, the leaf included, has expired, which its anchor lets pass.
     pub(super) expired: bool,
+    /// Whether a CRL of a CA in it was missing, or past its time.
+    pub(super) unchecked: bool,
 }
 
 /// Why a path does not end well.
@@ -59,6 +64,10 @@ enum Stop {
     Fault(&'static str),
     /// All is in order, but it leads through a refused CA of this name.
     Refused(Arc<str>),
+    /// All is in order, but its maker revoked the leaf, or a CA above it.
+    Revoked {
+        leaf: bool,
+    },
     /// All is in order, but it ends in a CA that is not trusted.
     Aside(Aside),
 }
@@ -149,6 +158,7 @@ impl Proven {
             end,
             refused: refused.name_of(&issuer),
             path: vec![issuer.sha256],
+            links: Vec::new(),
             below: issuer.path_len,
             not_before: issuer.not_before,
             not_after: issuer.not_after,
@@ -176,7 +186,10 @@ impl Proven {
         self.check_signature(&candidate.certificate, budget)?;
         let mut path = self.path.clone();
         path.push(candidate.issuer.sha256);
+        let mut links = self.links.clone();
+        links.push((self.issuer.spki_sha256, candidate.issuer.serial.clone()));
         Ok(Self {
+            links,
             issuer: candidate.issuer.clone(),
             end: self.end,
             refused: self.refused.clone().or_else(|| candidate.refused.clone()),
@@ -188,6 +201,29 @@ impl Proven {
             not_before: self.not_before.max(candidate.issuer.not_before),
             not_after: self.not_after.min(candidate.issuer.not_after),
         })
+    }
+
+    /// What the CRLs say of the links and of the leaf; whether one of them could not be asked.
+    fn revoked(&self, anchors: &Anchors, anchor: &Anchor, leaf: &Certificate<'_>, now: UnixTime) -> Result<bool, Stop> {
+        let leaf = (self.issuer.spki_sha256, leaf.serial.to_vec());
+        let mut unchecked = false;
+        for (position, (issuer, serial)) in self.links.iter().chain([&leaf]).enumerate() {
+            match anchors.revocations.of_certificate(issuer, serial, now) {
+                Said::Revoked => {
+                    return Err(Stop::Revoked {
+                        leaf: position == self.links.len(),
+                    });
+                }
+                Said::Good => {}
+                Said::Stale if anchor.demand_crl => return Err(Stop::Fault("a CRL of the path is past its time")),
+                Said::Nothing if anchor.demand_crl => {
+                    return Err(Stop::Fault("a CRL of the path is missing, and its anchor demands it"));
+                }
+                Said::Stale => unchecked = true,
+                Said::Nothing => {}
+            }
+        }
+        Ok(unchecked)
     }
 
     /// The path ends in `leaf`. The one place where a path is believed.
@@ -225,6 +261,7 @@ impl Proven {
                 position,
             })),
             (Some(anchor), None, End::Anchor(_)) => Ok(Found {
+                unchecked: self.revoked(anchors, anchor, leaf, now)?,
                 anchor,
                 path: self.path.clone(),
                 expired,
@@ -374,6 +411,8 @@ fn continue_with(
 struct Verdict {
     details: Vec<String>,
     refused: Option<Arc<str>>,
+    /// Whether something was revoked; true: the leaf.
+    revoked: Option<bool>,
     aside: Option<Aside>,
 }
 
@@ -392,15 +431,20 @@ impl Verdict {
                 }
             }
             Stop::Refused(name) => self.refused = self.refused.take().or(Some(name)),
+            Stop::Revoked { leaf } => self.revoked = Some(leaf || self.revoked == Some(true)),
             Stop::Aside(aside) => self.aside = Some(self.aside.map_or(aside, |other| other.min(aside))),
         }
     }
 
     /// A refused CA is the gravest finding, a missing link the least.
     fn refusal(mut self, anchors: &Anchors) -> Refusal {
-        let [chain, refused, untrusted] = anchors.reasons();
+        let [chain, refused, untrusted, revoked] = anchors.reasons();
         if let Some(name) = self.refused {
             return Refusal::new(refused, format!("the path leads through `{name}`, which is refused"));
+        }
+        if let Some(leaf) = self.revoked {
+            let what = if leaf { "the certificate" } else { "a CA of the path" };
+            return Refusal::new(revoked, format!("{what} is on a CRL of its issuer"));
         }
         if let Some((name, standing)) = self.aside.and_then(|aside| anchors.aside.get(aside.position)) {
             let detail = match standing {

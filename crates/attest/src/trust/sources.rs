@@ -93,6 +93,11 @@ pub struct TrustSources {
     pub refused: Vec<RefusedHash>,
     /// Intermediates, DER, that only build paths.
     pub intermediates: Vec<Vec<u8>>,
+    /// CRLs of the CAs among them, DER.
+    pub crls: Vec<Vec<u8>>,
+    /// Names of the anchors below which a current CRL of every CA of a path is demanded. Without it, what the CRLs say
+    /// counts, and where they say nothing, or are past their time, is recorded.
+    pub demand_crl: Vec<String>,
 }
 
 impl TrustSources {
@@ -102,6 +107,8 @@ impl TrustSources {
         self.others.extend(other.others);
         self.refused.extend(other.refused);
         self.intermediates.extend(other.intermediates);
+        self.crls.extend(other.crls);
+        self.demand_crl.extend(other.demand_crl);
     }
 }
 

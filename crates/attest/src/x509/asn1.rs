@@ -11,6 +11,7 @@ pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const NULL: u8 = 0x05;
 pub(crate) const OID: u8 = 0x06;
+pub(crate) const ENUMERATED: u8 = 0x0A;
 pub(crate) const UTF8_STRING: u8 = 0x0C;
 pub(crate) const PRINTABLE_STRING: u8 = 0x13;
 pub(crate) const UTC_TIME: u8 = 0x17;
@@ -105,6 +106,11 @@ impl<'a> Reader<'a> {
     /// Reader over the content of the next element, which must have `tag`.
     pub(crate) fn nested(&mut self, tag: u8, otherwise: &'static str) -> Result<Reader<'a>, BadDer> {
         self.content(tag, otherwise).map(Reader::new)
+    }
+
+    /// Whether an element of one of these tags is next.
+    pub(crate) fn next_is(&self, tags: &[u8]) -> bool {
+        self.rest.first().is_some_and(|tag| tags.contains(tag))
     }
 
     /// The next element if it has `tag`.

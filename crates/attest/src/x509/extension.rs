@@ -35,6 +35,7 @@ impl KeyUsage {
     pub(crate) const KEY_ENCIPHERMENT: Self = Self(0x2000);
     pub(crate) const KEY_AGREEMENT: Self = Self(0x0800);
     pub(crate) const KEY_CERT_SIGN: Self = Self(0x0400);
+    pub(crate) const CRL_SIGN: Self = Self(0x0200);
 
     /// Whether the bit of `usage` is set.
     pub(crate) const fn has(self, usage: Self) -> bool {

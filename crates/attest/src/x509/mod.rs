@@ -4,6 +4,7 @@
 
 pub(crate) mod asn1;
 mod certificate;
+mod crl;
 mod extension;
 mod key;
 mod leniency;
@@ -15,6 +16,7 @@ mod time;
 mod tests;
 
 pub(crate) use certificate::{Certificate, name, name_is_empty};
+pub(crate) use crl::Crl;
 pub(crate) use extension::{Extensions, KeyUsage, general_names};
 pub(crate) use key::PublicKey;
 pub(crate) use leniency::{Leniencies, Leniency};

@@ -25,6 +25,7 @@ fn a_sound_endorsement_gives_its_facts() {
             anchor: "vendor".to_owned(),
             anchor_sha256: openssl::sha::sha256(&VENDOR.root.certificate),
             assurance: Assurance::HardwareVerified,
+            passed: Vec::new(),
         }
     );
 }

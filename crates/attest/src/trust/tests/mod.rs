@@ -2,6 +2,7 @@
 
 mod anchors;
 mod budget;
+mod crls;
 mod limbo;
 mod refusals;
 mod states;

@@ -24,6 +24,7 @@ fn store(anchored: bool, others: Vec<CaSource>, refused: Vec<RefusedHash>) -> An
         others,
         refused,
         intermediates: vec![],
+        ..TrustSources::default()
     })
     .unwrap()
 }
