@@ -1,5 +1,10 @@
 //! The ledger of a running CA: what a device is promised, what a stranger finds, what a restored database is told.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
 
 use std::time::{Duration, Instant};
 
