@@ -11,6 +11,8 @@ pub(crate) mod manifest;
 #[cfg(feature = "online")]
 pub(crate) mod replacement;
 #[cfg(feature = "online")]
+pub(crate) mod review;
+#[cfg(feature = "online")]
 pub(crate) mod revocation;
 pub(crate) mod trust;
 
@@ -140,6 +142,16 @@ Examples:
   ca-cli replacement approve 7"
     )]
     Replacement(replacement::ReplacementCommand),
+    /// TPMs whose vendor nobody decided about, and that wait for people.
+    #[cfg(feature = "online")]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli enrollment review
+  ca-cli enrollment approve 7 --reason 'EK read on the bench, ticket 12'"
+    )]
+    Enrollment(review::EnrollmentCommand),
     /// The factory's manifest: which devices a lot has, under one signature.
     #[cfg(feature = "online")]
     #[command(

@@ -6,6 +6,7 @@ use serde::Serialize;
 use wire::revocation::RevocationReason;
 
 use crate::manifest::{ManifestError, ManifestPart, ManifestRow, NewManifest};
+use crate::review::{Asked, NewReview, ReviewDecision, ReviewError, ReviewRow};
 use crate::rows::{
     AllowDevice, DeviceRow, EkLink, IakProofRow, NewDeviceError, NewReplacement, Orphan, ReplaceError, ReplacementRow,
     Revocation, RevokeError,
@@ -59,6 +60,10 @@ pub(crate) enum Change {
     Withdraw { manifest: i64, audit: NewAudit },
     /// A device that was expected.
     Arrive { ek: [u8; 32], audit: NewAudit },
+    /// A TPM that people have to decide about.
+    Ask { new: Box<NewReview>, audit: NewAudit },
+    /// What they decided.
+    Review { decision: ReviewDecision, audit: NewAudit },
     /// Open intents become orphans.
     Recover { older_than: i64, now: i64 },
     /// An audit record on its own.
@@ -79,6 +84,8 @@ pub(crate) enum Outcome {
     Revocation(Result<Revocation, RevokeError>),
     Replacement(Result<Box<ReplacementRow>, ReplaceError>),
     Manifest(Result<Box<ManifestRow>, ManifestError>),
+    Asked(Asked),
+    Reviewed(Result<Box<ReviewRow>, ReviewError>),
     Arrived(Result<Option<Box<DeviceRow>>, NewDeviceError>),
     Done,
 }
@@ -91,6 +98,7 @@ impl Change {
             Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
             Self::Replace { .. } | Self::Decide(_) | Self::Link { .. } => true,
             // What was written is found again.
+            Self::Ask { .. } | Self::Review { .. } => true,
             Self::Manifest { .. } | Self::Part { .. } | Self::Withdraw { .. } | Self::Arrive { .. } => true,
             // A second call says the same again.
             Self::CallRenewal { .. } => true,

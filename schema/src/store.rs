@@ -16,10 +16,11 @@ use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
-    AllowDevice, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner, EnrollmentRow,
-    EvidenceRow, ExpectedDevice, IakProofRow, ManifestError, ManifestPart, ManifestRow, NewDeviceError, NewManifest,
-    NewReplacement, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, Revocation, RevocationRow, RevokeError,
-    StatusRow, change::Outcome, find, manifest, read, renewal, replacement, revocation, status,
+    AllowDevice, Asked, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner,
+    EnrollmentRow, EvidenceRow, ExpectedDevice, IakProofRow, ManifestError, ManifestPart, ManifestRow, NewDeviceError,
+    NewManifest, NewReplacement, NewReview, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReviewDecision,
+    ReviewError, ReviewRow, ReviewState, Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, find,
+    manifest, read, renewal, replacement, review, revocation, status,
 };
 
 /// Why storage does not serve.
@@ -581,6 +582,62 @@ impl Store {
             Outcome::Arrived(row) => row.map(|row| row.map(|row| *row)),
             other => Err(strange(&other).into()),
         }
+    }
+
+    /// What people say of an EK whose vendor nobody decided about; none: nobody was asked, or not in time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn review_of(&self, ek_spki_sha256: &[u8; 32], now: i64) -> Result<Option<Asked>, StoreError> {
+        self.read(|link| review::standing(link, ek_spki_sha256, now))
+    }
+
+    /// Ask people about an EK, if people named it; what stands already is found again, and a stranger's EK leaves nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ask_review(&self, new: &NewReview, audit: &AuditRecord) -> Result<Asked, StoreError> {
+        let (new, audit) = (Box::new(new.clone()), new_audit(audit));
+        match self.inner.writer.write(Change::Ask { new, audit })? {
+            Outcome::Asked(asked) => Ok(asked),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// Decide over a review: `audit.actor` does. The same decision of the same person again is a success.
+    ///
+    /// # Errors
+    /// [`ReviewError`].
+    pub fn decide_review(&self, decision: &ReviewDecision, audit: &AuditRecord) -> Result<ReviewRow, ReviewError> {
+        let (decision, audit) = (decision.clone(), new_audit(audit));
+        match self.inner.writer.write(Change::Review { decision, audit })? {
+            Outcome::Reviewed(row) => row.map(|row| *row),
+            other => Err(strange(&other).into()),
+        }
+    }
+
+    /// A review by its number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn review(&self, id: i64) -> Result<Option<ReviewRow>, StoreError> {
+        self.read(|link| review::find(link, id))
+    }
+
+    /// Reviews of one state, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn reviews(&self, state: ReviewState, after: Option<i64>, limit: u32) -> Result<Page<ReviewRow>, StoreError> {
+        self.read(|link| review::list(link, state, after, limit))
+    }
+
+    /// How many devices of the inventory have a TPM of this manufacturer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn devices_of_manufacturer(&self, manufacturer: &str) -> Result<u64, StoreError> {
+        self.read(|link| review::devices_of(link, manufacturer))
     }
 
     /// Whose an EK is, or was until its TPM was replaced.

@@ -318,6 +318,27 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    review (id) {
+        id -> BigInt,
+        ek_spki_sha256 -> Binary,
+        ek_certificate_sha256 -> Binary,
+        device -> Text,
+        named_by -> Text,
+        reason -> Text,
+        issuer -> Text,
+        manufacturer -> Text,
+        tpm -> Text,
+        asked_at -> BigInt,
+        expires_at -> BigInt,
+        state -> Text,
+        kind -> Nullable<Text>,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<BigInt>,
+        comment -> Nullable<Text>,
+    }
+}
+
 diesel::joinable!(expected -> manifest (manifest_id));
 diesel::allow_tables_to_appear_in_same_query!(expected, manifest);
 

@@ -11,7 +11,8 @@ use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::{
-    StoreError, StoreOptions, change, inventory, issued, keeping, manifest, order, renewal, replacement, revocation,
+    StoreError, StoreOptions, change, inventory, issued, keeping, manifest, order, renewal, replacement, review,
+    revocation,
 };
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
@@ -402,6 +403,10 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
             }
             Change::Arrive { ek, audit } => {
                 Outcome::Arrived(manifest::arrive(link, ek, audit)?.map(|r| r.map(Box::new)))
+            }
+            Change::Ask { new, audit } => Outcome::Asked(review::ask(link, new, audit)?),
+            Change::Review { decision, audit } => {
+                Outcome::Reviewed(review::decide(link, decision, audit)?.map(Box::new))
             }
             Change::Link { link: new, audit } => Outcome::Recorded(replacement::link(link, new, audit)?),
             Change::Recover { older_than, now } => Outcome::Orphans(keeping::recover(link, *older_than, *now)?),

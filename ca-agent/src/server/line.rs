@@ -135,7 +135,7 @@ impl Line {
             detail,
         };
         match status {
-            200..=299 => wire::parse(&bytes).map_err(|e| strange(e.to_string())),
+            200..=299 if !is_problem => wire::parse(&bytes).map_err(|e| strange(e.to_string())),
             _ if is_problem => {
                 // A problem may have members that this version does not know (RFC 9457, 3.2).
                 let problem = serde_json::from_slice(&bytes).map_err(|e| strange(e.to_string()))?;

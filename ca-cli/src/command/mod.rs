@@ -33,6 +33,8 @@ mod manifest;
 #[cfg(feature = "online")]
 mod replacement;
 #[cfg(feature = "online")]
+mod review;
+#[cfg(feature = "online")]
 mod revoke;
 mod trust_tpm;
 mod vendor;
@@ -62,6 +64,8 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Device(DeviceCommand::ReplaceTpm(arguments)) => replacement::request(&arguments),
         #[cfg(feature = "online")]
         Command::Replacement(command) => replacement::run(&command),
+        #[cfg(feature = "online")]
+        Command::Enrollment(command) => review::run(&command, cli.no_input),
         #[cfg(feature = "online")]
         Command::Manifest(command) => manifest::run(&command, cli.no_input),
         #[cfg(feature = "online")]

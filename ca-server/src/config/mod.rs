@@ -207,6 +207,8 @@ pub struct Enrollment {
     pub sign_deadline: Duration,
     /// How often devices ask whether to renew early.
     pub renewal_info: Duration,
+    /// People are asked about a TPM whose vendor nobody decided about, if its EK was named before.
+    pub review: bool,
 }
 
 /// Limits that hold before expensive work.
@@ -293,6 +295,7 @@ impl Config {
             max_attempts: at_least_one(source, raw.enrollment.max_attempts.as_ref(), 3)?,
             sign_deadline: span(raw.enrollment.sign_deadline, 30),
             renewal_info: span(raw.enrollment.renewal_info, 21_600),
+            review: raw.enrollment.unknown_vendor == Some(raw::UnknownVendor::Review),
         };
         let tls = materials::tls(source, &base, &raw.tls)?;
         let database = database(source, &base, &raw.database)?;

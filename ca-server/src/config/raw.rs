@@ -152,6 +152,15 @@ pub(super) struct RawEnrollment {
     pub max_attempts: Option<Spanned<u32>>,
     pub sign_deadline: Option<Span>,
     pub renewal_info: Option<Span>,
+    pub unknown_vendor: Option<UnknownVendor>,
+}
+
+/// What becomes of a TPM whose vendor nobody decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum UnknownVendor {
+    Refuse,
+    Review,
 }
 
 #[derive(Debug, Default, Deserialize)]

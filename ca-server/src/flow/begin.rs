@@ -4,8 +4,8 @@ use attest::{ChallengeContext, EvidenceBytes, Reason, Refusal, UnixTime};
 use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, RotEvidence};
 
 use super::challenge::{draw_id, told};
-use super::endorse::endorse;
 use super::failure::{Costs, Failure, Fate, Reasoned, Trouble, fail, open_for_business};
+use super::review::{NotNow, endorse};
 use crate::house::{House, Phase};
 
 /// Why no challenge was made.
@@ -20,6 +20,9 @@ pub enum BeginError {
     /// The endorsement or the attestation key is not believed.
     #[error("{}", .0.detail)]
     Attestation(Refusal),
+    /// People have to decide about this TPM; under this number they do.
+    #[error("review {0}: people have to decide about this TPM")]
+    Waits(i64),
     /// The attestation key is the endorsement key.
     #[error("{0}")]
     KeyRejected(String),
@@ -38,6 +41,16 @@ impl From<Refusal> for BeginError {
     }
 }
 
+impl From<NotNow> for BeginError {
+    fn from(not_now: NotNow) -> Self {
+        match not_now {
+            NotNow::Refused(refusal) => refusal.into(),
+            NotNow::Waits(id) => Self::Waits(id),
+            NotNow::Trouble(trouble) => trouble.into(),
+        }
+    }
+}
+
 impl From<attest::ChallengeError> for BeginError {
     fn from(error: attest::ChallengeError) -> Self {
         Self::Trouble(error.into())
@@ -47,7 +60,11 @@ impl From<attest::ChallengeError> for BeginError {
 impl Reasoned for BeginError {
     fn fate(&self) -> Fate {
         match self {
-            Self::Malformed(_) | Self::UnknownProfile(_) | Self::Attestation(_) | Self::KeyRejected(_) => Fate::Refuse,
+            Self::Malformed(_)
+            | Self::UnknownProfile(_)
+            | Self::Attestation(_)
+            | Self::Waits(_)
+            | Self::KeyRejected(_) => Fate::Refuse,
             Self::Trouble(trouble) => trouble.fate(),
         }
     }
@@ -56,6 +73,7 @@ impl Reasoned for BeginError {
             Self::Malformed(_) => "MALFORMED",
             Self::UnknownProfile(_) => "PROFILE",
             Self::Attestation(refusal) => refusal.reason.as_str(),
+            Self::Waits(_) => "REVIEW",
             Self::KeyRejected(_) => "KEY_REJECTED",
             Self::Trouble(_) => "TROUBLE",
         }
@@ -111,7 +129,7 @@ fn question(house: &House, request: EnrollmentRequest) -> Result<EnrollmentChall
         ek_public: ek_public.0,
         ak_public: ak_public.0,
     };
-    let endorsed = endorse::<BeginError>(house, evidence, moment.now)?;
+    let endorsed = endorse(house, evidence, moment.now, true)?;
 
     let mut entropy = house.entropy.lease();
     let id = draw_id(&mut entropy, moment.now).map_err(Trouble::from)?;

@@ -5,7 +5,6 @@ mod begin;
 mod challenge;
 pub mod delta;
 pub mod device;
-mod endorse;
 mod failure;
 pub mod iak;
 pub mod ledger;
@@ -16,6 +15,7 @@ pub mod publish;
 pub mod recover;
 pub mod renew;
 pub mod replace;
+pub mod review;
 pub mod revoke;
 
 /// Enrollment: [`begin`](enroll::begin), [`activate`](enroll::activate) and looking back.

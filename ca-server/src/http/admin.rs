@@ -42,6 +42,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .configure(super::device::routes)
         .configure(super::replacement::routes)
         .configure(super::manifest::routes)
+        .configure(super::review::routes)
         .configure(super::revocation::routes)
         .configure(super::crl::routes)
         .service(get("/v1/audit", web::get().to(audit)))

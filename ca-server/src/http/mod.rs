@@ -18,6 +18,7 @@ mod public;
 mod query;
 mod renewal;
 mod replacement;
+mod review;
 mod revocation;
 mod serve;
 mod status;

@@ -10,15 +10,23 @@ use crate::flow::enroll::{ActivateError, BeginError, LookupError};
 use crate::flow::manifest::ManifestError;
 use crate::flow::renew::RenewError;
 use crate::flow::replace::ReplaceError;
+use crate::flow::review::ReviewError;
 use crate::flow::revoke::RevokeError;
 use crate::flow::{Failure, Trouble};
 
 /// Wait proposed when something is away.
 const SOON: Duration = Duration::from_secs(5);
 
+/// Wait proposed when people have to decide.
+const PEOPLE: Duration = Duration::from_secs(10);
+
 /// The answer that carries a problem.
 pub(super) fn response(base_url: &str, problem: Problem) -> HttpResponse {
-    response_after(base_url, problem, SOON)
+    let wait = match problem.code {
+        ProblemCode::ReviewPending => PEOPLE,
+        _ => SOON,
+    };
+    response_after(base_url, problem, wait)
 }
 
 /// The same, with a wait of its own for those that say when to come back.
@@ -28,7 +36,12 @@ pub(super) fn response_after(base_url: &str, mut problem: Problem, wait: Duratio
     let mut answer = HttpResponse::build(status);
     answer.insert_header((header::CONTENT_TYPE, Problem::MEDIA_TYPE));
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
-    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+    let later = [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::ACCEPTED,
+    ];
+    if later.contains(&status) {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         answer.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
     }
@@ -41,6 +54,7 @@ pub(super) fn begin(failure: &Failure<BeginError>) -> Problem {
         BeginError::Malformed(detail) => Problem::new(ProblemCode::Malformed).with_detail(detail),
         BeginError::UnknownProfile(_) => Problem::new(ProblemCode::ProfileViolation),
         BeginError::Attestation(_) => Problem::new(ProblemCode::AttestationRejected),
+        BeginError::Waits(_) => Problem::new(ProblemCode::ReviewPending),
         BeginError::KeyRejected(_) => Problem::new(ProblemCode::KeyRejected),
         BeginError::Trouble(trouble) => self::trouble(trouble),
     };
@@ -118,6 +132,21 @@ pub(super) fn replace(error: &ReplaceError) -> Problem {
         ReplaceError::Conflict(_) => ProblemCode::ReplacementConflict,
         ReplaceError::Trouble(trouble) => {
             tracing::warn!(%trouble, "replacement");
+            return self::trouble(trouble);
+        }
+    };
+    Problem::new(code).with_detail(error.to_string())
+}
+
+/// Why nothing was decided about a TPM.
+pub(super) fn review(error: &ReviewError) -> Problem {
+    let code = match error {
+        ReviewError::NotFound => return Problem::new(ProblemCode::NotFound),
+        ReviewError::Reason => ProblemCode::Malformed,
+        ReviewError::SamePerson(_) => ProblemCode::Forbidden,
+        ReviewError::Conflict(_) => ProblemCode::StateConflict,
+        ReviewError::Trouble(trouble) => {
+            tracing::warn!(%trouble, "review");
             return self::trouble(trouble);
         }
     };

@@ -271,6 +271,7 @@ impl Ca {
                 challenge_ttl: Duration::from_secs(120),
                 max_attempts: 3,
                 sign_deadline: Duration::from_secs(30),
+                review: false,
                 renewal_info: Duration::from_secs(60),
             },
             crl: terms(),

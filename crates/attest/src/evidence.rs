@@ -3,7 +3,7 @@
 use crate::pending::Pending;
 use crate::tpm::{self, AttestationKey, TpmtPublic};
 use crate::trust::Anchors;
-use crate::{AllowedEk, EkFacts, Entropy, EntropyError, KeyFacts, Reason, Refusal, UnixTime, Watched};
+use crate::{AllowedEk, AnchorKind, EkFacts, Entropy, EntropyError, KeyFacts, Reason, Refusal, UnixTime, Watched};
 use zeroize::Zeroizing;
 
 /// Evidence as received. Nothing is believed.
@@ -20,7 +20,7 @@ pub struct EvidenceBytes {
 }
 
 /// Decoded, structurally sound, worth nothing yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Evidence {
     ek_certificate: Vec<u8>,
     ek_chain: Vec<Vec<u8>>,
@@ -128,6 +128,34 @@ impl Evidence {
         })
     }
 
+    /// [`Self::verify`]; and where nothing but a CA that nobody decided about is in the way, the evidence stays whole: a
+    /// person may vouch for this very EK.
+    ///
+    /// # Errors
+    /// [`Unbelieved`].
+    pub fn verify_or_ask(self, anchors: &Anchors, now: UnixTime) -> Result<Endorsed, Unbelieved> {
+        let aside = self.clone();
+        let refusal = match self.verify(anchors, now) {
+            Ok(endorsed) => return Ok(endorsed),
+            Err(refusal) => refusal,
+        };
+        // A path that fails below a CA of ours is forged or broken, not unknown: nobody is asked about that.
+        let issuer = match refusal.reason {
+            Reason::EkCaUntrusted | Reason::EkChain => {
+                crate::ek::unknown_issuer(&aside.ek_certificate, anchors, &refusal)
+            }
+            _ => None,
+        };
+        match issuer {
+            Some(issuer) => Err(Unbelieved::Unknown(Box::new(UnknownVendor {
+                evidence: aside,
+                issuer,
+                refusal,
+            }))),
+            None => Err(Unbelieved::Refused(refusal)),
+        }
+    }
+
     /// Judge the endorsement and the AK's shape.
     ///
     /// # Errors
@@ -140,6 +168,70 @@ impl Evidence {
         Ok(Endorsed {
             ek_certificate: self.ek_certificate,
             ek_public: self.ek_public,
+            ek,
+            ak,
+        })
+    }
+}
+
+/// Why evidence is not believed.
+#[derive(Debug)]
+pub enum Unbelieved {
+    /// It is refused.
+    Refused(Refusal),
+    /// All is in order but its vendor's CA, which nobody decided about.
+    Unknown(Box<UnknownVendor>),
+}
+
+/// Evidence under a CA that nobody decided about. It proves nothing until somebody vouches for the EK.
+#[derive(Debug)]
+pub struct UnknownVendor {
+    evidence: Evidence,
+    issuer: Vec<u8>,
+    refusal: Refusal,
+}
+
+impl UnknownVendor {
+    /// Why the path was not believed.
+    #[must_use]
+    pub fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    /// Name of the CA that the EK certificate says it is from, DER.
+    #[must_use]
+    pub fn issuer(&self) -> &[u8] {
+        &self.issuer
+    }
+
+    /// What the certificate claims; no path was verified.
+    ///
+    /// # Errors
+    /// EK_* reasons.
+    pub fn claimed(&self, kind: AnchorKind) -> Result<EkFacts, Refusal> {
+        crate::ek::claimed(&self.evidence.ek_certificate, &self.evidence.ek_public, kind)
+    }
+
+    /// Nobody vouched.
+    #[must_use]
+    pub fn into_refusal(self) -> Refusal {
+        self.refusal
+    }
+
+    /// Go on with it, on the word of people who vouched for the EK with this hash and said what kind of TPM it is in.
+    ///
+    /// # Errors
+    /// EK_CHAIN when that is another EK; EK_* and AK_* reasons.
+    pub fn vouched(self, ek_spki_sha256: &[u8; 32], kind: AnchorKind) -> Result<Endorsed, Refusal> {
+        let ek = self.claimed(kind)?;
+        if ek.spki_sha256 != *ek_spki_sha256 {
+            return Err(self.refusal);
+        }
+        let ak = AttestationKey::judge(self.evidence.ak_public)?;
+        distinct("AK", ak.facts(), &ek)?;
+        Ok(Endorsed {
+            ek_certificate: self.evidence.ek_certificate,
+            ek_public: self.evidence.ek_public,
             ek,
             ak,
         })

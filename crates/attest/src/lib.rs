@@ -40,7 +40,9 @@ pub use binding::{EvidenceFields, EvidenceRecord, VerifiedBinding};
 pub use digest::{sha256, sha384, sha512};
 pub use ek::AllowedEk;
 pub use entropy::{Entropy, EntropyError, Watched};
-pub use evidence::{Challenge, ChallengeContext, ChallengeError, Endorsed, Evidence, EvidenceBytes};
+pub use evidence::{
+    Challenge, ChallengeContext, ChallengeError, Endorsed, Evidence, EvidenceBytes, Unbelieved, UnknownVendor,
+};
 pub use facts::{AnchorKind, Assurance, EkFacts, IakFacts, KeyAlgorithm, KeyFacts, Root, UnixTime};
 pub use pending::{Answer, Pending};
 pub use refusal::{Reason, Refusal};

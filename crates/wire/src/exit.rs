@@ -109,6 +109,7 @@ impl From<ProblemCode> for Exit {
             | ProblemCode::ManifestConflict => Self::Conflict,
             ProblemCode::Forbidden | ProblemCode::CertificateRequired => Self::NotAllowed,
             ProblemCode::RateLimited
+            | ProblemCode::ReviewPending
             | ProblemCode::SignerUnavailable
             | ProblemCode::StorageUnavailable
             | ProblemCode::Overloaded

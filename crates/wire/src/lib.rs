@@ -14,6 +14,7 @@ mod parse;
 pub mod problem;
 pub mod renewal;
 pub mod replacement;
+pub mod review;
 pub mod revocation;
 pub mod third_party;
 

@@ -28,6 +28,8 @@ pub enum ProblemCode {
     ReplacementConflict,
     /// The lot was named before with another root, or this manifest is not open where this begins.
     ManifestConflict,
+    /// A person has to decide about this TPM first.
+    ReviewPending,
     /// The challenge is too old, or was tried too often.
     ChallengeExpired,
     /// The body is larger than this route takes.
@@ -64,7 +66,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code, in the order of the catalogue.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Malformed,
         Self::AttestationRejected,
         Self::IdentityConflict,
@@ -76,6 +78,7 @@ impl ProblemCode {
         Self::RevocationConflict,
         Self::ReplacementConflict,
         Self::ManifestConflict,
+        Self::ReviewPending,
         Self::ChallengeExpired,
         Self::PayloadTooLarge,
         Self::UnsupportedMedia,
@@ -109,6 +112,7 @@ impl ProblemCode {
             Self::RevocationConflict => "revocation_conflict",
             Self::ReplacementConflict => "replacement_conflict",
             Self::ManifestConflict => "manifest_conflict",
+            Self::ReviewPending => "review_pending",
             Self::ChallengeExpired => "challenge_expired",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMedia => "unsupported_media",
@@ -153,6 +157,7 @@ impl ProblemCode {
             | Self::RevocationConflict
             | Self::ReplacementConflict
             | Self::ManifestConflict => 409,
+            Self::ReviewPending => 202,
             Self::ChallengeExpired => 410,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMedia => 415,
@@ -176,6 +181,7 @@ impl ProblemCode {
             Self::CertificateEnded => "The certificate has ended",
             Self::CertificateReplaced => "The certificate was replaced by a newer one",
             Self::RevocationConflict => "The certificate does not stand where this begins",
+            Self::ReviewPending => "A person has to decide about this TPM",
             Self::ManifestConflict => "The manifest does not stand where this begins",
             Self::ReplacementConflict => "The replacement does not stand where this begins",
             Self::ChallengeExpired => "The challenge is no longer valid",
@@ -202,6 +208,7 @@ impl ProblemCode {
     pub fn retry(self) -> Retry {
         match self {
             Self::RateLimited
+            | Self::ReviewPending
             | Self::SignerUnavailable
             | Self::StorageUnavailable
             | Self::Overloaded
@@ -261,6 +268,9 @@ impl ProblemCode {
             }
             Self::RevocationConflict => {
                 "A revocation is final: only keyCompromise may take the place of another reason, and only what is on hold can be released."
+            }
+            Self::ReviewPending => {
+                "Nobody has decided about the maker of this TPM. People see it with `ca-cli enrollment review`. Ask again after Retry-After: the same request, as often as it takes."
             }
             Self::ManifestConflict => {
                 "A signer names a lot once. A manifest is read from its first line to its last; what is complete, refused or withdrawn is not read on."
@@ -429,6 +439,7 @@ mod tests {
              409 revocation_conflict Never\n\
              409 replacement_conflict Never\n\
              409 manifest_conflict Never\n\
+             202 review_pending Later\n\
              410 challenge_expired AfterFix\n\
              413 payload_too_large Never\n\
              415 unsupported_media Never\n\

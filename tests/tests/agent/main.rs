@@ -18,4 +18,5 @@ mod refused;
 mod renew;
 mod replace;
 mod resume;
+mod review;
 mod third_party;

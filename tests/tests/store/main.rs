@@ -24,6 +24,7 @@ mod raw;
 mod recall;
 mod renewals;
 mod replacements;
+mod reviews;
 mod revocations;
 mod statuses;
 mod tables;

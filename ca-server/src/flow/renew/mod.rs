@@ -21,10 +21,10 @@ use wire::renewal::RenewalRequest;
 use super::activate::corridor::{self, corridor};
 use super::activate::{DRAWS, again, digest, inventory, refuse_own_keys};
 use super::challenge::{draw_id, told};
-use super::endorse::endorse;
 use super::enroll::{ActivateError, Activation};
 use super::failure::{Costs, Failure, Trouble, fail, open_for_business, sha256};
 use super::lookup;
+use super::review::{NotNow, endorse};
 use crate::house::{House, Phase};
 
 pub use error::RenewError;
@@ -113,7 +113,13 @@ fn ask(
         ek_public: fields.ek_public.to_vec(),
         ak_public: fields.ak_public.to_vec(),
     };
-    let endorsed = endorse::<RenewError>(house, evidence, now)?;
+    // A renewal asks nobody: what people vouched for stands, or it is refused.
+    let endorsed = match endorse(house, evidence, now, false) {
+        Ok(endorsed) => endorsed,
+        Err(NotNow::Refused(refusal)) => return Err(refusal.into()),
+        Err(NotNow::Trouble(trouble)) => return Err(trouble.into()),
+        Err(NotNow::Waits(id)) => return Err(Trouble::Bug(format!("review {id} of a renewal")).into()),
+    };
 
     let mut entropy = house.entropy.lease();
     let id = draw_id(&mut entropy, now).map_err(Trouble::from)?;

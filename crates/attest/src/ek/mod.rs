@@ -69,6 +69,53 @@ pub(crate) fn verify(
     })
 }
 
+/// What stands where the name of an anchor would, when people vouched for an EK under a CA that nobody trusts.
+pub const REVIEWED: &str = "review";
+
+/// The issuer (DER) of an EK certificate whose path was not believed, when it is one nobody decided about: the store speaks
+/// of it as untrusted, or no CA of ours has its name.
+pub(crate) fn unknown_issuer(certificate: &[u8], anchors: &Anchors, refusal: &Refusal) -> Option<Vec<u8>> {
+    let frame = Certificate::parse(certificate, Leniencies::VENDOR).ok()?;
+    let unknown = refusal.reason == Reason::EkCaUntrusted || !anchors.has_issuer(frame.issuer);
+    unknown.then(|| frame.issuer.to_vec())
+}
+
+/// What an EK certificate claims: profile, template and key are judged as in [`verify`], the path is not.
+///
+/// # Errors
+/// EK_PROFILE, EK_KEY or MALFORMED.
+pub(crate) fn claimed(certificate: &[u8], public: &TpmtPublic, kind: AnchorKind) -> Result<EkFacts, Refusal> {
+    let frame = Certificate::parse(certificate, Leniencies::VENDOR)
+        .map_err(|error| Refusal::new(Reason::Malformed, format!("EK certificate: {error}")))?;
+    let profile = Profile::read(&frame)?;
+    let template = EkTemplate::of(public)?;
+    let spki = public.spki().map_err(|refusal| refusal.because(Reason::EkKey))?;
+    if profile.key.to_spki() != spki {
+        return Err(Refusal::new(
+            Reason::EkKey,
+            "the EK public area is not the certified key",
+        ));
+    }
+    let name = profile.named_below(kind, &[])?;
+    Ok(EkFacts {
+        certificate_sha256: crate::digest::sha256(certificate),
+        spki_sha256: crate::digest::sha256(&spki),
+        template,
+        manufacturer: name.manufacturer,
+        model: name.model,
+        version: name.version,
+        authority_key_id: profile.authority_key_id.map(hex::encode).unwrap_or_default(),
+        serial: hex::encode(frame.serial),
+        anchor: REVIEWED.to_owned(),
+        anchor_sha256: [0; 32],
+        assurance: match kind {
+            AnchorKind::Hardware => Assurance::HardwareAllowlisted,
+            AnchorKind::Virtual => Assurance::Virtual,
+            AnchorKind::Software => Assurance::Software,
+        },
+    })
+}
+
 /// The TPM that is named, by a CA whose anchor may speak for its manufacturer.
 fn vouched(profile: &Profile<'_>, path: &VerifiedPath<'_>) -> Result<name::TpmName, Refusal> {
     let name = profile.named_below(path.kind, path.manufacturers)?;

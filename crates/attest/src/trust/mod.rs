@@ -287,6 +287,11 @@ impl Anchors {
         })
     }
 
+    /// Whether a CA that is there has this name (DER): an anchor, what stands below one, or one that is untrusted.
+    pub(crate) fn has_issuer(&self, name: &[u8]) -> bool {
+        self.by_subject.contains_key(name)
+    }
+
     /// Proven issuers of this name.
     fn named(&self, subject: &[u8]) -> impl Iterator<Item = &Proven> {
         self.by_subject

@@ -1,0 +1,102 @@
+//! Review: TPMs whose vendor nobody decided about, as people see them.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of TPM an approver says an EK is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TpmKind {
+    /// A chip, or firmware: identities become `hardware-allowlisted`.
+    #[default]
+    Hardware,
+    /// A hypervisor's: `virtual`.
+    Virtual,
+    /// A program's: `software`, which only a rehearsal issues for.
+    Software,
+}
+
+impl TpmKind {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hardware => "hardware",
+            Self::Virtual => "virtual",
+            Self::Software => "software",
+        }
+    }
+}
+
+/// Body of `POST /v1/reviews/{id}/approval`: vouch for this EK, and no other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveReview {
+    /// Why: 1 to 500 characters.
+    pub reason: String,
+    /// What kind of TPM it is in.
+    #[serde(default)]
+    pub kind: TpmKind,
+}
+
+/// Body of `POST /v1/reviews/{id}/rejection`: say no, or take an approval back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RejectReview {
+    /// Why: 1 to 500 characters.
+    pub reason: String,
+}
+
+/// A TPM that people have to decide, or decided, about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Review {
+    /// Its number.
+    pub id: i64,
+    /// `pending`, `approved`, `rejected` or `expired`.
+    pub state: String,
+    /// Device that was named with this EK.
+    pub device: String,
+    /// Who named it: in the inventory, or by importing a manifest.
+    pub named_by: String,
+    /// Code of the refusal: `EK_CHAIN`, `EK_CA_UNTRUSTED`.
+    pub reason: String,
+    /// Name of the CA that the EK certificate says it is from. Nobody verified that.
+    pub issuer: String,
+    /// Manufacturer it claims, `id:` and 8 hex digits.
+    pub manufacturer: String,
+    /// Model and version it claims.
+    pub tpm: String,
+    /// SHA-256 of the EK's SubjectPublicKeyInfo, lower-case hex.
+    pub ek_spki_sha256: String,
+    /// SHA-256 of its certificate, lower-case hex.
+    pub ek_certificate_sha256: String,
+    /// When it came, seconds since 1970-01-01T00:00:00Z.
+    pub asked_at: i64,
+    /// Last second in which it can be approved.
+    pub expires_at: i64,
+    /// What kind of TPM it is in, by the word of who approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<i64>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Devices of the inventory with a TPM of this manufacturer: trusting its root would speak for them, too.
+    pub devices_of_manufacturer: u64,
+}
+
+/// Answer to `GET /v1/reviews`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewPage {
+    /// Oldest first.
+    pub items: Vec<Review>,
+    /// Give this as `cursor` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

@@ -1,0 +1,184 @@
+//! A TPM of a vendor nobody decided about: it waits, people decide about this one, it comes back and is enrolled.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Output;
+
+use device_kit::rig::Wanted;
+use serde_json::Value;
+
+use crate::device::{AgentDevice, House, errors, report};
+
+const ALICE: u32 = 61_001;
+const BOB: u32 = 61_002;
+const CAROL: u32 = 61_003;
+
+/// A CA with three operators that asks people; none when nobody here can become them.
+fn house(wanted: Wanted) -> Option<House> {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "run this as root");
+        eprintln!("skipped: only root can become other people");
+        return None;
+    }
+    let mut house = House::with(&wanted);
+    let _ = house.rig.stop();
+    let person = |name: &str, uid: u32| ("operators".to_owned(), name.to_owned(), i64::from(uid).into());
+    house.rig.configure(&[
+        person("alice", ALICE),
+        person("bob", BOB),
+        person("carol", CAROL),
+        ("enrollment".into(), "unknown_vendor".into(), "review".into()),
+        (
+            "trust".into(),
+            "intermediates".into(),
+            vec!["trust/intermediates"].into(),
+        ),
+    ]);
+    house.rig.start();
+    for folder in [house.rig.dir.path().to_owned(), house.rig.path("")] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();
+    }
+    Some(house)
+}
+
+fn by(house: &House, uid: u32, arguments: &[&str]) -> Output {
+    let mut command = house.rig.command("ca-cli");
+    command.args(arguments).args(["-o", "json"]);
+    command.current_dir("/").uid(uid).gid(0).output().unwrap()
+}
+
+fn ends(output: &Output, code: i32) -> Value {
+    assert_eq!(output.status.code(), Some(code), "{}", errors(output));
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+fn reviewed(wanted: Wanted) {
+    let Some(house) = house(wanted) else { return };
+    let [device, other, stranger] = [(); 3].map(|()| AgentDevice::new(&house.vendor));
+    let ek = device.ek_sha256("auto");
+    let not_long = ["--wait", "1s", "-o", "json"];
+    let enroll = |device: &AgentDevice, more: &[&str]| house.enroll(device, &[more, &not_long].concat());
+
+    // A stranger is refused as ever, and leaves nothing.
+    let before = house.rig.rows();
+    assert_eq!(report(&enroll(&stranger, &[]), 3)["code"], "attestation_rejected");
+    assert_eq!(house.rig.rows(), before);
+    ends(&by(&house, ALICE, &["device", "allow", "GW-1", "--ek", &ek]), 0);
+    ends(
+        &by(
+            &house,
+            ALICE,
+            &["device", "allow", "GW-2", "--ek", &other.ek_sha256("auto")],
+        ),
+        0,
+    );
+    // Named, it waits; again and again it is the same one that waits.
+    for _ in 0..2 {
+        let waits = report(&enroll(&device, &[]), 7);
+        assert_eq!(waits["code"], "review_pending", "{waits}");
+    }
+    report(&enroll(&other, &[]), 7);
+    let listed = ends(&by(&house, BOB, &["enrollment", "review"]), 0);
+    let group = &listed["groups"][0];
+    assert_eq!(
+        (listed["groups"].as_array().unwrap().len(), &group["waiting"]),
+        (1, &2.into()),
+        "{listed}"
+    );
+    let one = &group["items"][0];
+    assert_eq!((&one["device"], &one["named_by"]), (&"GW-1".into(), &"alice".into()));
+    assert_eq!(one["ek_spki_sha256"], ek.as_str());
+    let id = one["id"].to_string();
+
+    // Whoever named it does not approve it; nor does nobody in particular, nor a stranger.
+    let approve = ["enrollment", "approve", &id, "--reason", "EK read on the bench"];
+    for uid in [ALICE, 0, 65_534] {
+        ends(&by(&house, uid, &approve), 6);
+    }
+    ends(&by(&house, BOB, &["enrollment", "approve", "4711", "--reason", "r"]), 4);
+    ends(&by(&house, BOB, &["enrollment", "approve", &id, "--reason", " "]), 2);
+    report(&enroll(&device, &[]), 7);
+
+    // The agent waits; two approve at once, and one of them was first.
+    let enrolled = std::thread::scope(|scope| {
+        let house = &house;
+        let (device, approve) = (&device, &approve);
+        let waits = scope.spawn(move || house.enroll(device, &["--wait", "60s", "-o", "json"]));
+        let two = [BOB, CAROL].map(|uid| scope.spawn(move || by(house, uid, approve)));
+        let mut codes = two.map(|one| one.join().unwrap().status.code().unwrap());
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 5]);
+        waits.join().unwrap()
+    });
+    ends(&enrolled, 0);
+    let record = house.record("GW-1");
+    let tpm = record.tpm.as_ref().unwrap();
+    assert_eq!(
+        (tpm.assurance.as_str(), tpm.anchor.as_str()),
+        ("hardware-allowlisted", "review")
+    );
+    assert!(
+        house
+            .rig
+            .audit("GW-1")
+            .iter()
+            .any(|a| a.action == "enrollment.review.approved")
+    );
+
+    // What was approved is this EK: the next one of that vendor waits, and under that name it is nobody.
+    assert_eq!(report(&enroll(&other, &[]), 7)["code"], "review_pending");
+    let claims = report(&enroll(&stranger, &["--device", "GW-1"]), 3);
+    assert_eq!(claims["code"], "attestation_rejected");
+    // A renewal stands on the same word, and ends with it.
+    assert_eq!(device.json(&["renew", "--force"], 0)["renewed"], true);
+    ends(
+        &by(&house, BOB, &["enrollment", "reject", &id, "--reason", "taken back"]),
+        0,
+    );
+    let refused = device.agent(&["renew", "--force", "-o", "json"]);
+    assert_eq!(report(&refused, 3)["code"], "attestation_rejected");
+    // A group is decided by its number.
+    let two = by(
+        &house,
+        BOB,
+        &[
+            "enrollment",
+            "reject",
+            "2",
+            "--alike",
+            "--yes-count",
+            "2",
+            "--reason",
+            "r",
+        ],
+    );
+    ends(&two, 9);
+    ends(
+        &by(
+            &house,
+            BOB,
+            &[
+                "enrollment",
+                "reject",
+                "2",
+                "--alike",
+                "--yes-count",
+                "1",
+                "--reason",
+                "r",
+            ],
+        ),
+        0,
+    );
+    assert_eq!(report(&enroll(&other, &[]), 3)["code"], "attestation_rejected");
+}
+
+#[test]
+fn a_tpm_of_nobody_we_know_is_reviewed_on_sqlite() {
+    reviewed(Wanted::default());
+}
+
+#[test]
+fn a_tpm_of_nobody_we_know_is_reviewed_on_postgres() {
+    reviewed(Wanted::postgres());
+}
