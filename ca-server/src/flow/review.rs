@@ -36,7 +36,7 @@ pub(super) fn endorse(house: &House, evidence: EvidenceBytes, now: UnixTime, ask
         let evidence = Evidence::decode(evidence)?;
         // Only for an EK without certificate is the inventory asked.
         let Some(spki_sha256) = evidence.uncertified()? else {
-            return Ok(evidence.verify_or_ask(&house.anchors, now));
+            return Ok::<_, NotNow>(evidence.verify_or_ask(&house.anchors, now));
         };
         let kind = house
             .store

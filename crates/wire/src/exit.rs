@@ -163,8 +163,8 @@ mod tests {
     fn problems_end_commands_by_who_must_act() {
         for code in ProblemCode::ALL {
             let exit = Exit::from(code);
-            // 503 and 429 are the only "later" of the server, beside a challenge that a new one replaces.
-            let later = matches!(code.status(), 429 | 503) || code == ProblemCode::ChallengeExpired;
+            // 202, 429 and 503 are the only "later" of the server, beside a challenge that a new one replaces.
+            let later = matches!(code.status(), 202 | 429 | 503) || code == ProblemCode::ChallengeExpired;
             assert_eq!(exit == Exit::TryAgain, later, "{code}");
             assert_ne!(exit, Exit::Done, "{code}");
         }

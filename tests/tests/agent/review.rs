@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Output;
 
-use device_kit::rig::Wanted;
+use device_kit::rig::{Rig, Wanted};
+use device_kit::soft_tpm::SoftTpm;
+use device_kit::vendor::VendorCa;
 use serde_json::Value;
 
 use crate::device::{AgentDevice, House, errors, report};
@@ -28,12 +30,10 @@ fn house(wanted: Wanted) -> Option<House> {
         person("bob", BOB),
         person("carol", CAROL),
         ("enrollment".into(), "unknown_vendor".into(), "review".into()),
-        (
-            "trust".into(),
-            "intermediates".into(),
-            vec!["trust/intermediates"].into(),
-        ),
     ]);
+    // Of the vendor of these TPMs it has never heard.
+    std::fs::remove_file(house.rig.path("trust/swtpm.toml")).unwrap();
+    std::fs::remove_file(house.rig.path("trust/intermediates/swtpm.pem")).unwrap();
     house.rig.start();
     for folder in [house.rig.dir.path().to_owned(), house.rig.path("")] {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();
@@ -181,4 +181,24 @@ fn a_tpm_of_nobody_we_know_is_reviewed_on_sqlite() {
 #[test]
 fn a_tpm_of_nobody_we_know_is_reviewed_on_postgres() {
     reviewed(Wanted::postgres());
+}
+
+/// A certificate under the name of a CA of ours, signed by another key: refused, and nobody's to approve.
+#[test]
+fn a_forgery_is_nobodys_to_approve() {
+    let rig = Rig::with(&Wanted::default().set("enrollment", "unknown_vendor", "review"));
+    let ask = |tpm: &SoftTpm, name: &str| {
+        rig.allow(name, tpm);
+        let body = serde_json::to_vec(&tpm.request("device-ldevid", None, None)).unwrap();
+        rig.client().post_raw("/v1/enrollments", "application/json", &body)
+    };
+    let forged = ask(&SoftTpm::p256(&VendorCa::root("Kit TPM Root")), "FORGED");
+    assert_eq!(forged.status, 403);
+    assert!(rig.sql("SELECT count(*) FROM review").trim().ends_with('0'));
+    // Of a name that is nobody's it waits, and says how long.
+    let unknown = ask(&SoftTpm::p256(&VendorCa::root("Nobody's Root")), "UNKNOWN");
+    assert_eq!(unknown.status, 202);
+    assert_eq!(unknown.header("retry-after"), Some("10"));
+    assert_eq!(unknown.problem().code, wire::problem::ProblemCode::ReviewPending);
+    assert!(rig.sql("SELECT count(*) FROM review").trim().ends_with('1'));
 }

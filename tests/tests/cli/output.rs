@@ -155,7 +155,10 @@ fn ceremony_commands(folder: &Folder) -> Vec<Vec<String>> {
 }
 
 /// People have to be there: tried with them in `../agent/replace.rs`, `../ceremony/terminal.rs` and `../ceremony/custody.rs`.
-const OF_PEOPLE: [&str; 7] = [
+const OF_PEOPLE: [&str; 10] = [
+    "enrollment review",
+    "enrollment approve",
+    "enrollment reject",
     "ceremony run",
     "ceremony approve",
     "ceremony check-share",
