@@ -10,6 +10,7 @@ Standard library, `openssl` and, for PostgreSQL, `psql`. Exit 0: every invariant
 """
 
 import argparse
+import base64
 import calendar
 import collections
 import hashlib
@@ -35,8 +36,32 @@ TABLES = {
     "revocation": ["id", "certificate_id", "step", "state", "reason", "at"],
     "crl": ["id", "number", "crl_point_id", "tbs_sha256*", "this_update", "next_update", "entries"],
     "crl_point": ["id", "url", "number", "crl_id", "der*"],
-    "audit": ["id", "at", "action", "actor", "subject", "reason", "detail"],
+    "audit": ["id", "at", "action", "actor", "subject", "reason", "detail", "entry_id"],
+    "ledger_entry": ["id", "bytes*", "certificate_id", "salt*", "position"],
+    "ledger": ["id", "size", "root*", "checkpoint"],
 }
+
+
+class Tree:
+    """RFC 6962 section 2.1: leaf after leaf, and the root at each size."""
+
+    def __init__(self):
+        self.peaks, self.size = [], 0
+
+    def append(self, leaf):
+        self.peaks.append(hashlib.sha256(b"\0" + leaf).digest())
+        self.size += 1
+        for _ in range((self.size & -self.size).bit_length() - 1):
+            right = self.peaks.pop()
+            self.peaks.append(hashlib.sha256(b"\1" + self.peaks.pop() + right).digest())
+
+    def root(self):
+        if not self.peaks:
+            return hashlib.sha256(b"").digest()
+        root = self.peaks[-1]
+        for left in self.peaks[-2::-1]:
+            root = hashlib.sha256(b"\1" + left + root).digest()
+        return root
 
 
 class Der:
@@ -179,7 +204,7 @@ class Check:
             self.counts[name] = self.counts.get(name, 0) + 1
         if len(issuers) > 1:
             self.wrong("I15", f"{len(issuers)} issuers")
-        self.signatures(certificates)
+        self.signatures(certificates, self.ledger(certificates))
         self.nothing_twice(certificates)
         self.received(certificates)
         self.standing(certificates)
@@ -196,8 +221,61 @@ class Check:
             self.wrong("I15", f"certificates were signed by keys {sorted(keys)}")
         return next(iter(keys), None)
 
-    def signatures(self, certificates):
-        """I1: recorded before it was signed. I2: once."""
+    def ledger(self, certificates):
+        """I10: the ledger is one tree over what is on record, and what clients were promised is in it. Gives the digests
+        of what the CA's key may sign for it."""
+        rows, (tree,) = self.tables["ledger_entry"], self.tables["ledger"]
+        placed = sorted((row for row in rows if row["position"]), key=lambda row: int(row["position"]))
+        if [int(row["position"]) for row in placed] != list(range(int(tree["size"]))):
+            self.wrong("I10", f"the places of {len(placed)} leaves are not those of a tree of {tree['size']}")
+        origin = tree["checkpoint"].split("\n")[0]
+        grown, texts = Tree(), {}
+        for size in range(len(placed) + 1):
+            text = f"{origin}\n{size}\n{base64.b64encode(grown.root()).decode()}\n"
+            texts[hashlib.sha256(b"holdfast-ca-key/v1\n" + text.encode()).hexdigest()] = text
+            if size < len(placed):
+                grown.append(bytes.fromhex(placed[size]["bytes"]))
+        if grown.root().hex() != tree["root"]:
+            self.wrong("I10", "the leaves on record lead to another root than the ledger's")
+        if tree["checkpoint"] and tree["checkpoint"].split("\n\n")[0] + "\n" not in texts.values():
+            self.wrong("I10", "the checkpoint is over another tree than the one on record")
+        self.counts["leaves in the ledger"] = grown.size
+        leaves = {row["certificate_id"]: row for row in rows if row["certificate_id"]}
+        for row in certificates:
+            leaf = leaves.get(row["id"])
+            said = json.loads(bytes.fromhex(leaf["bytes"])) if leaf else {}
+            if row["state"] == "issued" and said.get("certificate") != sha256(row["certificate"]):
+                self.wrong("I10", f"{row['serial']} is issued, and its leaf is not in the ledger")
+        promised = {row["bytes"] for row in rows if row["certificate_id"]}
+        for line in self.heard("issued"):
+            if line["leaf"] not in promised:
+                self.wrong("I10", f"{line['device']} was promised a leaf that is not there")
+        self.held(rows)
+        return texts
+
+    def held(self, rows):
+        """I10: audit records are what the ledger holds them to."""
+        records = collections.defaultdict(list)
+        for row in self.tables["audit"]:
+            records[row["entry_id"]].append(row)
+        for row in rows:
+            if not row["salt"]:
+                continue
+            digest = Tree()
+            for place, record in enumerate(sorted(records[row["id"]], key=lambda record: int(record["id"]))):
+                line = {name: record[name] for name in ("at", "action", "actor", "subject", "reason", "detail")}
+                line["at"] = int(line["at"])
+                own = b"holdfast-audit/v1\n" + bytes.fromhex(row["salt"]) + place.to_bytes(4, "big")
+                text = json.dumps(line, separators=(",", ":"), ensure_ascii=False)
+                digest.append(hashlib.sha256(own).digest() + text.encode())
+            if json.loads(bytes.fromhex(row["bytes"])).get("digest") != digest.root().hex():
+                self.wrong("I10", f"audit records of leaf {row['position']} are not what it holds them to")
+        free = sum(not row["entry_id"] for row in self.tables["audit"])
+        if free:
+            self.wrong("I10", f"{free} audit records that no leaf holds to what they say")
+
+    def signatures(self, certificates, checkpoints):
+        """I1: recorded before it was signed. I2: once; a checkpoint of one tree may be signed again."""
         tbs = {sha256(row["tbs"]): row for row in certificates}
         lists = {row["tbs_sha256"] for row in self.tables["crl"] if row["tbs_sha256"]}
         key, signed_digests = self.issuing_key(), collections.Counter()
@@ -205,6 +283,8 @@ class Check:
             if line[0] == "call":
                 self.wrong("I1", f"the server called {line[1]}, which nothing watches")
             if line[0] != "sign" or line[3] != key or line[4] == PROBE:
+                continue
+            if line[4] in checkpoints:
                 continue
             signed_digests[line[4]] += 1
             if line[4] not in tbs and line[4] not in lists:

@@ -131,7 +131,7 @@ fn a14_another_tpm_for_a_name_that_is_bound() {
     let mut empty = request(&thief);
     let RotEvidence::Tpm20 { ek_certificate, .. } = &mut empty.rot;
     ek_certificate.0.clear();
-    rig.refuses_begin(&other, &empty, malformed);
+    rig.refuses_begin(&other, &empty, Verdict::attestation("EK_NO_CERTIFICATE"));
     let mut empty = request(&thief);
     let RotEvidence::Tpm20 { ek_public, .. } = &mut empty.rot;
     ek_public.0.clear();

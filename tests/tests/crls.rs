@@ -325,7 +325,7 @@ fn r02_killed_between_signature_and_publication() {
     let holder = Holder::of(&wanted.database);
     revoke(&rig, &device, "superseded");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND wait_event_type = 'Lock' AND query LIKE 'UPDATE \"crl_point\"%'";
+                   AND wait_event_type = 'Lock' AND query LIKE 'SELECT \"crl_point\"% FOR UPDATE%'";
     until("it is signed and waits", || rig.sql(waiting) == "1");
     let signed: i64 = rig
         .sql("SELECT max(number) FROM crl WHERE tbs_sha256 IS NOT NULL")

@@ -145,6 +145,36 @@ fn said(rig: &Rig, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
+/// Every verb gives one JSON value, with its schema.
+fn one_json_value_each(rig: &Rig, web: &str, vkey: &str, certificate: &str, witness: &[&str]) {
+    let file = |name: &str| rig.path(name).display().to_string();
+    let place = ["--from", web, "--key", vkey];
+    let (head, seen, witnessed) = (file("head0"), file("seen"), file("witnessed"));
+    let verbs: [(&str, &[&str]); 5] = [
+        ("head", &[]),
+        ("proof", &[certificate]),
+        ("consistency", &["--since", &head]),
+        ("watch", &["--state", &seen]),
+        ("witness", &[&["--state", &witnessed], witness].concat()),
+    ];
+    let key = file("ledger.key");
+    let mut all = vec![vec!["key", &key, "--origin", "pki.example.net/ledger"]];
+    all.extend(verbs.map(|(verb, arguments)| [&[verb], arguments, &place].concat()));
+    for arguments in all {
+        let output = rig
+            .command("ca-cli")
+            .arg("ledger")
+            .args(&arguments)
+            .args(["-o", "json"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let schema = format!("holdfast.ledger-{}.v1", arguments[0]);
+        assert_eq!(value["schema"], schema.as_str(), "{arguments:?}");
+    }
+}
+
 /// A stranger with the key and nothing else, over HTTP and from the folder; then a CA that cheats.
 #[test]
 fn a_stranger_follows_the_ledger_and_finds_every_cheat() {
@@ -221,6 +251,7 @@ fn a_stranger_follows_the_ledger_and_finds_every_cheat() {
             proof.verify(leaf, &self::key(&rig)).unwrap();
         }
     }
+    one_json_value_each(&rig, &web, &vkey, &certificates[0].1, &witness);
     // Not in there: another certificate, of the same CA.
     let issuing = file("ca/issuing.pem");
     for from in [&web, &folder] {

@@ -102,7 +102,7 @@ Examples:
 /// Which ledger, and whose word it must be.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// Where it is: http://… or a folder.
+    /// Where it is: http://HOST/PATH or a folder.
     #[arg(long)]
     pub(crate) from: String,
     /// Verifier key (NAME+ID+KEY), or a file with one.

@@ -264,7 +264,12 @@ Examples:
   ca-cli trust tpm fetch ek.der --resolve pki.infineon.com=10.0.0.5:80")]
     Fetch(Box<Fetch>),
     /// CRLs of TPM vendors, as files.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli trust tpm crl import optiga-ecc-057.crl"
+    )]
     Crl(TpmCrlCommand),
     /// Check the signature of an exported store, and that it is not older than another.
     #[command(after_help = "\

@@ -80,7 +80,7 @@ pub(crate) fn check(storm: &Storm, forged: Option<&Forged>) -> Verdict {
 
 /// What is done to a copy of the database, and the invariant that then does not hold. The tables refuse all of it:
 /// their triggers are taken away first.
-const STATEMENTS: [(&str, &str); 13] = [
+const STATEMENTS: [(&str, &str); 17] = [
     (
         "I1",
         "INSERT INTO certificate SELECT id + 1000000, x'0102030405', issuer_key_id, enrollment_id, device_id, profile || 'x', profile_sha256, key_role, spki_sha256, CAST(tbs || x'00' AS BLOB), CAST(certificate || x'00' AS BLOB), state, not_before, not_after, created_at, decision FROM certificate WHERE state = 'issued' AND device_id IS NOT NULL ORDER BY id LIMIT 1",
@@ -120,7 +120,23 @@ const STATEMENTS: [(&str, &str); 13] = [
     ),
     (
         "I9",
-        "INSERT INTO audit SELECT id + 1000000, at, action, actor, 'enr_00', reason, detail FROM audit WHERE action = 'enrollment.granted' LIMIT 1",
+        "INSERT INTO audit SELECT id + 1000000, at, action, actor, 'enr_00', reason, detail, NULL FROM audit WHERE action = 'enrollment.granted' LIMIT 1",
+    ),
+    (
+        "I10",
+        "UPDATE ledger_entry SET bytes = (SELECT bytes FROM ledger_entry WHERE position = 1) WHERE position = 2",
+    ),
+    (
+        "I10",
+        "DELETE FROM ledger_entry WHERE position = (SELECT max(position) FROM ledger_entry)",
+    ),
+    (
+        "I10",
+        "UPDATE audit SET reason = reason || 'X' WHERE id = (SELECT max(id) FROM audit)",
+    ),
+    (
+        "I10",
+        "UPDATE ledger SET checkpoint = replace(checkpoint, char(10) || signed_size || char(10), char(10) || (signed_size - 1) || char(10))",
     ),
     (
         "I12",
@@ -172,7 +188,7 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
     for (invariant, changed) in [
         ("I1", record.clone() + &other + "\n"),
         ("I1", record.clone() + "call sign_update\n"),
-        ("I2", twice_a_certificate(&record)),
+        ("I2", record.clone() + &signed_for_a_certificate(storm, &record) + "\n"),
     ] {
         let path = storm.rig.path("damaged.record");
         std::fs::write(&path, changed).unwrap();
@@ -185,6 +201,7 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
     let another = issued.replace("\"device\":\"storm-", "\"device\":\"other-");
     for (invariant, line) in [
         ("I4", another),
+        ("I10", issued.replace("\"leaf\":\"", "\"leaf\":\"00")),
         (
             "I6",
             "{\"kind\":\"revoked\",\"serial\":\"00\",\"began\":0.0,\"ended\":0.0}".to_owned(),
@@ -202,15 +219,15 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
     }
 }
 
-/// The record, with what one certificate needed asked for again.
-fn twice_a_certificate(record: &str) -> String {
-    let mut seen = std::collections::BTreeMap::<&str, (usize, &str)>::new();
-    for line in record.lines().filter(|line| line.starts_with("sign ")) {
-        let digest = line.rsplit(' ').next().unwrap();
-        seen.entry(digest).or_insert((0, line)).0 += 1;
-    }
-    let (_, once) = seen.values().find(|(count, _)| *count == 1).unwrap();
-    format!("{record}{once}\n")
+/// The line of the record that made a certificate.
+fn signed_for_a_certificate(storm: &Storm, record: &str) -> String {
+    let tbs = sqlite(
+        Path::new(&storm.database),
+        "SELECT lower(hex(tbs)) FROM certificate WHERE state = 'issued' ORDER BY id DESC LIMIT 1",
+    );
+    let digest = hex::encode(openssl::sha::sha256(&hex::decode(tbs.trim_end()).unwrap()));
+    let made = |line: &&str| line.starts_with("sign ") && line.ends_with(&digest);
+    record.lines().find(made).unwrap().to_owned()
 }
 
 fn finds(storm: &Storm, forged: &Forged, invariant: &str, how: &str) {

@@ -142,7 +142,8 @@ impl Device {
         for certificate in &result.certificates {
             journal.note(&json!({
                 "kind": "issued", "device": &result.device, "asked_by": self.name, "enrollment": enrollment,
-                "renewal": current.renewal, "certificate": hex::encode(&certificate.certificate.0), "ended": now(),
+                "renewal": current.renewal, "certificate": hex::encode(&certificate.certificate.0),
+                "leaf": certificate.ledger.as_ref().map(|receipt| hex::encode(&receipt.entry.0)), "ended": now(),
             }));
         }
         assert_eq!(result.device, self.name);

@@ -2,7 +2,7 @@
 use issuance::{Crl, PublishableCrl};
 
 fn shortcut(crl: Crl) -> PublishableCrl {
-    PublishableCrl { crl, previous: None }
+    PublishableCrl { crl, previous: None, shown: None, beside: None }
 }
 
 fn main() {}
