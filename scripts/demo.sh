@@ -139,6 +139,21 @@ sed -i 's|^files = \["trust"\]|files = ["trust"]\nintermediates = ["trust/interm
 say 'its root is now an anchor of the CA, for software TPMs only: identities will say so'
 
 # -- 4 ------------------------------------------------------------------------------------------------------------------
+step 'Two witnesses of the ledger, as two others would run them: they sign that nothing they saw was taken back'
+"$bin/ca-cli" ledger key "$run/ca/ledger.key" --origin "localhost:$status/ledger" >"$run/ledger.vkey"
+for name in w1.example.org w2.example.org; do
+    (umask 077 && openssl genpkey -algorithm ed25519 -out "$run/$name.key")
+    "$bin/ca-cli" ledger key "$run/$name.key" --origin "$name" --witness >"$run/$name.vkey"
+    witness=$(free_port)
+    "$bin/ca-witness" --listen "127.0.0.1:$witness" --key "$run/$name.key" --name "$name" --state "$run/$name" \
+        --ledger "$run/ledger.vkey" >"$run/$name.log" 2>&1 &
+    pids+=($!)
+    until_true grep -q '^ready' "$run/$name.log" || fail "a witness did not start: $run/$name.log"
+    printf '\n[[ledger.witness]]\nurl = "http://127.0.0.1:%s"\nkey = "%s"\n' "$witness" "$(cat "$run/$name.vkey")" >>"$run/ca/server.toml"
+    say "$name at http://127.0.0.1:$witness"
+done
+say 'each has a key and a memory of its own, and the server is told to show them every checkpoint first'
+
 step 'ca-server on embedded SQLite, over TLS 1.3'
 type_and_run "$bin/ca-server" --config "$run/ca/server.toml" --check
 mkfifo "$run/ready"
@@ -297,6 +312,12 @@ ask_ocsp
 step "A small lot as a factory line sees it: $lot TPMs, IAK and IDevID each in one conversation"
 "$bin/factory-line" --devices "$lot" --server "$server" --root-sha256 "$root_sha256" --vendor "$run/vendor" \
     --state-dir "$run/lot" --batch 2026-47-B
+
+step 'Seen from outside: the first certificate is in the ledger, and two witnesses saw its tree'
+ledger=(--from "http://localhost:$status/ledger" --key "$run/ledger.vkey"
+    --cosigned-by "$run/w1.example.org.vkey" --cosigned-by "$run/w2.example.org.vkey")
+type_and_run "$bin/ca-cli" ledger head "${ledger[@]}"
+type_and_run "$bin/ca-cli" ledger proof "$run/device/cert.pem" "${ledger[@]}" --out "$run/device.tlog-proof"
 
 # -- end ----------------------------------------------------------------------------------------------------------------
 step 'What you saw'

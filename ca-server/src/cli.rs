@@ -10,9 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use wire::Exit;
 
 use crate::config::Config;
+use crate::flow::ledger::advance;
 use crate::flow::ocsp::{DelegateFault, renew};
 use crate::flow::recover::{Which, recover};
-use crate::house::{House, StartError, open_keys};
+use crate::house::{House, LedgerFault, StartError, open_keys};
 use crate::http::{Addresses, Manners, Serving, acceptor};
 use crate::jobs::Jobs;
 use crate::process;
@@ -111,6 +112,14 @@ fn serve(config: Config) -> Result<(), StartError> {
             Err(DelegateFault::Refused(why)) => return Err(StartError::Refused(why)),
             // The job tries again; until then it is `tryLater`.
             Err(DelegateFault::Later(why)) => tracing::warn!(why, "the OCSP responder has no certificate yet"),
+        }
+    }
+    if let Some(ledger) = house.ledger.as_ref().filter(|ledger| !ledger.witnesses.is_empty()) {
+        match advance(&house, ledger) {
+            Ok(_) => {}
+            Err(LedgerFault::Broken(why)) => return Err(StartError::Refused(format!("ledger: {why}"))),
+            // The job asks again.
+            Err(why) => tracing::warn!(%why, "the ledger does not go on yet"),
         }
     }
     let jobs = Jobs::start(&house, probe_interval).map_err(|e| other(&e))?;

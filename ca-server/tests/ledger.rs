@@ -37,6 +37,9 @@ fn terms(ca: &Ca) -> LedgerTerms {
         every: Duration::from_secs(1),
         promise: Duration::from_secs(3600),
         ca_key: true,
+        witnesses: Vec::new(),
+        quorum: 0,
+        witness_timeout: Duration::from_secs(5),
     }
 }
 

@@ -25,7 +25,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli ledger head --from http://pki.example.net/ledger --key ledger.vkey
-  ca-cli ledger head --from /srv/pki/ledger --key ledger.vkey --out head")]
+  ca-cli ledger head --from /srv/pki/ledger --key ledger.vkey --out head
+  ca-cli ledger head --from /srv/pki/ledger --key ledger.vkey \
+    --cosigned-by w1.vkey --cosigned-by w2.vkey --quorum 1")]
     Head {
         #[command(flatten)]
         place: Place,
@@ -108,4 +110,11 @@ pub(crate) struct Place {
     /// Verifier key (NAME+ID+KEY), or a file with one.
     #[arg(long)]
     pub(crate) key: String,
+    /// Verifier key of a witness whose cosignature must be there, or a file
+    /// with one; may be repeated.
+    #[arg(long = "cosigned-by", value_name = "KEY")]
+    pub(crate) witnesses: Vec<String>,
+    /// So many of them are enough (default: all).
+    #[arg(long, value_name = "N", requires = "witnesses")]
+    pub(crate) quorum: Option<usize>,
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::certificate;
 use crate::cli::ledger::{LedgerCommand, Place};
 use crate::exit::{Exit, Failure};
-use crate::ledger::{Reader, keep, load, no, tile, verifier};
+use crate::ledger::{Reader, Witnesses, keep, load, no, tile, verifier};
 use crate::output::{Report, clean, fields};
 use crate::words;
 
@@ -38,7 +38,8 @@ pub(super) fn run(command: &LedgerCommand) -> Result<Report, Failure> {
 }
 
 fn open(place: &Place) -> Result<Reader, Failure> {
-    Reader::open(&place.from, verifier(&place.key)?)
+    let witnesses = Witnesses::of(&place.witnesses, place.quorum)?;
+    Reader::open(&place.from, verifier(&place.key)?, &witnesses)
 }
 
 fn signing(file: &Path, name: &str, kind: SignatureKind) -> Result<SigningKey, Failure> {
@@ -75,11 +76,14 @@ fn head(place: &Place, out: Option<&Path>) -> Result<Report, Failure> {
         .signatures()
         .iter()
         .map(|line| {
-            let known = reader.key.made(line);
-            let word = if known {
-                "checked"
-            } else {
-                "not checked: no key for it was given"
+            let witness = reader.seen.iter().find(|(key, _)| key.made(line));
+            let word = match witness {
+                Some((_, time)) => format!(
+                    "checked; saw it {}",
+                    words::rfc3339(i64::try_from(*time).unwrap_or(i64::MAX))
+                ),
+                None if reader.key.made(line) => "checked".to_owned(),
+                None => "not checked: no key for it was given".to_owned(),
             };
             format!("{}+{} ({word})", line.name, hex::encode(line.id))
         })

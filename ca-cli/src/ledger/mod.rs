@@ -4,7 +4,8 @@ mod source;
 mod state;
 
 use ledger::{
-    Edge, Entry, Hash, Head, Resource, SignedCheckpoint, TileError, TileNodes, VerifierKey, entries, leaf_hash,
+    Cosignature, Edge, Entry, Hash, Head, NoteError, Resource, SignatureKind, SignedCheckpoint, TileError, TileNodes,
+    VerifierKey, entries, leaf_hash,
 };
 
 use crate::exit::{Exit, Failure};
@@ -18,11 +19,52 @@ pub(crate) struct Reader {
     source: Source,
     pub(crate) key: VerifierKey,
     pub(crate) signed: SignedCheckpoint,
+    /// Witnesses whose cosignature was checked, and when they saw the tree, unix seconds.
+    pub(crate) seen: Vec<(VerifierKey, u64)>,
+}
+
+/// Who must have seen a tree.
+pub(crate) struct Witnesses {
+    /// Their keys.
+    pub(crate) keys: Vec<VerifierKey>,
+    /// How many of them.
+    pub(crate) quorum: usize,
+}
+
+impl Witnesses {
+    /// Those of the command line; all of them, unless a number is given.
+    pub(crate) fn of(keys: &[String], quorum: Option<usize>) -> Result<Self, Failure> {
+        let keys = keys
+            .iter()
+            .map(|text| {
+                let key = parsed(text, "--cosigned-by")?;
+                match key.kind() {
+                    SignatureKind::Cosignature => Ok(key),
+                    SignatureKind::Ed25519 => Err(Failure::new(
+                        Exit::Usage,
+                        format!("--cosigned-by: {} is the key of a ledger, not of a witness", key.name()),
+                    )),
+                }
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let quorum = quorum.unwrap_or(keys.len());
+        if quorum > keys.len() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("--quorum: {} witnesses are named", keys.len()),
+            ));
+        }
+        Ok(Self { keys, quorum })
+    }
 }
 
 /// The verifier key of the command line: itself, or in a file.
 pub(crate) fn verifier(text: &str) -> Result<VerifierKey, Failure> {
-    let wrong = |e: ledger::KeyError| Failure::new(Exit::Usage, format!("--key: {e}"));
+    parsed(text, "--key")
+}
+
+fn parsed(text: &str, option: &str) -> Result<VerifierKey, Failure> {
+    let wrong = |e: ledger::KeyError| Failure::new(Exit::Usage, format!("{option}: {e}"));
     if text.contains('+') {
         return VerifierKey::parse(text).map_err(wrong);
     }
@@ -33,12 +75,34 @@ pub(crate) fn verifier(text: &str) -> Result<VerifierKey, Failure> {
 
 impl Reader {
     /// Fetch the checkpoint and check it.
-    pub(crate) fn open(from: &str, key: VerifierKey) -> Result<Self, Failure> {
+    pub(crate) fn open(from: &str, key: VerifierKey, witnesses: &Witnesses) -> Result<Self, Failure> {
         let source = Source::of(from)?;
         let note = source.get("checkpoint")?;
-        let signed = SignedCheckpoint::parse(&note, &key)
-            .map_err(|e| Failure::new(Exit::No, format!("{}/checkpoint: {e}", source.shown())))?;
-        Ok(Self { source, key, signed })
+        let wrong = |why: String| Failure::new(Exit::No, format!("{}/checkpoint: {why}", source.shown()));
+        let signed = SignedCheckpoint::parse(&note, &key).map_err(|e| wrong(e.to_string()))?;
+        let mut seen = Vec::new();
+        let mut missing = Vec::new();
+        for witness in &witnesses.keys {
+            match Cosignature::of(signed.note(), witness) {
+                Ok(word) => seen.push((witness.clone(), word.time)),
+                Err(NoteError::Unknown) => missing.push(witness.name().to_string()),
+                Err(error) => return Err(wrong(error.to_string())),
+            }
+        }
+        if seen.len() < witnesses.quorum {
+            return Err(wrong(format!(
+                "{} of {} witnesses have signed it; not {}",
+                seen.len(),
+                witnesses.quorum,
+                missing.join(", ")
+            )));
+        }
+        Ok(Self {
+            source,
+            key,
+            signed,
+            seen,
+        })
     }
 
     pub(crate) fn head(&self) -> &Head {

@@ -1,6 +1,7 @@
 //! `server.toml`: [`raw`] is the file as written, [`Config`] is what may be run.
 
 mod files;
+mod ledger;
 mod materials;
 mod operators;
 mod raw;
@@ -11,12 +12,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::ledger::SigningKey;
 use attest::SealKey;
 use attest::iak::Manufacturers;
 use attest::trust::Anchors;
 use hsm::{PinSource, TokenConfig};
 use issuance::{Issuer, SignatureAlgorithm};
-use ledger::{KeyName, SignatureKind, SigningKey};
 use policies::trust::bundle::SignedBundle;
 use policies::{PolicySet, Profiles};
 use schema::StoreOptions;
@@ -25,6 +26,7 @@ use settings::Source;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
+pub use self::ledger::{LedgerTerms, WitnessTerms};
 pub use operators::Operators;
 pub use settings::ConfigError;
 pub use values::{Rate, SecretSource, Span};
@@ -168,21 +170,6 @@ pub struct DeltaTerms {
     pub every: Duration,
     /// From thisUpdate to nextUpdate.
     pub valid: Duration,
-}
-
-/// Terms of the ledger.
-#[derive(Clone, Debug)]
-pub struct LedgerTerms {
-    /// Remembers the last tree that this server signed.
-    pub head: PathBuf,
-    /// Where tiles, entries and checkpoint are written, too.
-    pub folder: Option<PathBuf>,
-    /// From one checkpoint to the next, while there are new entries.
-    pub every: Duration,
-    /// An entry is in a signed tree so long after it was recorded.
-    pub promise: Duration,
-    /// Whether the issuing CA's key signs checkpoints, too.
-    pub ca_key: bool,
 }
 
 /// Terms of OCSP answers.
@@ -334,7 +321,7 @@ impl Config {
             profiles,
             policy,
             crl,
-            ledger: raw.ledger.map(|raw| ledger(source, &base, &raw)).transpose()?,
+            ledger: raw.ledger.map(|raw| ledger::checked(source, &base, &raw)).transpose()?,
             enrollment,
             seal,
             limits,
@@ -419,39 +406,6 @@ fn delta(
             .help("the deltas of http://pki.example.net/7.crl are at http://pki.example.net/7-delta.crl"));
     }
     Ok(DeltaTerms { every, valid })
-}
-
-fn ledger(source: &Source, base: &files::Base, raw: &raw::RawLedger) -> Result<(SigningKey, LedgerTerms), ConfigError> {
-    let origin = KeyName::new(raw.origin.get_ref()).map_err(|e| source.error(&raw.origin.span(), e.to_string()))?;
-    let place = raw.key_file.span();
-    let path = base.resolve(raw.key_file.get_ref());
-    let pem = files::read_secret(source, &place, &path)?;
-    let key = SigningKey::from_pem(origin, SignatureKind::Ed25519, &pem).map_err(|e| {
-        source
-            .error(&place, format!("{}: {e}", path.display()))
-            .help("openssl genpkey -algorithm ed25519 -out ledger.key")
-    })?;
-    let every = raw.every.as_ref().map_or(Duration::from_secs(1), |s| s.get_ref().0);
-    let promise = raw
-        .promise
-        .as_ref()
-        .map_or(Duration::from_secs(3600), |s| s.get_ref().0);
-    if promise < every * 10
-        && let Some(given) = raw.promise.as_ref().or(raw.every.as_ref())
-    {
-        return Err(source.error(
-            &given.span(),
-            "a promise leaves time for at least ten checkpoints: a database may be away for a while",
-        ));
-    }
-    let terms = LedgerTerms {
-        head: base.resolve(&raw.head),
-        folder: raw.folder.as_ref().map(|folder| base.resolve(folder)),
-        every,
-        promise,
-        ca_key: raw.ca_key.unwrap_or(true),
-    };
-    Ok((key, terms))
 }
 
 fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Server, ConfigError> {

@@ -191,6 +191,18 @@ pub(super) struct RawLedger {
     pub every: Option<Spanned<Span>>,
     pub promise: Option<Spanned<Span>>,
     pub ca_key: Option<bool>,
+    #[serde(default)]
+    pub witness: Vec<RawWitness>,
+    pub quorum: Option<Spanned<usize>>,
+    pub witness_timeout: Option<Spanned<Span>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWitness {
+    pub url: Spanned<String>,
+    pub key: Spanned<String>,
+    pub ca: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

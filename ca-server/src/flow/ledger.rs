@@ -1,5 +1,5 @@
-//! The ledger goes on: let the tree grow, compare it with all that was signed, sign, remember, swap, publish. Never a
-//! smaller or another tree: then issuing halts.
+//! The ledger goes on: let the tree grow, compare it with all that was signed, sign, remember, show it to the witnesses,
+//! swap, publish. Never a smaller or another tree: then issuing halts.
 
 use ledger::{CA_KEY, Checkpoint, Head, SignedCheckpoint, ca_key_line};
 use schema::Growth;
@@ -48,6 +48,7 @@ fn turn(house: &House, ledger: &Ledger) -> Result<bool, LedgerFault> {
     let before = state.signed.map(|(size, _)| size);
     let signed = sign(house, ledger, head)?;
     ledger.remember(&signed)?;
+    let signed = super::witness::seen(house, ledger, signed)?;
     let size = signed.head().size;
     if house.store.sign_ledger(before, size, &signed.note().to_string(), now)? {
         out(house, ledger, signed)?;

@@ -17,6 +17,7 @@ pub mod renew;
 pub mod replace;
 pub mod review;
 pub mod revoke;
+mod witness;
 
 /// Enrollment: [`begin`](enroll::begin), [`activate`](enroll::activate) and looking back.
 pub mod enroll {

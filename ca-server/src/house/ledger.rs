@@ -11,6 +11,7 @@ use ledger::{
 use schema::{Store, StoreError};
 
 use super::folder::replace;
+use super::witness::Witness;
 use crate::config::LedgerTerms;
 
 /// Why the ledger cannot go on.
@@ -31,6 +32,16 @@ pub enum LedgerFault {
     /// It could not be signed.
     #[error("{0}")]
     Sign(String),
+    /// Too few witnesses have signed it: it is not published, and the next turn asks again.
+    #[error("{have} of {quorum} witnesses have signed: {why}")]
+    Unwitnessed {
+        /// How many did.
+        have: usize,
+        /// How many must.
+        quorum: usize,
+        /// What the others said.
+        why: String,
+    },
 }
 
 /// The ledger of this house.
@@ -39,6 +50,8 @@ pub struct Ledger {
     pub key: SigningKey,
     /// Terms.
     pub terms: LedgerTerms,
+    /// Who sees each checkpoint before it is published.
+    pub witnesses: Vec<Witness>,
     published: RwLock<Option<Arc<SignedCheckpoint>>>,
 }
 
@@ -55,6 +68,15 @@ impl<'a> Recorded<'a> {
     pub fn of(store: &'a Store) -> Self {
         let away = RefCell::default();
         Self { store, away }
+    }
+
+    /// Why tiles could not be used: the record did not answer, or they are broken.
+    #[must_use]
+    pub fn fault(&self, broken: String) -> LedgerFault {
+        match self.away.take() {
+            Some(away) => LedgerFault::Store(away),
+            None => LedgerFault::Broken(broken),
+        }
     }
 }
 
@@ -81,9 +103,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerFault`].
     pub fn open(key: SigningKey, terms: LedgerTerms, store: &Store) -> Result<Self, LedgerFault> {
+        let witness = |one| Witness::new(one, terms.witness_timeout).map_err(LedgerFault::Memory);
+        let witnesses = terms.witnesses.iter().map(witness).collect::<Result<_, _>>()?;
         let ledger = Self {
             key,
             terms,
+            witnesses,
             published: RwLock::default(),
         };
         // Before the record: another server that shares the folder may go on meanwhile.
@@ -232,9 +257,6 @@ pub fn continued(store: &Store, known: &Head, head: &Head) -> Result<(), LedgerF
             "the first {} entries of the ledger are not those that were signed: it forked",
             known.size
         ))),
-        Err(error) => Err(match tiles.away.take() {
-            Some(away) => LedgerFault::Store(away),
-            None => LedgerFault::Broken(error.to_string()),
-        }),
+        Err(error) => Err(tiles.fault(error.to_string())),
     }
 }

@@ -116,6 +116,7 @@ pub struct Metrics {
     ocsp_responder_not_after: Gauge,
     ledger_size: Gauge,
     ledger_waiting: Gauge,
+    ledger_witnesses: Gauge,
 }
 
 fn buckets() -> Histogram {
@@ -198,6 +199,7 @@ impl Metrics {
         );
         let ledger_size = Gauge::default();
         let ledger_waiting = Gauge::default();
+        let ledger_witnesses = Gauge::default();
         registry.register(
             "ledger_size",
             "Entries of the ledger that are signed",
@@ -207,6 +209,11 @@ impl Metrics {
             "ledger_waiting_seconds",
             "Age of the oldest entry that has no place in the ledger yet",
             ledger_waiting.clone(),
+        );
+        registry.register(
+            "ledger_witnesses",
+            "Witnesses that have signed the checkpoint which they were shown last",
+            ledger_witnesses.clone(),
         );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
@@ -235,6 +242,7 @@ impl Metrics {
             ocsp_responder_not_after,
             ledger_size,
             ledger_waiting,
+            ledger_witnesses,
         }
     }
 
@@ -311,6 +319,11 @@ impl Metrics {
         self.crl_alarmed.set(i64::try_from(alarms).unwrap_or(i64::MAX));
         self.crl_next_update.set(next_update.unwrap_or(0));
         self.crl_entries.set(entries);
+    }
+
+    /// So many witnesses have signed the last checkpoint.
+    pub fn witnesses(&self, count: usize) {
+        self.ledger_witnesses.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// So many entries of the ledger are signed.

@@ -13,6 +13,7 @@ pub mod ledger_folder;
 mod metrics;
 mod responder;
 mod statuses;
+pub mod witness;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::flow::ledger::advance;
 use crate::flow::ocsp::{DelegateFault, Standing, renew};
 use crate::flow::recover::{Which, recover};
-use crate::house::House;
+use crate::house::{House, LedgerFault};
 
 /// Shortest wait between probes while the signer is away.
 const SOON: Duration = Duration::from_secs(1);
@@ -101,6 +101,9 @@ fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
     }
 }
 
+/// Longest pause between two turns while witnesses are away.
+const UNWITNESSED: Duration = Duration::from_secs(30);
+
 /// How often it is looked whether the OCSP responder needs a new certificate, or lost the one it has.
 const RESPONDER: Duration = Duration::from_secs(30);
 
@@ -128,14 +131,20 @@ fn ledger(house: &House, stop: &Receiver<()>) {
     let Some(ledger) = &house.ledger else { return };
     let promised = i64::try_from(ledger.terms.promise.as_secs()).unwrap_or(i64::MAX);
     let (mut failing, mut late) = (false, false);
+    let mut pause = ledger.terms.every;
     loop {
         match advance(house, ledger) {
-            Ok(_) => failing = false,
-            Err(error) if !failing => {
+            Ok(_) => (failing, pause) = (false, ledger.terms.every),
+            Err(error) => {
+                // Each turn signs anew: while witnesses are away, ask them less and less often.
+                if matches!(error, LedgerFault::Unwitnessed { .. }) {
+                    pause = (pause * 2).min(UNWITNESSED.max(ledger.terms.every));
+                }
+                if !failing {
+                    tracing::error!(%error, "the ledger does not go on");
+                }
                 failing = true;
-                tracing::error!(%error, "the ledger does not go on");
             }
-            Err(_) => {}
         }
         if let Ok(oldest) = house.store.ledger_waiting() {
             let age = oldest.map_or(0, |at| house.clock.read().now.0.saturating_sub(at).max(0));
@@ -149,7 +158,7 @@ fn ledger(house: &House, stop: &Receiver<()>) {
             }
             late = age > promised / 2;
         }
-        if !wait(stop, ledger.terms.every) {
+        if !wait(stop, pause) {
             // What was recorded until now is signed before the end.
             let _ = advance(house, ledger);
             break;

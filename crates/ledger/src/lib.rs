@@ -36,4 +36,4 @@ pub use path::{PathError, Resource, width_at};
 pub use promise::{Promise, PromiseError};
 pub use proof::{Consistency, Head, Inclusion, MAX_SIZE, ProofError};
 pub use tile::{TileError, TileNodes, Tiles, bundle, entries, hashes, tile_bytes};
-pub use witness::{AddCheckpoint, WitnessError};
+pub use witness::{AddCheckpoint, WitnessAnswer, WitnessError};

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::checkpoint::{CheckpointError, SignedCheckpoint, hash, size};
-use crate::note::{Note, NoteError, VerifierKey};
+use crate::note::{Note, NoteError, NoteSignature, VerifierKey};
 use crate::proof::{Consistency, Head, ProofError};
 
 /// Why a witness does not sign; in the order in which C2SP asks.
@@ -122,6 +122,47 @@ impl AddCheckpoint {
     }
 }
 
+/// What a witness answered, read and not yet believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WitnessAnswer {
+    /// Its cosignatures (200).
+    Signed(Vec<NoteSignature>),
+    /// It stands at a tree of this size (409).
+    Stands(u64),
+    /// The proof does not lead from what it saw to the checkpoint (422).
+    NotContinued,
+    /// Another status.
+    Refused(u16),
+}
+
+impl WitnessAnswer {
+    /// Read an answer to `add-checkpoint`.
+    ///
+    /// # Errors
+    /// [`WitnessError::Form`].
+    pub fn parse(status: u16, body: &[u8]) -> Result<Self, WitnessError> {
+        let wrong = WitnessError::Form;
+        let text = |body| str::from_utf8(body).map_err(|_| wrong("it is not UTF-8"));
+        match status {
+            200 => {
+                let lines = text(body)?.strip_suffix('\n').ok_or(wrong("it has no last line"))?;
+                let lines: Result<Vec<_>, _> = lines.split('\n').take(17).map(NoteSignature::parse).collect();
+                let lines = lines.map_err(|_| wrong("a line is no signature"))?;
+                if lines.len() > 16 {
+                    return Err(wrong("it has too many lines"));
+                }
+                Ok(Self::Signed(lines))
+            }
+            409 => {
+                let line = text(body)?.strip_suffix('\n').and_then(size);
+                line.map(Self::Stands).ok_or(wrong("it names no size"))
+            }
+            422 => Ok(Self::NotContinued),
+            other => Ok(Self::Refused(other)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,5 +263,38 @@ mod tests {
                 Err(WitnessError::Form(_))
             ));
         }
+    }
+
+    #[test]
+    fn answers() {
+        let witness = key("w.example", SignatureKind::Cosignature, 3);
+        let line = crate::cosign::cosign(&witness, "x\n", 7).unwrap();
+        let body = line.to_string();
+        let read = |status, body: &str| WitnessAnswer::parse(status, body.as_bytes());
+        assert_eq!(read(200, &body), Ok(WitnessAnswer::Signed(vec![line.clone()])));
+        assert_eq!(read(200, &body.repeat(16)), Ok(WitnessAnswer::Signed(vec![line; 16])));
+        assert_eq!(read(409, "17\n"), Ok(WitnessAnswer::Stands(17)));
+        assert_eq!(read(409, "0\n"), Ok(WitnessAnswer::Stands(0)));
+        assert_eq!(read(422, "whatever"), Ok(WitnessAnswer::NotContinued));
+        assert_eq!(read(403, "whatever"), Ok(WitnessAnswer::Refused(403)));
+        for (status, body) in [
+            (200, String::new()),
+            (200, "\n".to_owned()),
+            (200, body.trim_end().to_owned()),
+            (200, format!("\n{body}")),
+            (200, format!("{body}x\n")),
+            (200, body.repeat(17)),
+            (409, String::new()),
+            (409, "17".to_owned()),
+            (409, "017\n".to_owned()),
+            (409, "-1\n".to_owned()),
+            (409, "17\n\n".to_owned()),
+        ] {
+            assert!(
+                matches!(read(status, &body), Err(WitnessError::Form(_))),
+                "{status} {body:?}"
+            );
+        }
+        assert!(WitnessAnswer::parse(409, b"\xFF\n").is_err());
     }
 }

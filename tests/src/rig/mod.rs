@@ -9,6 +9,7 @@ mod records;
 mod server;
 mod shim;
 mod spy;
+mod witness;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use records::{Rows, expected};
 pub use server::{Server, Surroundings};
 pub use shim::{Order, Shim};
 pub use spy::Spy;
+pub use witness::{Witness, terms as witness_terms};
 
 /// A built binary of the workspace.
 ///
