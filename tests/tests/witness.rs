@@ -492,7 +492,6 @@ fn refuses(rig: &mut Rig, why: &str) {
 #[test]
 fn a_witness_that_has_seen_another_tree_ends_issuing() {
     for (grown, why) in [
-        (0, "with another root"),
         (-1, "are not those on record"),
         (1000, "it is older than what was said"),
     ] {
@@ -514,6 +513,34 @@ fn a_witness_that_has_seen_another_tree_ends_issuing() {
         witness.go_on();
         refuses(&mut rig, why);
     }
+}
+
+/// It stands at the very tree it is shown, and yet does not sign it: it has another one of that size.
+#[test]
+fn a_witness_that_has_seen_another_tree_of_the_same_size_ends_issuing() {
+    let (mut rig, _) = witnessed(&Wanted::default(), &[]);
+    let elsewhere = Somebody::who(|request| {
+        let size = Checkpoint::parse(note_of(request).text()).unwrap().head.size;
+        Some(http(409, &format!("{size}\n")))
+    });
+    ask(
+        &rig,
+        vec![witness_terms(&elsewhere.url, &own().verifier().to_string())],
+        &[],
+    );
+    let output = rig.refuses_to_start();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(78) && said.contains("with another root"),
+        "{said}"
+    );
+    // Not of its own accord: with a witness who is only away it starts.
+    ask(
+        &rig,
+        vec![witness_terms("http://127.0.0.1:1", &own().verifier().to_string())],
+        &[],
+    );
+    rig.start();
 }
 
 /// S03: yesterday's database is put back, and everything else that this server remembered with it; a witness was elsewhere.

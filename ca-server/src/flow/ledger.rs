@@ -43,6 +43,7 @@ fn turn(house: &House, ledger: &Ledger) -> Result<bool, LedgerFault> {
         let news = ledger
             .published()
             .is_none_or(|served| served.head().size < signed.head().size);
+        super::witness::heard(house, ledger, &signed)?;
         return out(house, ledger, signed).map(|()| news);
     }
     let before = state.signed.map(|(size, _)| size);

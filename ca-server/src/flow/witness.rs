@@ -84,6 +84,21 @@ pub(super) fn seen(house: &House, ledger: &Ledger, signed: SignedCheckpoint) -> 
     Ok(witnessed)
 }
 
+/// Show what is published to the witnesses that were not heard since the start: whoever saw a tree that the record does not
+/// have must not wait until there is news.
+///
+/// # Errors
+/// As [`seen`], but for those that are away.
+pub(super) fn heard(house: &House, ledger: &Ledger, published: &SignedCheckpoint) -> Result<(), LedgerFault> {
+    if ledger.witnesses.iter().all(|witness| witness.stands() > 0) {
+        return Ok(());
+    }
+    match seen(house, ledger, published.clone()) {
+        Ok(_) | Err(LedgerFault::Unwitnessed { .. }) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// Show it to one of them: from where it stood, and, if it stands elsewhere, once more from there.
 fn show(house: &House, witness: &Witness, signed: &SignedCheckpoint) -> Result<Word, LedgerFault> {
     let head = signed.head();
