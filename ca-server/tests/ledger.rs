@@ -83,13 +83,32 @@ fn recomputed(store: &Store, size: u64) -> Head {
 }
 
 /// A database as a file, aside.
+/// The database as it is, when nobody has it open.
 fn copy(ca: &Ca, name: &str) -> PathBuf {
+    closed(ca);
     let copy = ca.path(name);
     std::fs::copy(ca.path("ca.db"), &copy).unwrap();
     copy
 }
 
+/// Wait until this process has let go of the database: a pool may still open a connection while it is dropped.
+fn closed(ca: &Ca) {
+    let database = ca.path("ca.db").canonicalize().unwrap();
+    let held = || {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap();
+        files
+            .filter_map(|file| std::fs::read_link(file.unwrap().path()).ok())
+            .any(|file| file.to_string_lossy().starts_with(&*database.to_string_lossy()))
+    };
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while held() {
+        assert!(std::time::Instant::now() < end, "the database is held");
+        std::thread::yield_now();
+    }
+}
+
 fn restore(ca: &Ca, copy: &PathBuf) {
+    closed(ca);
     for behind in ["ca.db-wal", "ca.db-shm"] {
         let _ = std::fs::remove_file(ca.path(behind));
     }
