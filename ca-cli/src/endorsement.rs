@@ -16,7 +16,15 @@ pub(crate) struct EkKey {
     pub(crate) form: &'static str,
 }
 
+/// What a certificate is read as.
+const CERTIFICATE: &str = "an EK certificate";
+
 impl EkKey {
+    /// Whether it was read from a certificate.
+    pub(crate) fn is_certificate(&self) -> bool {
+        self.form == CERTIFICATE
+    }
+
     /// Detect the form: a hash, or a file that holds a certificate, a public key or a TPM structure.
     pub(crate) fn detect(text: &str) -> Result<Self, Failure> {
         let compact: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
@@ -35,7 +43,6 @@ impl EkKey {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        const CERTIFICATE: &str = "an EK certificate";
         const KEY: &str = "a SubjectPublicKeyInfo";
         let refused = |refusal: attest::Refusal| refusal.detail;
         if let Some(der) = pem::blocks(bytes, "CERTIFICATE")?.first() {

@@ -114,6 +114,21 @@ impl Advisories {
         self.of(&ek.manufacturer, &ek.model, &ek.version)
     }
 
+    /// What people would be asked about this TPM: the rows by which it is quarantined.
+    ///
+    /// # Errors
+    /// The row that denies it: nobody is asked about that.
+    pub fn quarantines(&self, ek: &EkFacts) -> Result<Vec<&Advisory>, &Advisory> {
+        let known = self.about(ek);
+        match known.first() {
+            Some(worst) if worst.verdict == Verdict::Deny => Err(*worst),
+            _ => Ok(known
+                .into_iter()
+                .filter(|advisory| advisory.verdict == Verdict::Quarantine)
+                .collect()),
+        }
+    }
+
     /// The rows that speak of a TPM of this manufacturer id, model and version, as EK certificates write them.
     #[must_use]
     pub fn of(&self, manufacturer: &str, model: &str, version: &str) -> Vec<&Advisory> {
@@ -166,10 +181,10 @@ fn read(file: &str, text: &str) -> Result<Vec<Advisory>, AdvisoryError> {
 fn advisory(text: &str, raw: RawAdvisory) -> Result<Advisory, String> {
     let wrong = |value: &Spanned<String>, message: &str| place::point(text, value.span(), message);
     let word = |id: &str| {
-        !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        !id.is_empty() && id.len() <= 50 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
     };
     if !word(raw.id.get_ref()) {
-        return Err(wrong(&raw.id, "1 to 64 characters of A-Z a-z 0-9 - ."));
+        return Err(wrong(&raw.id, "1 to 50 characters of A-Z a-z 0-9 - ."));
     }
     for value in [&raw.why, &raw.source] {
         if value.get_ref().trim().is_empty() || value.get_ref().contains(char::is_control) {

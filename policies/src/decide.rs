@@ -32,6 +32,8 @@ pub struct InventoryEntry {
     pub dns_names: Vec<String>,
     /// SPIFFE id a service certificate carries.
     pub spiffe_id: Option<String>,
+    /// Advisories by which this TPM is quarantined, and in spite of which people let this EK in.
+    pub accepted_advisories: Vec<String>,
 }
 
 /// What [`decide`] permits.
@@ -178,7 +180,7 @@ fn judge(
 ) -> Result<(String, Vec<Grant>), Denial> {
     let items = items(profiles, facts)?;
     let entry = inventory(facts, entry)?;
-    let notices = advisories(policy, facts)?;
+    let notices = advisories(policy, facts, entry)?;
     for item in &items {
         basis(item, facts)?;
         key(item, facts)?;
@@ -208,6 +210,12 @@ fn judge(
         for notice in &notices {
             decision.rules.push(format!("advisory:{}", notice.id));
             decision.reasons.push(format!("{}: {}", notice.title(), notice.why));
+            if notice.verdict == Verdict::Quarantine {
+                decision.rules.push(format!("review:{}", notice.id));
+                decision
+                    .reasons
+                    .push(format!("people let this TPM in, in spite of {}", notice.title()));
+            }
         }
         if subject.0.is_empty() && san.is_empty() {
             // Behind the rules, which say it better; a subject or a name there must be (RFC 5280 §4.1.2.6).
@@ -317,26 +325,29 @@ fn inventory<'a>(facts: &Facts, entry: Option<&'a InventoryEntry>) -> Result<&'a
     }
 }
 
-/// What is known about this TPM: told with the identity where it is allowed.
-fn advisories<'a>(policy: &'a PolicySet, facts: &Facts) -> Result<Vec<&'a Advisory>, Denial> {
+/// What is known about this TPM: told with the identity where it is allowed, or where people let this TPM in.
+fn advisories<'a>(policy: &'a PolicySet, facts: &Facts, entry: &InventoryEntry) -> Result<Vec<&'a Advisory>, Denial> {
     let known = facts
         .root
         .ek()
         .map(|ek| policy.advisories().about(ek))
         .unwrap_or_default();
-    let Some(worst) = known.first() else {
-        return Ok(known);
-    };
-    let code = match worst.verdict {
-        Verdict::Allow => return Ok(known),
-        Verdict::Quarantine => DenialCode::TpmQuarantined,
-        Verdict::Deny => DenialCode::TpmDenied,
-    };
-    Err(Denial {
+    let refuse = |code, advisory: &Advisory| Denial {
         code,
-        rules: vec![format!("advisory:{}", worst.id)],
-        detail: format!("{}: {}", worst.title(), worst.why),
-    })
+        rules: vec![format!("advisory:{}", advisory.id)],
+        detail: format!("{}: {}", advisory.title(), advisory.why),
+    };
+    // Nobody can accept what is denied.
+    if let Some(denied) = known.iter().find(|advisory| advisory.verdict == Verdict::Deny) {
+        return Err(refuse(DenialCode::TpmDenied, denied));
+    }
+    let open = known
+        .iter()
+        .find(|advisory| advisory.verdict == Verdict::Quarantine && !entry.accepted_advisories.contains(&advisory.id));
+    match open {
+        Some(advisory) => Err(refuse(DenialCode::TpmQuarantined, advisory)),
+        None => Ok(known),
+    }
 }
 
 /// Whether the profile is issued on what this proof stands on.

@@ -1,17 +1,19 @@
-//! Review: TPMs whose vendor nobody decided about, and what people say about each.
+//! Review: TPMs whose vendor nobody decided about, or that an advisory quarantines, and what people say about each.
 
 use diesel::prelude::*;
 
 use crate::StoreError;
 use crate::link::{Fault, Link, on};
 use crate::rows::Page;
-use crate::tables::{NewAudit, audit, device, review};
+use crate::tables::{NewAudit, audit, device, expected, manifest as manifest_table, review};
 use crate::{keeping, manifest, replacement};
 
 /// Most that may wait at once, whoever asks.
 const MOST: i64 = 10_000;
 /// A rejection stands for so many seconds.
 const STANDS: i64 = 7 * 86_400;
+/// What a reason begins with that asks about an advisory; its id follows.
+pub const ADVISORY: &str = "advisory:";
 /// Longest texts about a TPM, in characters.
 const LONGEST: usize = 200;
 
@@ -49,15 +51,15 @@ impl ReviewState {
     }
 }
 
-/// A TPM whose vendor nobody decided about.
+/// A TPM that people have to decide about.
 #[derive(Clone, Debug)]
 pub struct NewReview {
     /// SHA-256 of the EK's SubjectPublicKeyInfo.
     pub ek_spki_sha256: [u8; 32],
     /// SHA-256 of its certificate.
     pub ek_certificate_sha256: [u8; 32],
-    /// Code of the refusal.
-    pub reason: &'static str,
+    /// Code of the refusal; [`ADVISORY`] and an id: the advisory that quarantines it.
+    pub reason: String,
     /// Name of the CA that the certificate says it is from.
     pub issuer: String,
     /// Manufacturer it claims.
@@ -97,7 +99,7 @@ pub struct ReviewRow {
     pub device: String,
     /// Who named it.
     pub named_by: String,
-    /// Code of the refusal.
+    /// Code of the refusal; [`ADVISORY`] and an id: the advisory that quarantines it.
     pub reason: String,
     /// Name of the CA that the certificate says it is from.
     pub issuer: String,
@@ -161,7 +163,7 @@ pub enum ReviewError {
 
 /// What stands for an EK; if nothing does and people named it, ask them. A stranger's EK leaves nothing.
 pub(crate) fn ask(link: &mut Link, new: &NewReview, record: &NewAudit) -> Result<Asked, Fault> {
-    if let Some(asked) = standing(link, &new.ek_spki_sha256, record.at)? {
+    if let Some(asked) = standing(link, &new.ek_spki_sha256, &new.reason, record.at)? {
         return Ok(asked);
     }
     let Some((device, named_by)) = named(link, &new.ek_spki_sha256)? else {
@@ -196,7 +198,7 @@ pub(crate) fn ask(link: &mut Link, new: &NewReview, record: &NewAudit) -> Result
             review::ek_certificate_sha256.eq(new.ek_certificate_sha256.as_slice()),
             review::device.eq(&device),
             review::named_by.eq(&named_by),
-            review::reason.eq(new.reason),
+            review::reason.eq(&new.reason),
             review::issuer.eq(short(&new.issuer)),
             review::manufacturer.eq(short(&new.manufacturer)),
             review::tpm.eq(short(&new.tpm)),
@@ -214,14 +216,16 @@ pub(crate) fn ask(link: &mut Link, new: &NewReview, record: &NewAudit) -> Result
     Ok(Asked::Pending(id))
 }
 
-/// What stands for an EK. A rejection stands for a while; then who asks is asked about anew.
-pub(crate) fn standing(link: &mut Link, ek: &[u8; 32], now: i64) -> Result<Option<Asked>, Fault> {
-    let last: Option<ReviewRow> = on!(link, c => review::table
+/// What stands for an EK and a reason: about that advisory, or, whatever else the reason is, about its vendor. A rejection
+/// stands for a while; then who asks is asked about anew.
+pub(crate) fn standing(link: &mut Link, ek: &[u8; 32], reason: &str, now: i64) -> Result<Option<Asked>, Fault> {
+    let of_ek: Vec<ReviewRow> = on!(link, c => review::table
         .filter(review::ek_spki_sha256.eq(ek.as_slice()))
         .order(review::id.desc())
         .select(ReviewRow::as_select())
-        .first(c)
-        .optional())?;
+        .load(c))?;
+    let about = |reason: &str| reason.strip_prefix(ADVISORY).map(str::to_owned);
+    let last = of_ek.into_iter().find(|row| about(&row.reason) == about(reason));
     let Some(last) = last else { return Ok(None) };
     Ok(match ReviewState::from_text(&last.state) {
         Some(ReviewState::Pending) if last.expires_at >= now => Some(Asked::Pending(last.id)),
@@ -232,6 +236,18 @@ pub(crate) fn standing(link: &mut Link, ek: &[u8; 32], now: i64) -> Result<Optio
         Some(ReviewState::Pending | ReviewState::Expired | ReviewState::Rejected) => None,
         None => return Err(Fault::Failed(format!("review `{}`", last.state))),
     })
+}
+
+/// Advisories in spite of which people let this EK in, as it stands.
+pub(crate) fn accepted(link: &mut Link, ek: &[u8; 32]) -> Result<Vec<String>, Fault> {
+    let reasons: Vec<String> = on!(link, c => review::table
+        .filter(review::ek_spki_sha256.eq(ek.as_slice()))
+        .filter(review::state.eq("approved"))
+        .order(review::id)
+        .select(review::reason)
+        .load(c))?;
+    let advisory = |reason: &String| reason.strip_prefix(ADVISORY).map(str::to_owned);
+    Ok(reasons.iter().filter_map(advisory).collect())
 }
 
 /// The device that people named with this EK, and who did.
@@ -338,11 +354,32 @@ pub(crate) fn list(
     Ok(Page { items, next })
 }
 
-/// Devices of the inventory whose TPM is of this manufacturer.
-pub(crate) fn devices_of(link: &mut Link, manufacturer: &str) -> Result<u64, Fault> {
-    let count: i64 = on!(link, c => device::table
+/// TPMs of this manufacturer in the inventory: model, version, and how many devices.
+pub(crate) fn tpms_of(link: &mut Link, manufacturer: &str) -> Result<Vec<(String, String, u64)>, Fault> {
+    use diesel::dsl::count_star;
+    let rows: Vec<(Option<String>, Option<String>, i64)> = on!(link, c => device::table
         .filter(device::manufacturer.eq(manufacturer))
-        .count()
-        .get_result(c))?;
+        .group_by((device::model, device::version))
+        .select((device::model, device::version, count_star()))
+        .load(c))?;
+    rows.into_iter()
+        .map(|(model, version, count)| {
+            let count = u64::try_from(count).map_err(|e| Fault::Failed(e.to_string()))?;
+            Ok((model.unwrap_or_default(), version.unwrap_or_default(), count))
+        })
+        .collect()
+}
+
+/// Devices that manifests say will come, and that have not: of what make their TPMs are, no manifest says.
+pub(crate) fn still_expected(link: &mut Link) -> Result<u64, Fault> {
+    let count: i64 = on!(link, c => expected::table
+        .inner_join(manifest_table::table)
+        .filter(manifest_table::state.eq("complete"))
+        .filter(expected::gone.eq(0))
+        .filter(diesel::dsl::not(diesel::dsl::exists(
+            device::table.filter(device::name.eq(expected::serial)).select(device::id),
+        )))
+        .select(diesel::dsl::count(expected::serial).aggregate_distinct())
+        .first(c))?;
     u64::try_from(count).map_err(|e| Fault::Failed(e.to_string()))
 }

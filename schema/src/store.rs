@@ -584,12 +584,21 @@ impl Store {
         }
     }
 
-    /// What people say of an EK whose vendor nobody decided about; none: nobody was asked, or not in time.
+    /// What people say of an EK by the advisory that `reason` names ([`crate::ADVISORY`]); with another reason, of its vendor,
+    /// that nobody decided about. None: nobody was asked, or not in time.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn review_of(&self, ek_spki_sha256: &[u8; 32], now: i64) -> Result<Option<Asked>, StoreError> {
-        self.read(|link| review::standing(link, ek_spki_sha256, now))
+    pub fn review_of(&self, ek_spki_sha256: &[u8; 32], reason: &str, now: i64) -> Result<Option<Asked>, StoreError> {
+        self.read(|link| review::standing(link, ek_spki_sha256, reason, now))
+    }
+
+    /// Advisories in spite of which people let this EK in, as it stands.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn accepted_advisories(&self, ek_spki_sha256: &[u8; 32]) -> Result<Vec<String>, StoreError> {
+        self.read(|link| review::accepted(link, ek_spki_sha256))
     }
 
     /// Ask people about an EK, if people named it; what stands already is found again, and a stranger's EK leaves nothing.
@@ -632,12 +641,20 @@ impl Store {
         self.read(|link| review::list(link, state, after, limit))
     }
 
-    /// How many devices of the inventory have a TPM of this manufacturer.
+    /// TPMs of this manufacturer in the inventory: model, version, and how many devices have one.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn devices_of_manufacturer(&self, manufacturer: &str) -> Result<u64, StoreError> {
-        self.read(|link| review::devices_of(link, manufacturer))
+    pub fn tpms_of_manufacturer(&self, manufacturer: &str) -> Result<Vec<(String, String, u64)>, StoreError> {
+        self.read(|link| review::tpms_of(link, manufacturer))
+    }
+
+    /// How many devices manifests say will come, and have not: of what make their TPMs are, no manifest says.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn still_expected(&self) -> Result<u64, StoreError> {
+        self.read(review::still_expected)
     }
 
     /// Whose an EK is, or was until its TPM was replaced.

@@ -340,7 +340,7 @@ diesel::table! {
 }
 
 diesel::joinable!(expected -> manifest (manifest_id));
-diesel::allow_tables_to_appear_in_same_query!(expected, manifest);
+diesel::allow_tables_to_appear_in_same_query!(expected, manifest, device);
 
 diesel::table! {
     ledger_entry (id) {

@@ -123,6 +123,15 @@ fn refused(problem: &Problem, retry_after: Option<Duration>) -> Report {
         (Retry::AfterFix, _) => report.when("after somebody changed something"),
         (Retry::Never, _) => report.when("never: the same request will always be refused"),
     };
+    let report = match problem.code {
+        ProblemCode::AttestationRejected => {
+            report.fix("ca-agent doctor says what can be seen from here; ca-agent identify prints the line that lets this device in")
+        }
+        ProblemCode::ReviewPending => {
+            report.fix("wait: --wait 1h, or ca-agent run; at the CA they type: ca-cli enrollment review")
+        }
+        _ => report,
+    };
     match &problem.incident {
         Some(incident) => report
             .fix(format!("tell the operator of the CA this incident id: {incident}"))

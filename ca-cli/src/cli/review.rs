@@ -5,7 +5,7 @@ use wire::review::TpmKind;
 
 use super::Admin;
 
-/// TPMs whose vendor nobody decided about, and that wait for people.
+/// TPMs that wait for people: of an unknown vendor, or quarantined.
 #[derive(Subcommand)]
 pub(crate) enum EnrollmentCommand {
     /// Who waits, by reason and vendor, and what each decision would admit.
@@ -28,7 +28,7 @@ Examples:
     Approve {
         /// Its number.
         id: u32,
-        /// What kind of TPM it is in.
+        /// What kind of TPM it is in, where its vendor is unknown.
         #[arg(long, value_enum, default_value = "hardware")]
         kind: KindArg,
         #[command(flatten)]
@@ -50,7 +50,7 @@ pub(crate) struct How {
     /// Why, for the record.
     #[arg(long)]
     pub(crate) reason: String,
-    /// This one, and all that wait for the same reason under the same CA.
+    /// This one, and all that wait for the same reason, of the same CA and maker.
     #[arg(long)]
     pub(crate) alike: bool,
     /// How many that is.

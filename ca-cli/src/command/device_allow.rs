@@ -65,6 +65,19 @@ pub(super) fn run(arguments: &Allow) -> Result<Report, Failure> {
                 },
             ));
         }
+        if body.ek_kind.is_some() {
+            // A certificate that the TPM shows is judged: nobody can vouch it away.
+            text.push_str(match &ek {
+                Some(ek) if ek.is_certificate() => {
+                    "This TPM has a certificate: the word counts only if it shows none. Of a maker you do\n\
+                     not trust yet: ca-cli trust tpm try FILE; or let it come, and: ca-cli enrollment review\n"
+                }
+                _ => {
+                    "The word counts only if the TPM shows no certificate. One of a maker you do not trust\n\
+                     yet is decided about with: ca-cli enrollment review\n"
+                }
+            });
+        }
         let mut via = "";
         if let Some(iak) = &iak {
             text.push_str(&fields(&[

@@ -37,33 +37,58 @@ fn all(client: &Client, state: &str) -> Result<Vec<Review>, Failure> {
     }
 }
 
+/// What those have in common that one decision may be about.
+type Alike = (String, Option<String>, String, String);
+
+fn alike(one: &Review) -> Alike {
+    let Review {
+        reason,
+        advisory,
+        issuer,
+        manufacturer,
+        ..
+    } = one.clone();
+    (reason, advisory, issuer, manufacturer)
+}
+
 fn review(state: &'static str, admin: &Admin) -> Result<Report, Failure> {
     let items = all(&Client::new(admin), state)?;
-    let mut groups: BTreeMap<(String, String, String), Vec<Review>> = BTreeMap::new();
+    let mut groups: BTreeMap<Alike, Vec<Review>> = BTreeMap::new();
     for one in items {
-        let key = (one.reason.clone(), one.issuer.clone(), one.manufacturer.clone());
-        groups.entry(key).or_default().push(one);
+        groups.entry(alike(&one)).or_default().push(one);
     }
     let told: Vec<_> = groups
         .iter()
-        .map(|((reason, issuer, manufacturer), items)| {
+        .map(|((reason, advisory, issuer, manufacturer), items)| {
+            let first = items.first();
             serde_json::json!({
-                "reason": reason, "issuer": issuer, "manufacturer": manufacturer, "waiting": items.len(),
-                "devices_of_manufacturer": items.first().map(|one| one.devices_of_manufacturer), "items": items })
+                "reason": reason, "advisory": advisory, "issuer": issuer, "manufacturer": manufacturer,
+                "waiting": items.len(), "devices_of_manufacturer": first.map(|one| one.devices_of_manufacturer),
+                "devices_of_advisory": first.and_then(|one| one.devices_of_advisory),
+                "devices_expected": first.map(|one| one.devices_expected), "items": items })
         })
         .collect();
     let json = serde_json::json!({ "schema": "holdfast.reviews.v1", "state": state, "groups": told });
     Ok(Report::new(json, move |_| {
         let now = words::now();
         let mut text = String::new();
-        for ((reason, issuer, manufacturer), items) in &groups {
-            text.push_str(&format!(
-                "{} x {}: {}, by a CA named `{}`\n",
-                items.len(),
-                clean(reason),
-                vendor::word(manufacturer),
-                clean(issuer)
-            ));
+        for ((reason, _, issuer, manufacturer), items) in &groups {
+            let Some(first) = items.first() else { continue };
+            let maker = vendor::word(manufacturer);
+            text.push_str(&match &first.advisory {
+                Some(id) => format!(
+                    "{} x {}: {maker}, {}\n",
+                    items.len(),
+                    clean(reason),
+                    clean(first.why.as_deref().unwrap_or(id))
+                ),
+                None => format!(
+                    "{} x {}: {maker}, by a CA named `{}`\n",
+                    items.len(),
+                    clean(reason),
+                    clean(issuer)
+                ),
+            });
             let rows = items.iter().map(|one| {
                 vec![
                     one.id.to_string(),
@@ -78,21 +103,43 @@ fn review(state: &'static str, admin: &Admin) -> Result<Report, Failure> {
                 &["NUMBER", "DEVICE", "TPM", "NAMED BY", "CAME", "EK SHA256"],
                 rows.collect(),
             ));
-            if let (Some(first), "pending") = (items.first(), state) {
-                text.push_str(&format!(
-                    "  ca-cli enrollment approve {id} --reason R          admits this TPM\n  \
-                     ca-cli enrollment approve {id} --alike --reason R  admits these {count}\n  \
-                     ca-cli trust tpm add ROOT                    admits every TPM of that\n    \
-                     vendor, now and later: these {count}, and it speaks for {more} of the inventory\n",
-                    id = first.id,
-                    count = items.len(),
-                    more = first.devices_of_manufacturer
-                ));
+            if state == "pending" {
+                text.push_str(&ways(first, items.len()));
             }
         }
         let count: usize = groups.values().map(Vec::len).sum();
         text + &format!("{count} {state}.\n")
     }))
+}
+
+/// What each decision would admit.
+fn ways(first: &Review, count: usize) -> String {
+    let mut text = format!(
+        "  ca-cli enrollment approve {id} --reason R          admits this TPM\n  \
+         ca-cli enrollment approve {id} --alike --reason R  admits these {count}\n",
+        id = first.id
+    );
+    text.push_str(&match (&first.advisory, first.devices_of_advisory) {
+        (Some(id), of_advisory) => format!(
+            "  [policy] advisories, verdict = \"allow\"      admits every TPM that {}\n    \
+             speaks of, now and later: these {count}, and {} of the inventory\n",
+            clean(id),
+            of_advisory.unwrap_or_default()
+        ),
+        (None, _) => format!(
+            "  ca-cli trust tpm add ROOT                    admits every TPM of that\n    \
+             vendor, now and later: these {count}, and it speaks for {} of the inventory\n",
+            first.devices_of_manufacturer
+        ),
+    });
+    if first.devices_expected > 0 {
+        text.push_str(&format!(
+            "    and maybe for some of the {} devices that manifests say will come:\n    \
+             no manifest says of what make their TPMs are\n",
+            first.devices_expected
+        ));
+    }
+    text
 }
 
 fn decide(id: u32, kind: Option<TpmKind>, how: &How, no_input: bool) -> Result<Report, Failure> {
@@ -102,10 +149,11 @@ fn decide(id: u32, kind: Option<TpmKind>, how: &How, no_input: bool) -> Result<R
         let waiting = all(&client, "pending")?;
         let this = waiting.iter().find(|one| one.id == i64::from(id));
         let this = this.ok_or_else(|| Failure::new(Exit::NotFound, format!("review {id} does not wait")))?;
-        let alike = |one: &&Review| {
-            one.reason == this.reason && one.issuer == this.issuer && one.manufacturer == this.manufacturer
-        };
-        ids = waiting.iter().filter(alike).map(|one| one.id).collect();
+        ids = waiting
+            .iter()
+            .filter(|one| alike(one) == alike(this))
+            .map(|one| one.id)
+            .collect();
         agreed(ids.len(), "TPMs", how.yes_count, no_input)?;
     }
     let (mut done, mut failed) = (Vec::new(), None);

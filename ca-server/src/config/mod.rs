@@ -196,6 +196,8 @@ pub struct Enrollment {
     pub renewal_info: Duration,
     /// People are asked about a TPM whose vendor nobody decided about, if its EK was named before.
     pub review: bool,
+    /// People are asked about a TPM that an advisory quarantines, if its EK was named before.
+    pub review_quarantined: bool,
 }
 
 /// Limits that hold before expensive work.
@@ -282,7 +284,8 @@ impl Config {
             max_attempts: at_least_one(source, raw.enrollment.max_attempts.as_ref(), 3)?,
             sign_deadline: span(raw.enrollment.sign_deadline, 30),
             renewal_info: span(raw.enrollment.renewal_info, 21_600),
-            review: raw.enrollment.unknown_vendor == Some(raw::UnknownVendor::Review),
+            review: raw.enrollment.unknown_vendor == Some(raw::OrReview::Review),
+            review_quarantined: raw.enrollment.quarantined == Some(raw::OrReview::Review),
         };
         let tls = materials::tls(source, &base, &raw.tls)?;
         let database = database(source, &base, &raw.database)?;

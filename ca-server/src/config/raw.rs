@@ -152,13 +152,14 @@ pub(super) struct RawEnrollment {
     pub max_attempts: Option<Spanned<u32>>,
     pub sign_deadline: Option<Span>,
     pub renewal_info: Option<Span>,
-    pub unknown_vendor: Option<UnknownVendor>,
+    pub unknown_vendor: Option<OrReview>,
+    pub quarantined: Option<OrReview>,
 }
 
-/// What becomes of a TPM whose vendor nobody decided about.
+/// What becomes of a TPM that is not let in without a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum UnknownVendor {
+pub(super) enum OrReview {
     Refuse,
     Review,
 }

@@ -20,6 +20,14 @@ pub enum BeginError {
     /// The endorsement or the attestation key is not believed.
     #[error("{}", .0.detail)]
     Attestation(Refusal),
+    /// An advisory speaks of this TPM.
+    #[error("{detail}")]
+    Advised {
+        /// For the record.
+        reason: &'static str,
+        /// For the record.
+        detail: String,
+    },
     /// People have to decide about this TPM; under this number they do.
     #[error("review {0}: people have to decide about this TPM")]
     Waits(i64),
@@ -45,6 +53,7 @@ impl From<NotNow> for BeginError {
     fn from(not_now: NotNow) -> Self {
         match not_now {
             NotNow::Refused(refusal) => refusal.into(),
+            NotNow::Advised { reason, detail } => Self::Advised { reason, detail },
             NotNow::Waits(id) => Self::Waits(id),
             NotNow::Trouble(trouble) => trouble.into(),
         }
@@ -63,6 +72,7 @@ impl Reasoned for BeginError {
             Self::Malformed(_)
             | Self::UnknownProfile(_)
             | Self::Attestation(_)
+            | Self::Advised { .. }
             | Self::Waits(_)
             | Self::KeyRejected(_) => Fate::Refuse,
             Self::Trouble(trouble) => trouble.fate(),
@@ -73,6 +83,7 @@ impl Reasoned for BeginError {
             Self::Malformed(_) => "MALFORMED",
             Self::UnknownProfile(_) => "PROFILE",
             Self::Attestation(refusal) => refusal.reason.as_str(),
+            Self::Advised { reason, .. } => reason,
             Self::Waits(_) => "REVIEW",
             Self::KeyRejected(_) => "KEY_REJECTED",
             Self::Trouble(_) => "TROUBLE",

@@ -53,7 +53,7 @@ pub(super) fn begin(failure: &Failure<BeginError>) -> Problem {
     let problem = match &failure.error {
         BeginError::Malformed(detail) => Problem::new(ProblemCode::Malformed).with_detail(detail),
         BeginError::UnknownProfile(_) => Problem::new(ProblemCode::ProfileViolation),
-        BeginError::Attestation(_) => Problem::new(ProblemCode::AttestationRejected),
+        BeginError::Attestation(_) | BeginError::Advised { .. } => Problem::new(ProblemCode::AttestationRejected),
         BeginError::Waits(_) => Problem::new(ProblemCode::ReviewPending),
         BeginError::KeyRejected(_) => Problem::new(ProblemCode::KeyRejected),
         BeginError::Trouble(trouble) => self::trouble(trouble),

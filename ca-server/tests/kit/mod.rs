@@ -272,6 +272,7 @@ impl Ca {
                 max_attempts: 3,
                 sign_deadline: Duration::from_secs(30),
                 review: false,
+                review_quarantined: false,
                 renewal_info: Duration::from_secs(60),
             },
             crl: terms(),

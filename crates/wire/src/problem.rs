@@ -270,7 +270,7 @@ impl ProblemCode {
                 "A revocation is final: only keyCompromise may take the place of another reason, and only what is on hold can be released."
             }
             Self::ReviewPending => {
-                "Nobody has decided about the maker of this TPM. People see it with `ca-cli enrollment review`. Ask again after Retry-After: the same request, as often as it takes."
+                "Nobody has decided about the maker of this TPM, or about a known weakness of it. People see it with `ca-cli enrollment review`. Ask again after Retry-After: the same request, as often as it takes."
             }
             Self::ManifestConflict => {
                 "A signer names a lot once. A manifest is read from its first line to its last; what is complete, refused or withdrawn is not read on."

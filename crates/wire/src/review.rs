@@ -1,4 +1,4 @@
-//! Review: TPMs whose vendor nobody decided about, as people see them.
+//! Review: TPMs whose vendor nobody decided about, or that an advisory quarantines, as people see them.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ impl TpmKind {
 pub struct ApproveReview {
     /// Why: 1 to 500 characters.
     pub reason: String,
-    /// What kind of TPM it is in.
+    /// What kind of TPM it is in; of a quarantined TPM its anchor says that, and this is not looked at.
     #[serde(default)]
     pub kind: TpmKind,
 }
@@ -58,9 +58,16 @@ pub struct Review {
     pub device: String,
     /// Who named it: in the inventory, or by importing a manifest.
     pub named_by: String,
-    /// Code of the refusal: `EK_CHAIN`, `EK_CA_UNTRUSTED`.
+    /// Code of the refusal: `EK_CHAIN`, `EK_CA_UNTRUSTED`, `TPM_QUARANTINED`.
     pub reason: String,
-    /// Name of the CA that the EK certificate says it is from. Nobody verified that.
+    /// The advisory that quarantines it; none: its vendor is asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advisory: Option<String>,
+    /// What that advisory says, as it stands now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Name of the CA that the EK certificate says it is from, which nobody verified; of a quarantined TPM of a vendor that is
+    /// trusted, the anchor.
     pub issuer: String,
     /// Manufacturer it claims, `id:` and 8 hex digits.
     pub manufacturer: String,
@@ -88,6 +95,11 @@ pub struct Review {
     pub comment: Option<String>,
     /// Devices of the inventory with a TPM of this manufacturer: trusting its root would speak for them, too.
     pub devices_of_manufacturer: u64,
+    /// Devices of the inventory of whose TPM the advisory speaks: to allow it would speak for them, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices_of_advisory: Option<u64>,
+    /// Devices that manifests say will come: of what make their TPMs are, no manifest says, so any of them may be meant.
+    pub devices_expected: u64,
 }
 
 /// Answer to `GET /v1/reviews`.

@@ -208,6 +208,7 @@ pub(super) fn entry() -> InventoryEntry {
         batch: None,
         dns_names: Vec::new(),
         spiffe_id: None,
+        accepted_advisories: Vec::new(),
     }
 }
 
@@ -268,6 +269,7 @@ impl Given {
             batch: self.batch.clone(),
             dns_names: self.dns_names.clone(),
             spiffe_id: self.spiffe_id.clone(),
+            accepted_advisories: Vec::new(),
         })
     }
 }

@@ -520,6 +520,39 @@ fn a36_a_tpm_of_which_an_advisory_speaks_is_denied_quarantined_or_told_of() {
 }
 
 #[test]
+fn a36_people_let_a_quarantined_tpm_in_by_the_advisory_and_never_a_denied_one() {
+    let own = "[[advisory]]\nid = \"OTHER-1\"\nmanufacturer = \"id:414D4400\"\nverdict = \"quarantine\"\nwhy = \"new\"\nsource = \"us\"\n";
+    let ask = |own: &str, accepted: &[&str]| {
+        let table = crate::Advisories::builtin().unwrap().with("own.toml", own).unwrap();
+        let policy = PolicySet::builtin(Mode::Production).unwrap().with_advisories(table);
+        let entry = InventoryEntry {
+            accepted_advisories: accepted.iter().map(|id| (*id).to_owned()).collect(),
+            ..entry()
+        };
+        let facts = with_tpm("id:414D4400", "AMD", "id:00030057");
+        judge(&policy, &profiles(), &facts, Some(&entry), NOW)
+            .map(|(_, grants)| grants[0].decision().rules.clone())
+            .map_err(|denial| (denial.code, denial.rules[0].clone()))
+    };
+    let rules = ask("", &["faulTPM"]).unwrap();
+    for rule in ["advisory:faulTPM", "review:faulTPM"] {
+        assert!(rules.contains(&rule.to_owned()), "{rules:?}");
+    }
+    // That an advisory only tells of is nobody's to accept.
+    assert!(!rules.contains(&"review:CVE-2025-2884".to_owned()), "{rules:?}");
+    // Another one beside it was not spoken of.
+    let quarantined = |id: &str| Err((DenialCode::TpmQuarantined, format!("advisory:{id}")));
+    assert_eq!(ask(own, &["faulTPM"]), quarantined("OTHER-1"));
+    assert_eq!(ask(own, &["OTHER-1", "CVE-2025-2884"]), quarantined("faulTPM"));
+    assert!(ask(own, &["faulTPM", "OTHER-1"]).is_ok());
+    let denied = own.replace("quarantine", "deny");
+    assert_eq!(
+        ask(&denied, &["faulTPM", "OTHER-1"]),
+        Err((DenialCode::TpmDenied, "advisory:OTHER-1".to_owned()))
+    );
+}
+
+#[test]
 fn an_ek_that_was_vouched_for_gets_no_initial_identity_and_no_names_of_a_certificate() {
     let vouched = |profile| {
         let mut facts = facts(profile);

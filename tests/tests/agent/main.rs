@@ -14,6 +14,7 @@ mod inspect;
 mod manifest;
 mod manners;
 mod proxy;
+mod quarantine;
 mod refused;
 mod renew;
 mod replace;

@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::device::{AgentDevice, House, errors, report};
 
-const ALICE: u32 = 61_001;
-const BOB: u32 = 61_002;
+pub(crate) const ALICE: u32 = 61_001;
+pub(crate) const BOB: u32 = 61_002;
 const CAROL: u32 = 61_003;
 
 /// A CA with three operators that asks people; none when nobody here can become them.
-fn house(wanted: Wanted) -> Option<House> {
+pub(crate) fn house(wanted: Wanted) -> Option<House> {
     if !rustix::process::geteuid().is_root() {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "run this as root");
         eprintln!("skipped: only root can become other people");
@@ -30,6 +30,7 @@ fn house(wanted: Wanted) -> Option<House> {
         person("bob", BOB),
         person("carol", CAROL),
         ("enrollment".into(), "unknown_vendor".into(), "review".into()),
+        ("enrollment".into(), "quarantined".into(), "review".into()),
         ("trust".into(), "intermediates".into(), toml::Value::Array(Vec::new())),
     ]);
     // Of the vendor of these TPMs it has never heard.
@@ -41,13 +42,13 @@ fn house(wanted: Wanted) -> Option<House> {
     Some(house)
 }
 
-fn by(house: &House, uid: u32, arguments: &[&str]) -> Output {
+pub(crate) fn by(house: &House, uid: u32, arguments: &[&str]) -> Output {
     let mut command = house.rig.command("ca-cli");
     command.args(arguments).args(["-o", "json"]);
     command.current_dir("/").uid(uid).gid(0).output().unwrap()
 }
 
-fn ends(output: &Output, code: i32) -> Value {
+pub(crate) fn ends(output: &Output, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{}", errors(output));
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
@@ -186,19 +187,53 @@ fn a_tpm_of_nobody_we_know_is_reviewed_on_postgres() {
 /// A certificate under the name of a CA of ours, signed by another key: refused, and nobody's to approve.
 #[test]
 fn a_forgery_is_nobodys_to_approve() {
-    let rig = Rig::with(&Wanted::default().set("enrollment", "unknown_vendor", "review"));
-    let ask = |tpm: &SoftTpm, name: &str| {
-        rig.allow(name, tpm);
+    let mut rig = Rig::with(&Wanted::default().set("enrollment", "unknown_vendor", "review"));
+    let ask = |rig: &Rig, tpm: &SoftTpm| {
         let body = serde_json::to_vec(&tpm.request("device-ldevid", None, None)).unwrap();
         rig.client().post_raw("/v1/enrollments", "application/json", &body)
     };
-    let forged = ask(&SoftTpm::p256(&VendorCa::root("Kit TPM Root")), "FORGED");
-    assert_eq!(forged.status, 403);
-    assert!(rig.sql("SELECT count(*) FROM review").trim().ends_with('0'));
+    let waiting = |rig: &Rig| {
+        let count = rig.sql("SELECT count(*) FROM review");
+        count.trim().chars().last().unwrap()
+    };
+    let why = |rig: &Rig, incident: Option<String>| rig.audit_file(&incident.unwrap())[0].detail.clone();
+    let other = VendorCa::root("Kit TPM Root");
+    let forged = SoftTpm::p256(&other);
+    rig.allow("FORGED", &forged);
+    let refused = ask(&rig, &forged);
+    assert_eq!(refused.status, 403);
+    assert_eq!(waiting(&rig), '0');
+    let said = why(&rig, refused.problem().incident);
+    assert!(said.contains("trust tpm import"), "{said}");
     // Of a name that is nobody's it waits, and says how long.
-    let unknown = ask(&SoftTpm::p256(&VendorCa::root("Nobody's Root")), "UNKNOWN");
+    let unknown = SoftTpm::p256(&VendorCa::root("Nobody's Root"));
+    rig.allow("UNKNOWN", &unknown);
+    let unknown = ask(&rig, &unknown);
     assert_eq!(unknown.status, 202);
     assert_eq!(unknown.header("retry-after"), Some("10"));
     assert_eq!(unknown.problem().code, wire::problem::ProblemCode::ReviewPending);
-    assert!(rig.sql("SELECT count(*) FROM review").trim().ends_with('1'));
+    assert_eq!(waiting(&rig), '1');
+    // One that nobody named is refused, and its record says what lets people decide.
+    let stranger = SoftTpm::p256(&VendorCa::root("Nobody's Root"));
+    let refused = ask(&rig, &stranger);
+    assert_eq!(refused.status, 403);
+    let said = why(&rig, refused.problem().incident);
+    assert!(said.contains("ca-cli device allow NAME --ek"), "{said}");
+    assert_eq!(waiting(&rig), '1');
+
+    // Once the vendor's other CA of that name is in the store, as unknown, it is a CA nobody decided about.
+    let _ = rig.stop();
+    let store = rig.path("trust.toml");
+    std::fs::write(rig.path("other.der"), &other.certificate).unwrap();
+    let import = rig
+        .command("ca-cli")
+        .args(["trust", "tpm", "import", "--source", "the vendor", "--store"])
+        .args([&store, &rig.path("other.der")])
+        .output()
+        .unwrap();
+    assert!(import.status.success(), "{}", errors(&import));
+    std::fs::copy(&store, rig.path("trust/other.toml")).unwrap();
+    rig.start();
+    assert_eq!(ask(&rig, &forged).status, 202);
+    assert_eq!(waiting(&rig), '2');
 }

@@ -11,7 +11,7 @@ use wire::EnrollmentId;
 use wire::enrollment::{ActivationRequest, EnrollmentResult, EnrollmentState, IssuedCertificate};
 
 use super::failure::{Costs, Failure, Trouble, fail, open_for_business, sha256};
-use super::lookup;
+use super::{lookup, review};
 use crate::house::{House, Moment, Phase};
 
 pub use error::ActivateError;
@@ -199,7 +199,7 @@ fn issue(
     let (permit, certified, second) = house.metrics.timed(Phase::Decide, || {
         let (row, second) = known(house, &binding)?;
         let certified = row.as_ref().is_some_and(|row| row.last_seen_at.is_some());
-        let entry = row.map(|row| entry(row, &binding, now));
+        let entry = row.map(|row| entry(house, row, &binding, now)).transpose()?;
         let permit = policies::decide(&house.policy, &house.profiles, binding, entry, now)?;
         Ok::<_, ActivateError>((permit, certified, second))
     })?;
@@ -251,7 +251,7 @@ pub(super) fn inventory(
     now: UnixTime,
 ) -> Result<Option<InventoryEntry>, ActivateError> {
     let (row, _) = known(house, binding)?;
-    Ok(row.map(|row| entry(row, binding, now)))
+    row.map(|row| entry(house, row, binding, now)).transpose()
 }
 
 /// The device of this EK; of the TPM in which this AK was activated by another EK (then: true, a second EK of that TPM);
@@ -417,8 +417,14 @@ fn link(house: &House, id: EnrollmentId, permit: &Permit, now: UnixTime) -> Resu
     house.store.link_ek(&link, &audit).map_err(corridor::record_error)
 }
 
-fn entry(row: DeviceRow, binding: &VerifiedBinding, now: UnixTime) -> InventoryEntry {
-    InventoryEntry {
+fn entry(
+    house: &House,
+    row: DeviceRow,
+    binding: &VerifiedBinding,
+    now: UnixTime,
+) -> Result<InventoryEntry, ActivateError> {
+    Ok(InventoryEntry {
+        accepted_advisories: review::accepted(house, binding.root().ek()).map_err(Trouble::from)?,
         first_contact_open: row.ek_spki_sha256.is_none()
             && row.iak_spki_sha256.is_none()
             && row.first_contact_until.is_some_and(|end| now.0 <= end),
@@ -433,7 +439,7 @@ fn entry(row: DeviceRow, binding: &VerifiedBinding, now: UnixTime) -> InventoryE
         batch: row.batch,
         dns_names: row.dns_names,
         spiffe_id: row.spiffe_id,
-    }
+    })
 }
 
 /// Grants whose very key has a live certificate need no new signature; another live key is a conflict.

@@ -117,6 +117,7 @@ fn ask(
     let endorsed = match endorse(house, evidence, now, false) {
         Ok(endorsed) => endorsed,
         Err(NotNow::Refused(refusal)) => return Err(refusal.into()),
+        Err(NotNow::Advised { reason, detail }) => return Err(ActivateError::Attestation { reason, detail }.into()),
         Err(NotNow::Trouble(trouble)) => return Err(trouble.into()),
         Err(NotNow::Waits(id)) => return Err(Trouble::Bug(format!("review {id} of a renewal")).into()),
     };
