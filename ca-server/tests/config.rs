@@ -226,7 +226,7 @@ fn an_unknown_key_is_shown_with_a_suggestion() {
          18 | chalenge_ttl = \"2m\"\n   \
          | ^^^^^^^^^^^^\n   \
          = did you mean `challenge_ttl`?\n   \
-         = keys here: seal_key_file, previous, challenge_ttl, max_attempts, sign_deadline, renewal_info, unknown_vendor"
+         = keys here: seal_key_file, previous, challenge_ttl, max_attempts, sign_deadline, renewal_info, unknown_vendor, quarantined"
     );
     assert_eq!(
         wrong(&ca, "[audit]\nfile", "[audti]\nfile"),
