@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measure, in one run: raw signatures through the signer pool, durable commits, CRLs, OCSP answers, whole
-# enrollments, memory.
+# Measure, in one run: raw signatures through the signer pool, durable commits, CRLs, chains, OCSP answers,
+# whole enrollments, memory.
 # Numbers mean something only beside the baselines of the same run: machines differ, and are shared.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,6 +36,9 @@ cargo bench --locked -q -p issuance --bench crl
 CRL_BENCH_POSTGRES="postgres:///postgres?host=$cluster&user=bench" cargo bench --locked -q -p ca-server --bench crl
 stop
 trap - EXIT
+echo
+echo '== chains of EK certificates'
+cargo bench --locked -q -p tests --bench chain
 echo
 echo '== OCSP answers'
 cargo bench --locked -q -p tests --bench ocsp -- --postgres

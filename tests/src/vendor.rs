@@ -246,6 +246,13 @@ impl VendorCa {
     }
 }
 
+/// An authorityInfoAccess that says where the issuer's certificate is (RFC 5280 §4.2.2.1).
+#[must_use]
+pub fn ca_issuers(url: &str) -> Vec<u8> {
+    let description = sequence(&[&oid("1.3.6.1.5.5.7.48.2"), &tlv(0x86, url.as_bytes())]);
+    extension("1.3.6.1.5.5.7.1.1", false, &sequence(&[&description]))
+}
+
 /// 16 random octets, positive.
 ///
 /// # Panics

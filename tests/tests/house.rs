@@ -76,6 +76,7 @@ fn rooms_import_only_downwards() {
         ("settings", &["wire"]),
         ("manifest", &["wire", "ledger"]),
         ("attest", &["wire"]),
+        ("aia", &[]),
         ("policies", &["wire", "attest"]),
         ("issuance", &["wire", "attest", "policies"]),
         ("hsm", &["wire", "attest", "policies", "issuance"]),
@@ -85,13 +86,14 @@ fn rooms_import_only_downwards() {
         (
             "ca-server",
             &[
-                "wire", "settings", "attest", "policies", "issuance", "hsm", "ledger", "manifest", "schema",
+                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ledger", "manifest", "schema",
             ],
         ),
         (
             "ca-cli",
             &[
-                "wire", "settings", "attest", "policies", "issuance", "hsm", "ceremony", "ledger", "manifest", "schema",
+                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ceremony", "ledger", "manifest",
+                "schema",
             ],
         ),
         ("ca-agent", &["wire", "settings", "attest"]),
@@ -247,7 +249,7 @@ fn unsafe_code_is_forbidden_everywhere() {
     assert!(manifest.contains("unsafe_code = \"forbid\""));
     for package in rooms(&metadata()).keys() {
         let folder = match package.as_str() {
-            "wire" | "settings" | "attest" | "issuance" | "hsm" | "ceremony" | "ledger" | "manifest" => {
+            "wire" | "settings" | "attest" | "aia" | "issuance" | "hsm" | "ceremony" | "ledger" | "manifest" => {
                 format!("crates/{package}")
             }
             other => other.to_owned(),

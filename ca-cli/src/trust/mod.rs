@@ -5,7 +5,6 @@ mod archive;
 #[cfg(not(feature = "online"))]
 #[path = "no_archive.rs"]
 mod archive;
-pub(crate) mod fetch;
 pub(crate) mod gather;
 
 use std::io::Write as _;

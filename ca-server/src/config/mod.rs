@@ -1,5 +1,6 @@
 //! `server.toml`: [`raw`] is the file as written, [`Config`] is what may be run.
 
+mod aia;
 mod files;
 mod ledger;
 mod materials;
@@ -65,6 +66,8 @@ pub struct Config {
     pub crl: CrlTerms,
     /// `[ledger]`: key and terms, where it is signed.
     pub ledger: Option<(SigningKey, LedgerTerms)>,
+    /// Terms of the job that fetches intermediates; none: nothing is fetched.
+    pub aia: Option<AiaTerms>,
     /// Key that seals challenges.
     pub seal: SealKey,
     /// `[limits]`.
@@ -181,6 +184,19 @@ pub struct OcspTerms {
     pub cache: usize,
     /// Questions with a nonce, or about several certificates: each costs a signature.
     pub fresh_rate: Rate,
+}
+
+/// Terms of the job that fetches intermediates.
+#[derive(Clone, Debug)]
+pub struct AiaTerms {
+    /// Hosts that may be asked, and no others.
+    pub hosts: Vec<String>,
+    /// Addresses for hosts: a mirror of the operator's own.
+    pub resolve: Vec<(String, SocketAddr)>,
+    /// Where what came is kept, by its hash.
+    pub folder: PathBuf,
+    /// Pause between two wishes.
+    pub every: Duration,
 }
 
 /// Terms of an enrollment.
@@ -324,6 +340,7 @@ impl Config {
             profiles,
             policy,
             crl,
+            aia: raw.aia.map(|raw| aia::checked(source, &base, &raw)).transpose()?,
             ledger: raw.ledger.map(|raw| ledger::checked(source, &base, &raw)).transpose()?,
             enrollment,
             seal,

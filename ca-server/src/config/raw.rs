@@ -29,6 +29,7 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub crl: RawCrl,
     pub ledger: Option<RawLedger>,
+    pub aia: Option<RawAia>,
     #[serde(default)]
     pub limits: RawLimits,
     pub audit: RawAudit,
@@ -132,6 +133,16 @@ pub(super) struct RawTrust {
 pub(super) struct RawManifests {
     #[serde(default)]
     pub signers: Vec<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAia {
+    pub hosts: Spanned<Vec<Spanned<String>>>,
+    pub folder: PathBuf,
+    pub every: Option<Span>,
+    #[serde(default)]
+    pub resolve: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

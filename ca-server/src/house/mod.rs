@@ -1,5 +1,6 @@
 //! All that a running CA stands on, opened and found in order.
 
+mod aia;
 mod at_work;
 mod audit;
 mod bundles;
@@ -30,8 +31,9 @@ use policies::{PolicySet, Profiles};
 use schema::{Store, StoreError};
 use wire::Exit;
 
-use crate::config::{Config, CrlTerms, Enrollment, LedgerTerms, OcspTerms};
+use crate::config::{AiaTerms, Config, CrlTerms, Enrollment, LedgerTerms, OcspTerms};
 
+pub use self::aia::{Aia, Wish};
 pub use self::ledger::{Ledger, LedgerFault, Recorded, continued};
 pub use at_work::{AtWork, Held};
 pub use audit::AuditFile;
@@ -93,6 +95,8 @@ pub struct House {
     pub ocsp: Option<Ocsp>,
     /// The ledger, when it is signed here.
     pub ledger: Option<Ledger>,
+    /// Intermediates that are fetched, when they are.
+    pub aia: Option<Aia>,
 }
 
 /// What a [`House`] is built from.
@@ -133,6 +137,8 @@ pub struct Parts {
     pub ocsp: Option<(Arc<dyn CaKey>, OcspTerms)>,
     /// Key and terms of the ledger.
     pub ledger: Option<(SigningKey, LedgerTerms)>,
+    /// Terms of the job that fetches intermediates.
+    pub aia: Option<AiaTerms>,
 }
 
 /// Why the server does not start.
@@ -184,7 +190,15 @@ impl House {
             None => None,
             Some((key, terms)) => Some(Ledger::open(key, terms, &parts.store).map_err(not_the_ledger)?),
         };
+        let aia = match parts.aia {
+            None => None,
+            Some(terms) => {
+                let folder = terms.folder.display().to_string();
+                Some(Aia::open(terms).map_err(|e| StartError::Other(format!("[aia] {folder}: {e}")))?)
+            }
+        };
         let house = Self {
+            aia,
             name: parts.name,
             issuer: parts.issuer,
             key: parts.key,
@@ -325,6 +339,7 @@ impl House {
             manifest_signers: config.manifest_signers,
             ocsp: responder.zip(config.ocsp.map(|ocsp| ocsp.terms)),
             ledger: config.ledger,
+            aia: config.aia,
         })
     }
 }

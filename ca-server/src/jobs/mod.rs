@@ -1,6 +1,7 @@
 //! What runs beside the requests: one thread for the signer, one for recovery, one for CRLs, one for the ledger,
-//! one for the OCSP responder.
+//! one for the OCSP responder, one for intermediates.
 
+mod aia;
 pub mod crl;
 
 use std::sync::Arc;
@@ -40,6 +41,9 @@ impl Jobs {
         }
         if house.ocsp.is_some() {
             jobs.spawn("responder", house, responder)?;
+        }
+        if house.aia.is_some() {
+            jobs.spawn("aia", house, aia::run)?;
         }
         Ok(jobs)
     }

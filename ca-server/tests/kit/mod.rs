@@ -283,6 +283,7 @@ impl Ca {
             manifest_signers: std::collections::HashSet::new(),
             ocsp: None,
             ledger: None,
+            aia: None,
         }
     }
 

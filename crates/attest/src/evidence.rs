@@ -183,6 +183,17 @@ pub enum Unbelieved {
     Unknown(Box<UnknownVendor>),
 }
 
+impl Unbelieved {
+    /// Why.
+    #[must_use]
+    pub fn refusal(&self) -> &Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Unknown(unknown) => unknown.refusal(),
+        }
+    }
+}
+
 /// Evidence under a CA that nobody decided about. It proves nothing until somebody vouches for the EK.
 #[derive(Debug)]
 pub struct UnknownVendor {

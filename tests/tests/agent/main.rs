@@ -8,6 +8,7 @@
 
 mod again;
 mod allowed;
+mod chain;
 mod device;
 mod enroll;
 mod inspect;

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod aia;
 mod bombs;
 mod floods;
 mod json;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use aia::{Fetcher, HOSTS};
 use attest::trust::{About, CaFacts, ca_issuers};
 use policies::trust::Imported;
 use serde_json::json;
@@ -11,7 +12,6 @@ use crate::cli::trust::Fetch;
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, clean, fields};
 use crate::pem;
-use crate::trust::fetch::Fetcher;
 use crate::trust::{self, Held};
 
 /// CAs above one another; real chains have three.
@@ -19,7 +19,11 @@ const LEVELS: usize = 6;
 
 pub(super) fn run(arguments: &Fetch) -> Result<Report, Failure> {
     let fetcher = Fetcher {
-        hosts: arguments.host.clone(),
+        hosts: HOSTS
+            .map(str::to_owned)
+            .into_iter()
+            .chain(arguments.host.clone())
+            .collect(),
         pinned: arguments
             .resolve
             .iter()

@@ -9,7 +9,7 @@ use schema::{ADVISORY, Asked, NewReview};
 
 use super::audit;
 use crate::flow::failure::Trouble;
-use crate::house::{House, Phase};
+use crate::house::{House, Phase, Wish};
 
 /// A review can be approved for so many seconds.
 const VALID: i64 = 7 * 86_400;
@@ -50,6 +50,7 @@ pub(in crate::flow) fn endorse(
     now: UnixTime,
     asks: bool,
 ) -> Result<Endorsed, NotNow> {
+    let (evidence, wish) = completed(house, evidence);
     let judged = house.metrics.timed(Phase::Endorse, || {
         let evidence = Evidence::decode(evidence)?;
         // Only for an EK without certificate is the inventory asked.
@@ -62,6 +63,11 @@ pub(in crate::flow) fn endorse(
             .map(|kind| AllowedEk { spki_sha256, kind });
         Ok(evidence.verify_allowed(allowed.as_ref()).map_err(Unbelieved::Refused))
     })?;
+    if let (Some(aia), Some(wish), Err(unbelieved)) = (&house.aia, wish, &judged)
+        && unbelieved.refusal().reason == Reason::EkChain
+    {
+        aia.wish(wish);
+    }
     match judged {
         Ok(endorsed) => {
             let questions = quarantines(house, endorsed.ek(), &endorsed.ek().anchor).unwrap_or_default();
@@ -84,6 +90,19 @@ pub(in crate::flow) fn endorse(
              [enrollment] unknown_vendor = \"review\"",
         ))),
     }
+}
+
+/// With the intermediates that were fetched before; and what to wish for, should one still be missing.
+fn completed(house: &House, mut evidence: EvidenceBytes) -> (EvidenceBytes, Option<Wish>) {
+    let Some(aia) = house.aia.as_ref().filter(|_| !evidence.ek_certificate.is_empty()) else {
+        return (evidence, None);
+    };
+    let wish = Wish {
+        certificate: evidence.ek_certificate.clone(),
+        offered: evidence.ek_chain.clone(),
+    };
+    aia.complete(&evidence.ek_certificate, &mut evidence.ek_chain);
+    (evidence, Some(wish))
 }
 
 /// Advisories in spite of which people let this TPM in; read only where one quarantines it.

@@ -288,7 +288,8 @@ impl Anchors {
     }
 
     /// Whether a CA that is there has this name (DER): an anchor, what stands below one, or one that is untrusted.
-    pub(crate) fn has_issuer(&self, name: &[u8]) -> bool {
+    #[must_use]
+    pub fn has_issuer(&self, name: &[u8]) -> bool {
         self.by_subject.contains_key(name)
     }
 

@@ -1,6 +1,6 @@
-//! Intermediates from where a certificate says that they are (authorityInfoAccess), fetched at the desk and never by a
-//! server: what a device brings must not make anybody knock anywhere.
-#![cfg(feature = "online")]
+//! Intermediates from where a certificate says that they are (authorityInfoAccess, RFC 5280 §4.2.2.1): hosts of a list, the
+//! address looked up once and pinned, never one of a network of one's own, no redirects, caps on size and time. For people
+//! at the desk, and for the job of a server; never in a request: what a device brings must not make anybody knock anywhere.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const BYTES: u64 = 64 << 10;
 const TIME: Duration = Duration::from_secs(20);
 
 /// Hosts of TPM makers, as their certificates name them.
-pub(crate) const HOSTS: [&str; 17] = [
+pub const HOSTS: [&str; 17] = [
     "ftpm.amd.com",
     "pki.goog",
     "pki.infineon.com",
@@ -39,19 +39,19 @@ pub(crate) const HOSTS: [&str; 17] = [
 
 /// Where to look, and how long.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetcher {
-    /// Hosts beside [`HOSTS`].
-    pub(crate) hosts: Vec<String>,
+pub struct Fetcher {
+    /// Hosts that may be asked.
+    pub hosts: Vec<String>,
     /// Addresses for hosts, by the operator's word: a mirror of his own. No name is looked up for these.
-    pub(crate) pinned: Vec<(String, SocketAddr)>,
+    pub pinned: Vec<(String, SocketAddr)>,
     /// For everything: name, connection, answer.
-    pub(crate) time: Duration,
+    pub time: Duration,
 }
 
 impl Default for Fetcher {
     fn default() -> Self {
         Self {
-            hosts: Vec::new(),
+            hosts: HOSTS.map(str::to_owned).to_vec(),
             pinned: Vec::new(),
             time: TIME,
         }
@@ -75,7 +75,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// In words; nothing was connected to unless host and address were in order.
-    pub(crate) fn fetch(&self, url: &str) -> Result<Vec<u8>, String> {
+    pub fn fetch(&self, url: &str) -> Result<Vec<u8>, String> {
         let uri = self.allowed(url)?;
         let address = self.address(&uri)?;
         let config = Agent::config_builder()
@@ -97,6 +97,12 @@ impl Fetcher {
         body.read_to_vec().map_err(|e| e.to_string())
     }
 
+    /// Whether a URL is of a form that would be asked: nothing is looked up, nothing is connected to.
+    #[must_use]
+    pub fn would_ask(&self, url: &str) -> bool {
+        self.allowed(url).is_ok()
+    }
+
     /// A plain http or https URL on a host of the list, on the usual port.
     fn allowed(&self, url: &str) -> Result<Uri, String> {
         // Some makers write blanks into their URLs.
@@ -110,9 +116,8 @@ impl Fetcher {
             return Err("a user or a port in it".to_owned());
         }
         let host = authority.host().to_ascii_lowercase();
-        let listed = HOSTS.contains(&host.as_str()) || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(&host));
-        if !listed {
-            return Err(format!("the host {host} is not on the list (--host)"));
+        if !self.hosts.iter().any(|listed| listed.eq_ignore_ascii_case(&host)) {
+            return Err(format!("the host {host} is not on the list"));
         }
         Ok(uri)
     }
@@ -239,7 +244,9 @@ mod tests {
                 "0x7f.1",
             ]
             .map(str::to_owned)
-            .to_vec(),
+            .into_iter()
+            .chain(HOSTS.map(str::to_owned))
+            .collect(),
             ..Fetcher::default()
         };
         for url in [
