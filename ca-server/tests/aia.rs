@@ -1,5 +1,7 @@
 //! Intermediates that a job fetches: the wish of a refused request, the folder, what is added to a later one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;

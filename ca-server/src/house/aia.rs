@@ -33,6 +33,9 @@ pub struct Wish {
     pub offered: Vec<Vec<u8>>,
 }
 
+/// CAs (DER) by their names.
+type Named = BTreeMap<Vec<u8>, Vec<Arc<[u8]>>>;
+
 /// What was fetched, and what is wished for.
 #[derive(Debug)]
 pub struct Aia {
@@ -40,7 +43,7 @@ pub struct Aia {
     pub terms: AiaTerms,
     /// Whom to ask.
     pub fetcher: Fetcher,
-    held: RwLock<BTreeMap<Vec<u8>, Vec<Arc<[u8]>>>>,
+    held: RwLock<Named>,
     wishes: Mutex<VecDeque<Wish>>,
 }
 
