@@ -235,7 +235,7 @@ fn an_unknown_key_is_shown_with_a_suggestion() {
          19 | [audti]\n   \
          |  ^^^^^\n   \
          = did you mean `audit`?\n   \
-         = keys here: server, operators, manifests, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, ledger, limits, audit, log"
+         = keys here: server, operators, manifests, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, ledger, aia, limits, audit, log"
     );
     let strange = wrong(&ca, "[audit]", "[log]\nzzz = 1\n[audit]");
     assert!(strange.starts_with("server.toml:20:1: unknown key `zzz`"), "{strange}");
