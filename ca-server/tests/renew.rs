@@ -670,3 +670,115 @@ fn on_any_day_of_the_calendar() {
         assert_eq!(row.not_after, row.not_before + 365 * DAY - 1, "{day}");
     }
 }
+
+// A53: the same TPM twice. All else is right: the certificate, its key, the EK's and the AK's answer.
+#[test]
+fn a53_a_clock_that_went_back_is_refused_and_the_device_held() {
+    let mut bench = Bench::new();
+    let of = |clock, reset_count| attest::tpm::TpmsClockInfo {
+        clock,
+        reset_count,
+        ..device_kit::soft_tpm::FIRST_SECOND
+    };
+    bench.tpm.clock = of(90_000_000, 1);
+    let second = bench.renew().unwrap().certificates[0].certificate.0.clone();
+    bench.ca.hands.forward(100);
+    // The copy, which was switched on later.
+    bench.tpm.clock = of(89_000_000, 1);
+    let renew = |bench: &Bench, certificate: &[u8]| renewed(&bench.house, &bench.tpm, certificate, &bench.tpm.identity);
+    match renew(&bench, &second) {
+        Err(RenewError::Issue(ActivateError::Clock(what))) => assert!(
+            what.contains("`gw-1`: the clock went back by 1000000 ms since the same start"),
+            "{what}"
+        ),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.ca.last_reason(), "TPM_CLOCK");
+    assert!(bench.store.device_by_name("gw-1").unwrap().unwrap().held);
+    // The original is held with it, until people have looked.
+    bench.tpm.clock = of(91_000_000, 1);
+    assert_eq!(reason(renew(&bench, &second).map_err(policy_as_attestation)), "HELD");
+    let alarm = bench.store.audit_entries(&AuditFilter::default(), 9).unwrap();
+    assert!(alarm.iter().any(|record| record.action == "device.clock.alarm"));
+    bench.store.hold_device("gw-1", false, &admin_audit()).unwrap();
+    renew(&bench, &second).unwrap();
+}
+
+/// What the rules said about a held device, as its one word.
+fn policy_as_attestation(error: RenewError) -> RenewError {
+    match error {
+        RenewError::Issue(ActivateError::Policy(denial)) => RenewError::Issue(ActivateError::Attestation {
+            reason: "HELD",
+            detail: denial.detail,
+        }),
+        other => other,
+    }
+}
+
+// A53: the copy enrolls, on the key of the original and on another: it gets nothing back, and is found.
+#[test]
+fn a53_a_new_enrollment_of_a_copy_is_a_conflict() {
+    for own_key in [true, false] {
+        let mut bench = Bench::new();
+        bench.tpm.clock.clock -= 1;
+        if !own_key {
+            bench.tpm.identity = fresh();
+        }
+        let challenge = enroll::begin(&bench.house, IP, bench.tpm.request("device-ldevid", None, None)).unwrap();
+        let answer = bench.tpm.answer(&challenge).unwrap();
+        let outcome = enroll::activate(&bench.house, IP, challenge.id, &answer).map_err(|failure| failure.error);
+        assert!(matches!(outcome, Err(ActivateError::Clock(_))), "{outcome:?}");
+        assert!(bench.store.device_by_name("gw-1").unwrap().unwrap().held);
+        // With the clock of the original, the one gets its certificate back, and the other is told of the conflict.
+        bench.store.hold_device("gw-1", false, &admin_audit()).unwrap();
+        bench.tpm.clock.clock += 1;
+        let challenge = enroll::begin(&bench.house, IP, bench.tpm.request("device-ldevid", None, None)).unwrap();
+        let answer = bench.tpm.answer(&challenge).unwrap();
+        let outcome = enroll::activate(&bench.house, IP, challenge.id, &answer).map_err(|failure| failure.error);
+        if own_key {
+            assert!(matches!(outcome, Ok(Activation::Done(_))), "{outcome:?}");
+        } else {
+            assert!(
+                matches!(outcome, Err(ActivateError::IdentityConflict(_))),
+                "{outcome:?}"
+            );
+        }
+        assert_eq!(
+            bench.store.tpm_clocks("gw-1").unwrap().len(),
+            1,
+            "noted, though nothing was issued"
+        );
+    }
+}
+
+#[test]
+fn the_profile_says_what_becomes_of_a_clock_that_went_back() {
+    let text = |rule: &str| {
+        format!(
+            "name = \"device-ldevid\"\nkind = \"device-ldevid\"\nlifetime = \"365d\"\n\
+             extended_key_usage = [\"clientAuth\"]\ntpm_clock = \"{rule}\"\n"
+        )
+    };
+    for (rule, refused, held) in [("hold", true, true), ("refuse", true, false), ("alarm", false, false)] {
+        let mut bench = Bench::profile(&text(rule));
+        bench.tpm.clock.reset_count -= 1;
+        assert_eq!(bench.renew().is_err(), refused, "{rule}");
+        assert_eq!(
+            bench.store.device_by_name("gw-1").unwrap().unwrap().held,
+            held,
+            "{rule}"
+        );
+        let alarms = bench.store.clock_alarms();
+        let counts = [
+            ("hold", alarms.hold),
+            ("refuse", alarms.refuse),
+            ("alarm", alarms.alarm),
+        ];
+        for (of, count) in counts {
+            assert_eq!(count, u64::from(of == rule), "{rule}");
+        }
+    }
+    let root = "name = \"root\"\nkind = \"root\"\nlifetime = \"never\"\ntpm_clock = \"hold\"\n";
+    let refused = Profiles::from_sources(&[("p.toml".to_owned(), root.to_owned())]).unwrap_err();
+    assert!(refused.to_string().contains("no TPM answers"), "{refused}");
+}

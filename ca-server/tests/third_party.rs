@@ -703,6 +703,25 @@ fn a53_a_copy_of_the_tpm_gets_no_second_identity() {
     assert!(matches!(error, RenewError::Issue(ActivateError::Replaced)), "{error:?}");
 }
 
+// A53: the manufacturer's key is copied with its TPM; the CA that never saw the device finds it by the clock all the same.
+#[test]
+fn a53_a_copy_is_found_by_the_clock_of_the_iak() {
+    let bench = Bench::new();
+    let mut made = bench.make("acme-1");
+    bench.expect("gw-1", Some(&made));
+    let key = identity_key();
+    let first = certificate(&bench.enroll(&made, &key, None).unwrap(), "device-ldevid");
+    made.tpm.clock.reset_count += 2;
+    let second = bench.renew(&made, &first, &key).unwrap();
+    bench.ca.hands.forward(100);
+    made.tpm.clock.reset_count -= 1;
+    let error = bench.renew(&made, &second, &key).unwrap_err();
+    assert!(matches!(error, RenewError::Issue(ActivateError::Clock(_))), "{error:?}");
+    assert!(bench.store.device_by_name("gw-1").unwrap().unwrap().held);
+    bench.store.hold_device("gw-1", false, &admin_audit()).unwrap();
+    bench.renew(&made, &second, &key).unwrap();
+}
+
 #[test]
 fn what_has_ended_is_enrolled_again_by_the_iak() {
     let bench = Bench::new();

@@ -7,9 +7,10 @@ mod rules;
 
 use std::sync::Arc;
 
+use attest::tpm::TpmsClockInfo;
 use attest::{EvidenceRecord, RenewalProof, Renewed, Root, UnixTime, VerifiedBinding};
 
-use crate::{Advisory, Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles, Renewal, Verdict};
+use crate::{Advisory, ClockRule, Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles, Renewal, Verdict};
 use facts::Facts;
 pub use rules::{Mode, PolicyError, PolicySet};
 
@@ -47,6 +48,12 @@ pub struct Permit {
     pub root: attest::Root,
     /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that vouched, for the record.
     pub ak_spki_sha256: [u8; 32],
+    /// The TPM's clock and counters, as that key signed them.
+    pub clock: TpmsClockInfo,
+    /// When the proof was asked for: it is not older.
+    pub asked_at: UnixTime,
+    /// What happens when that clock went back: the strictest of the profiles'.
+    pub clock_rule: ClockRule,
     /// Name of the device.
     pub device: String,
     /// The certificate that is replaced, when it is a renewal: then there is one grant.
@@ -113,9 +120,12 @@ pub fn decide(
     let facts = Facts::of(&binding);
     let (device, grants) = judge(policy, profiles, &facts, entry.as_ref(), now)?;
     Ok(Permit {
-        grants,
         evidence: binding.evidence().clone(),
         ak_spki_sha256: attest::sha256(&facts.ak.spki),
+        clock: *binding.clock(),
+        asked_at: binding.context().issued_at,
+        clock_rule: strictest(&grants),
+        grants,
         root: facts.root,
         device,
         renews: None,
@@ -140,13 +150,22 @@ pub fn decide_renewal(
         may_renew(grant.profile(), proof.same_key())?;
     }
     Ok(Permit {
-        grants,
         evidence: proof.binding().evidence().clone(),
         ak_spki_sha256: attest::sha256(&facts.ak.spki),
+        clock: *proof.binding().clock(),
+        asked_at: proof.binding().context().issued_at,
+        clock_rule: strictest(&grants),
+        grants,
         root: facts.root,
         device,
         renews: Some(proof.renewed().clone()),
     })
+}
+
+/// One conversation, one TPM: the strictest of its profiles says what becomes of a clock that went back.
+fn strictest(grants: &[Grant]) -> ClockRule {
+    let rules = grants.iter().map(|grant| grant.profile().tpm_clock());
+    rules.max().unwrap_or_default()
 }
 
 /// Whether the profile renews on this key.

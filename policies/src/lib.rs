@@ -18,4 +18,4 @@ pub use decide::{Denial, DenialCode, InventoryEntry, Mode, Permit, PolicyError, 
 pub use delegate::{DelegateError, RESPONDER_NAME, delegate};
 pub use grant::{Decision, Grant, GrantKind, KeyRole, Rdn, RdnKind, SanEntry, Subject, Validity};
 pub use key::ProfileKey;
-pub use profile::{Profile, ProfileError, ProfileKind, Profiles, Renewal};
+pub use profile::{ClockRule, Profile, ProfileError, ProfileKind, Profiles, Renewal};

@@ -112,6 +112,31 @@ impl Renewal {
     }
 }
 
+/// What happens to a device whose TPM's clock or counters went back: one that was copied, or put back to an earlier state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockRule {
+    /// Raise the alarm and issue.
+    Alarm,
+    /// Raise the alarm and refuse.
+    Refuse,
+    /// Raise the alarm, refuse, and hold the device until people release it.
+    #[default]
+    Hold,
+}
+
+impl ClockRule {
+    /// The word used in profiles.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alarm => "alarm",
+            Self::Refuse => "refuse",
+            Self::Hold => "hold",
+        }
+    }
+}
+
 /// A validated profile. Private fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -124,6 +149,7 @@ pub struct Profile {
     pub(crate) extended_key_usage: Vec<const_oid::ObjectIdentifier>,
     pub(crate) key_algorithms: Vec<ProfileKey>,
     pub(crate) renewal: Renewal,
+    pub(crate) tpm_clock: ClockRule,
     pub(crate) basis: Vec<Basis>,
     pub(crate) backdate: i64,
 }
@@ -185,6 +211,11 @@ impl Profile {
     #[must_use]
     pub fn renewal(&self) -> Renewal {
         self.renewal
+    }
+    /// What happens when the clock of the device's TPM went back.
+    #[must_use]
+    pub fn tpm_clock(&self) -> ClockRule {
+        self.tpm_clock
     }
     /// What a device may stand on to get one; empty when it is not for devices.
     #[must_use]

@@ -15,8 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use attest::ek::EkTemplate;
+use attest::tpm::TpmsClockInfo;
 use attest::{Assurance, EkFacts, Entropy, EntropyError, EvidenceRecord, UnixTime};
-use issuance::{AuditRecord, Decision, DeviceBinding, Intent, IssuedRecord, KeyRole, Order, Recorder as _, Serial};
+use issuance::{
+    AuditRecord, ClockReading, ClockRule, Decision, DeviceBinding, Intent, IssuedRecord, KeyRole, Order, Recorder as _,
+    Serial,
+};
 use schema::{AllowDevice, Store, StoreOptions};
 
 const NOW: i64 = 1_800_000_000;
@@ -67,6 +71,16 @@ fn order(number: u64) -> Order {
         device: Some(DeviceBinding {
             name: format!("bench-{number}"),
             ak_spki_sha256: spread(number, 9),
+            clock: ClockReading {
+                info: TpmsClockInfo {
+                    clock: 1_000,
+                    reset_count: 1,
+                    restart_count: 0,
+                    safe: true,
+                },
+                asked_at: UnixTime(NOW),
+                rule: ClockRule::Hold,
+            },
             root: attest::Root::Ek(EkFacts {
                 certificate_sha256: spread(number, 3),
                 spki_sha256: spread(number, 4),

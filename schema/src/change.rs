@@ -1,10 +1,12 @@
 //! What the writer is asked to do, prepared by the caller's thread: the writer only writes.
 
-use issuance::{AuditRecord, Intent, IssuedRecord, KeyRole, Order, RecordError};
+use issuance::{AuditRecord, ClockReading, ClockRule, Intent, IssuedRecord, KeyRole, Order, RecordError};
+
 use serde::Serialize;
 
 use wire::revocation::RevocationReason;
 
+use crate::clock::Attested;
 use crate::manifest::{ManifestError, ManifestPart, ManifestRow, NewManifest};
 use crate::review::{Asked, NewReview, ReviewDecision, ReviewError, ReviewRow};
 use crate::rows::{
@@ -20,6 +22,8 @@ pub(crate) enum Change {
     Intend(Box<NewOrder>),
     /// [`issuance::Recorder::issued`].
     Issued(Signatures),
+    /// An attestation for which nothing is issued.
+    Attested(Box<Attested>),
     /// One failed answer.
     Attempt { challenge: [u8; 16], audit: NewAudit },
     /// Drop counters of challenges that are long over.
@@ -77,6 +81,8 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Recorded(Result<(), RecordError>),
+    /// With the alarm that the TPM's clock raised.
+    Attested(Result<(), RecordError>, Option<ClockRule>),
     Count(u32),
     Device(Result<Box<DeviceRow>, NewDeviceError>),
     Found(bool),
@@ -94,6 +100,8 @@ impl Change {
     /// Whether doing it again after an unknown commit gives the same records and the same answer.
     pub(crate) fn repeatable(&self) -> bool {
         match self {
+            // The same reading follows itself.
+            Self::Attested(_) => true,
             Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } | Self::Hold { .. } => true,
             Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
             Self::Replace { .. } | Self::Decide(_) | Self::Link { .. } => true,
@@ -129,6 +137,8 @@ pub(crate) struct Binding {
     pub(crate) name: String,
     /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that vouched.
     pub(crate) ak: [u8; 32],
+    /// What that key said about the TPM's clock.
+    pub(crate) clock: ClockReading,
     pub(crate) root: BoundRoot,
 }
 
@@ -228,6 +238,7 @@ impl NewOrder {
             device: order.device.as_ref().map(|d| Binding {
                 name: d.name.clone(),
                 ak: d.ak_spki_sha256,
+                clock: d.clock,
                 root: BoundRoot::of(&d.root),
             }),
             evidence: order.evidence.clone(),
@@ -238,6 +249,19 @@ impl NewOrder {
             audit: new_audit(&order.audit),
             at: order.at.0,
             intents: intents.iter().map(NewIntent::new).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl NewOrder {
+    /// The attestation it stands on.
+    pub(crate) fn attested(&self) -> Option<Attested> {
+        self.device.as_ref().map(|binding| Attested {
+            device: binding.name.clone(),
+            ak: binding.ak,
+            reading: binding.clock,
+            challenge: self.challenge,
+            at: self.at,
         })
     }
 }

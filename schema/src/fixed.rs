@@ -9,7 +9,7 @@ use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Text};
 use diesel::sqlite::Sqlite;
 
 macro_rules! word {
@@ -116,6 +116,45 @@ impl QueryFragment<Sqlite> for PutIdentity<'_> {
 }
 
 fixed!(PutIdentity);
+
+/// What an attestation key said last about its TPM's clock.
+pub(crate) struct PutClock<'a> {
+    pub(crate) device: i64,
+    pub(crate) ak: &'a [u8],
+    pub(crate) clock: i64,
+    pub(crate) reset_count: i64,
+    pub(crate) restart_count: i64,
+    pub(crate) safe: bool,
+    pub(crate) seen_at: i64,
+}
+
+impl QueryFragment<Sqlite> for PutClock<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(
+            "INSERT INTO tpm_clock \
+             (device_id, ak_spki_sha256, clock, reset_count, restart_count, safe, seen_at) VALUES (",
+        );
+        out.push_bind_param::<BigInt, _>(&self.device)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Binary, _>(self.ak)?;
+        for value in [&self.clock, &self.reset_count, &self.restart_count] {
+            out.push_sql(", ");
+            out.push_bind_param::<BigInt, _>(value)?;
+        }
+        out.push_sql(", ");
+        out.push_bind_param::<Bool, _>(&self.safe)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.seen_at)?;
+        out.push_sql(
+            ") ON CONFLICT (device_id, ak_spki_sha256) DO UPDATE SET clock = excluded.clock, \
+             reset_count = excluded.reset_count, restart_count = excluded.restart_count, safe = excluded.safe, \
+             seen_at = excluded.seen_at",
+        );
+        Ok(())
+    }
+}
+
+fixed!(PutClock);
 
 /// The EK of a device and the facts about its TPM.
 pub(crate) struct BindDevice<'a> {

@@ -122,6 +122,9 @@ pub(crate) fn hold(link: &mut Link, name: &str, held: bool, record: &NewAudit) -
     if count == 0 {
         return Ok(read::device_by_name(link, name)?.is_some());
     }
+    if !held {
+        crate::clock::forget(link, name)?;
+    }
     crate::keeping::audit(link, std::slice::from_ref(record))?;
     Ok(true)
 }

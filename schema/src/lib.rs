@@ -2,6 +2,7 @@
 
 mod among;
 mod change;
+mod clock;
 mod connect;
 mod crl;
 mod find;
@@ -36,6 +37,6 @@ pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
     EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, IakProofRow, LastStep, NewDeviceError, NewReplacement,
     NewTpm, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState, Revocation, RevocationRow,
-    RevokeError, StatusRow,
+    RevokeError, StatusRow, TpmClock,
 };
-pub use store::{Store, StoreError, StoreOptions};
+pub use store::{ClockAlarms, Store, StoreError, StoreOptions};

@@ -12,6 +12,7 @@ use wire::revocation::RevocationState;
 
 use crate::among::among;
 use crate::change::{Binding, NewIntent, NewOrder, TpmFacts};
+use crate::clock::Verdict;
 use crate::fixed::{BindDevice, Intent, PutIdentity};
 use crate::link::{Fault, Link, insert, on};
 use crate::rows::EkShown;
@@ -20,7 +21,7 @@ use crate::tables::{
     NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, iak_proof, identity,
     key_owner,
 };
-use crate::{renewal, replacement, revocation};
+use crate::{clock, renewal, replacement, revocation};
 
 /// Whether a UNIQUE index that refused is the one on (serial, issuer).
 pub(crate) fn is_serial(constraint: &str) -> bool {
@@ -30,23 +31,21 @@ pub(crate) fn is_serial(constraint: &str) -> bool {
 /// Record orders inside the open transaction; one verdict for each, in order.
 ///
 /// `again`: an earlier transaction with the same order may have been committed; finding it is a success.
-pub(crate) fn intend(
-    link: &mut Link,
-    orders: &[&NewOrder],
-    again: bool,
-) -> Result<Vec<Result<(), RecordError>>, Fault> {
+pub(crate) fn intend(link: &mut Link, orders: &[&NewOrder], again: bool) -> Result<Vec<Verdict>, Fault> {
     let mut seen = look(link, orders)?;
     let mut verdicts = Vec::with_capacity(orders.len());
     let mut accepted = Vec::new();
     for order in orders {
+        let alarms = seen.clocks.alarms();
         let mut verdict = seen.accept(order);
         if again && verdict == Err(RecordError::ChallengeUsed) && is_ours(link, order)? {
             verdict = Ok(());
         } else if verdict.is_ok() {
             accepted.push(*order);
         }
-        verdicts.push(verdict);
+        verdicts.push((verdict, seen.clocks.raised(alarms)));
     }
+    seen.clocks.write(link)?;
     write(link, &seen, &accepted)?;
     Ok(verdicts)
 }
@@ -154,6 +153,7 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
     }
     seen.renewed = renewal::look(link, orders)?;
     let ids = seen.ids();
+    seen.clocks = clock::look(link, &ids, &aks)?;
     if !ids.is_empty() {
         let held: Vec<(i64, String, i64, String, i64)> = on!(link, c => identity::table
             .inner_join(certificate::table)

@@ -261,6 +261,19 @@ pub struct RenewalCall {
     pub within: i64,
 }
 
+/// What an attestation key of a device said last about its TPM's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TpmClock {
+    /// SHA-256 of the key's SubjectPublicKeyInfo.
+    pub ak_spki_sha256: [u8; 32],
+    /// Clock and counters.
+    pub info: attest::tpm::TpmsClockInfo,
+    /// When it was taken, unix seconds.
+    pub seen_at: i64,
+    /// When a later one went back, unix seconds.
+    pub alarmed_at: Option<i64>,
+}
+
 /// A second EK of a device's TPM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EkLink {

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use attest::tpm::Follows;
 use diesel::prelude::*;
 use issuance::RecordError;
 
 use crate::change::{Binding, BoundRoot, NewOrder, TpmFacts};
+use crate::clock::{Attested, Clocks};
 use crate::rows::IakProofRow;
 use crate::tables::device;
 
@@ -88,6 +90,8 @@ pub(crate) struct Seen {
     pub(crate) vouched: BTreeMap<i64, ([u8; 32], Option<[u8; 32]>)>,
     /// Bindings and facts to write, by device.
     pub(crate) changed: BTreeMap<i64, ([u8; 32], TpmFacts)>,
+    /// What attestation keys said last about their TPMs' clocks.
+    pub(crate) clocks: Clocks,
     /// Keys that had an owner before this batch.
     pub(crate) owned_before: HashSet<Vec<u8>>,
 }
@@ -125,6 +129,11 @@ impl Seen {
             Some(binding) => Some(self.may_bind(binding, order.at)?),
             None => None,
         };
+        // Before all else that could be wrong with it: that a TPM was copied is worth knowing in any case.
+        let clock = match (id, order.attested()) {
+            (Some(id), Some(attested)) => Some((id, self.follows(id, &attested)?, attested)),
+            _ => None,
+        };
         let replaced = self.may_replace(order, id)?;
         let name = order.device.as_ref().map(|b| b.name.as_str());
         if let Some(binding) = &order.device {
@@ -157,8 +166,22 @@ impl Seen {
                 }
             }
         }
+        if let Some((id, follows, attested)) = clock {
+            self.clocks.note(id, &attested, follows);
+        }
         self.add(order, id);
         Ok(())
+    }
+
+    /// Whether the TPM's clock and counters follow those that this key reported last.
+    fn follows(&mut self, id: i64, attested: &Attested) -> Result<Follows, RecordError> {
+        let verdict = self.clocks.judge(id, attested);
+        if let Err(RecordError::ClockBack { device, held: true, .. }) = &verdict
+            && let Some(known) = self.devices.get_mut(device)
+        {
+            known.held = true;
+        }
+        verdict
     }
 
     /// The certificate that the order replaces, if it is a renewal: good, of this device, under the same profile.

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::r2d2::{ManageConnection, Pool};
 
-use issuance::{AuditRecord, Intent, IssuedRecord, Order, RecordError, Recorder};
+use issuance::{AuditRecord, ClockReading, ClockRule, Intent, IssuedRecord, Order, RecordError, Recorder};
 
 use wire::revocation::RevocationReason;
 
 use crate::change::{Change, NewDecision, NewOrder, NewStep, Signatures, new_audit, storable};
+use crate::clock::Attested;
 use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::writer::Writer;
@@ -19,8 +21,8 @@ use crate::{
     AllowDevice, Asked, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner,
     EnrollmentRow, EvidenceRow, ExpectedDevice, IakProofRow, ManifestError, ManifestPart, ManifestRow, NewDeviceError,
     NewManifest, NewReplacement, NewReview, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReviewDecision,
-    ReviewError, ReviewRow, ReviewState, Revocation, RevocationRow, RevokeError, StatusRow, change::Outcome, find,
-    manifest, read, renewal, replacement, review, revocation, status,
+    ReviewError, ReviewRow, ReviewState, Revocation, RevocationRow, RevokeError, StatusRow, TpmClock, change::Outcome,
+    clock, find, manifest, read, renewal, replacement, review, revocation, status,
 };
 
 /// Why storage does not serve.
@@ -74,7 +76,19 @@ struct Inner {
     /// The connection on which the ledger grows: a CRL in the making must not hold it up.
     sequencer: Mutex<Option<Link>>,
     place: Place,
+    alarms: [AtomicU64; 3],
     _claim: Option<File>,
+}
+
+/// Alarms of TPMs' clocks since this store was opened, by what became of the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockAlarms {
+    /// It was issued nevertheless.
+    pub alarm: u64,
+    /// It was refused.
+    pub refuse: u64,
+    /// It was refused, and the device is held.
+    pub hold: u64,
 }
 
 /// Connections for reading.
@@ -139,6 +153,7 @@ impl Store {
             publisher: Mutex::new(None),
             sequencer: Mutex::new(None),
             place,
+            alarms: Default::default(),
             _claim: claim,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -256,6 +271,43 @@ impl Store {
             Outcome::Device(row) => row.map(|row| *row),
             other => Err(strange(&other).into()),
         }
+    }
+
+    /// Take an attestation of a device for which nothing is issued: its TPM's clock is compared and noted all the same.
+    ///
+    /// # Errors
+    /// [`RecordError::ClockBack`], [`RecordError::DeviceNotOpen`] for a device that is not in the inventory, and storage.
+    pub fn attested(
+        &self,
+        device: &str,
+        ak_spki_sha256: [u8; 32],
+        reading: ClockReading,
+        enrollment_id: [u8; 16],
+        at: i64,
+    ) -> Result<(), RecordError> {
+        let new = Attested {
+            device: device.to_owned(),
+            ak: ak_spki_sha256,
+            reading,
+            challenge: enrollment_id,
+            at,
+        };
+        self.attest(Change::Attested(Box::new(new)), device)
+    }
+
+    /// What the attestation keys of a device said last about its TPM's clock, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn tpm_clocks(&self, device: &str) -> Result<Vec<TpmClock>, StoreError> {
+        self.read(|link| clock::of_device(link, device))
+    }
+
+    /// How often a TPM's clock went back since this store was opened.
+    #[must_use]
+    pub fn clock_alarms(&self) -> ClockAlarms {
+        let [alarm, refuse, hold] = self.inner.alarms.each_ref().map(|n| n.load(Ordering::Relaxed));
+        ClockAlarms { alarm, refuse, hold }
     }
 
     /// Hold a device, so that nothing more is issued to it, or release it. Returns whether it is in the inventory. One
@@ -811,8 +863,38 @@ impl Store {
         }
     }
 
-    fn record(&self, change: Change) -> Result<(), RecordError> {
+    /// A change that stands on an attestation, which may raise an alarm.
+    fn attest(&self, change: Change, device: &str) -> Result<(), RecordError> {
         match self.inner.writer.write(change) {
+            Ok(Outcome::Attested(verdict, alarm)) => {
+                if let Some(rule) = alarm {
+                    let [issued, refused, held] = &self.inner.alarms;
+                    let count = match rule {
+                        ClockRule::Alarm => issued,
+                        ClockRule::Refuse => refused,
+                        ClockRule::Hold => held,
+                    };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let what = verdict.as_ref().err().map(ToString::to_string).unwrap_or_default();
+                    tracing::error!(
+                        device,
+                        rule = rule.as_str(),
+                        what,
+                        "a TPM's clock went back: it was copied, or put back to an earlier state"
+                    );
+                }
+                verdict
+            }
+            other => Self::recorded(other),
+        }
+    }
+
+    fn record(&self, change: Change) -> Result<(), RecordError> {
+        Self::recorded(self.inner.writer.write(change))
+    }
+
+    fn recorded(outcome: Result<Outcome, StoreError>) -> Result<(), RecordError> {
+        match outcome {
             Ok(Outcome::Recorded(verdict)) => verdict,
             Ok(other) => Err(RecordError::Unknown(strange(&other).to_string())),
             Err(StoreError::Unknown(text)) => Err(RecordError::Unknown(text)),
@@ -838,7 +920,9 @@ fn strange(outcome: &Outcome) -> StoreError {
 
 impl Recorder for Store {
     fn intend(&self, order: &Order, intents: &[Intent]) -> Result<(), RecordError> {
-        self.record(Change::Intend(Box::new(NewOrder::new(order, intents)?)))
+        let order = NewOrder::new(order, intents)?;
+        let device = order.device.as_ref().map(|binding| binding.name.clone());
+        self.attest(Change::Intend(Box::new(order)), device.as_deref().unwrap_or_default())
     }
     fn issued(&self, enrollment_id: &[u8; 16], issued: &[IssuedRecord]) -> Result<(), RecordError> {
         self.record(Change::Issued(Signatures {

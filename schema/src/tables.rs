@@ -373,6 +373,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    tpm_clock (device_id, ak_spki_sha256) {
+        device_id -> BigInt,
+        ak_spki_sha256 -> Binary,
+        clock -> BigInt,
+        reset_count -> BigInt,
+        restart_count -> BigInt,
+        safe -> Bool,
+        seen_at -> BigInt,
+        alarmed_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::joinable!(tpm_clock -> device (device_id));
+diesel::allow_tables_to_appear_in_same_query!(tpm_clock, device);
+
 diesel::joinable!(iak_proof -> enrollment (enrollment_id));
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(replacement -> device (device_id));

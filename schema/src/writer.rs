@@ -11,7 +11,7 @@ use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::{
-    StoreError, StoreOptions, change, inventory, issued, keeping, manifest, order, renewal, replacement, review,
+    StoreError, StoreOptions, change, clock, inventory, issued, keeping, manifest, order, renewal, replacement, review,
     revocation,
 };
 
@@ -364,7 +364,8 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
     if !orders.is_empty() {
         let list: Vec<_> = orders.iter().map(|(_, o)| *o).collect();
         for ((index, _), verdict) in orders.iter().zip(order::intend(link, &list, again)?) {
-            put(*index, Outcome::Recorded(verdict));
+            let (verdict, alarm) = verdict;
+            put(*index, Outcome::Attested(verdict, alarm));
         }
     }
     if !signed.is_empty() {
@@ -376,6 +377,10 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
     for (index, job) in batch.iter().enumerate() {
         let outcome = match &job.change {
             Change::Intend(_) | Change::Issued(_) => continue,
+            Change::Attested(new) => {
+                let (verdict, alarm) = clock::attested(link, new)?;
+                Outcome::Attested(verdict, alarm)
+            }
             Change::Attempt { challenge, audit } => Outcome::Count(keeping::attempt(link, challenge, audit)?),
             Change::ForgetAttempts { before } => Outcome::Count(keeping::forget_attempts(link, *before)?),
             Change::Allow { device, audit } => Outcome::Device(inventory::allow(link, device, audit)?.map(Box::new)),

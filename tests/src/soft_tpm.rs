@@ -1,7 +1,7 @@
 //! A "TPM" in software that can sign any nonsense: EK, AK and identity key in memory.
 
 use attest::KeyAlgorithm;
-use attest::tpm::{Certifies, iak_qualifying_data, qualifying_data, renewal_qualifying_data};
+use attest::tpm::{Certifies, TpmsClockInfo, iak_qualifying_data, qualifying_data, renewal_qualifying_data};
 use wire::Bytes;
 use wire::enrollment::{ActivationRequest, EnrollmentChallenge, EnrollmentRequest, KeyCertify, RotEvidence};
 use wire::third_party::{CertificationRequest, CertifiedKey, IakChallenge, IakCredentials, IakEnrollmentRequest};
@@ -28,7 +28,17 @@ pub struct SoftTpm {
     pub ak: SoftKey,
     /// Identity key.
     pub identity: SoftKey,
+    /// What it says about its clock and counters; it does not run.
+    pub clock: TpmsClockInfo,
 }
+
+/// A second after the first start.
+pub const FIRST_SECOND: TpmsClockInfo = TpmsClockInfo {
+    clock: 1_000,
+    reset_count: 1,
+    restart_count: 0,
+    safe: true,
+};
 
 /// What a `TPMS_ATTEST` says.
 #[derive(Clone, Debug)]
@@ -39,6 +49,8 @@ pub struct Attest {
     pub kind: u16,
     /// extraData.
     pub extra: Vec<u8>,
+    /// clockInfo.
+    pub clock: TpmsClockInfo,
     /// Name of the certified object.
     pub name: Vec<u8>,
     /// Bytes after everything.
@@ -53,9 +65,17 @@ impl Attest {
             magic: MAGIC,
             kind: ST_CERTIFY,
             extra: extra.to_vec(),
+            clock: FIRST_SECOND,
             name,
             trailing: Vec::new(),
         }
+    }
+
+    /// The same, at this time of the TPM.
+    #[must_use]
+    pub fn at(mut self, clock: TpmsClockInfo) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// `TPMS_ATTEST` (TPM 2.0 Part 2, 10.12.12).
@@ -67,10 +87,10 @@ impl Attest {
         out.extend(self.kind.to_be_bytes());
         out.extend(tpm2b(&signer));
         out.extend(tpm2b(&self.extra));
-        out.extend(1_000u64.to_be_bytes());
-        out.extend(1u32.to_be_bytes());
-        out.extend(0u32.to_be_bytes());
-        out.push(1);
+        out.extend(self.clock.clock.to_be_bytes());
+        out.extend(self.clock.reset_count.to_be_bytes());
+        out.extend(self.clock.restart_count.to_be_bytes());
+        out.push(u8::from(self.clock.safe));
         out.extend(0x2019_1023_0016_3636u64.to_be_bytes());
         out.extend(tpm2b(&self.name));
         out.extend(tpm2b(&qualified));
@@ -91,6 +111,7 @@ impl SoftTpm {
             ek_chain: Vec::new(),
             ak: SoftKey::generate(Shape::ak(ak)),
             identity: SoftKey::generate(Shape::identity(identity)),
+            clock: FIRST_SECOND,
         }
     }
 
@@ -142,7 +163,7 @@ impl SoftTpm {
         csr: Vec<u8>,
     ) -> ActivationRequest {
         let extra = Self::qualifying(challenge, &csr);
-        let attest = Attest::honest(key.name(), &extra).bytes();
+        let attest = Attest::honest(key.name(), &extra).at(self.clock).bytes();
         let signature = self.ak.sign(&attest);
         ActivationRequest {
             ticket: challenge.ticket.clone(),
@@ -175,7 +196,7 @@ impl SoftTpm {
         let nonce = <[u8; 32]>::try_from(question.nonce.0.as_slice()).unwrap_or_default();
         let certificate = openssl::sha::sha256(certificate);
         let extra = renewal_qualifying_data(&challenge.id.0, &nonce, &answer.csr.0, &certificate);
-        let attest = Attest::honest(key.name(), &extra).bytes();
+        let attest = Attest::honest(key.name(), &extra).at(self.clock).bytes();
         answer.key_certify = KeyCertify {
             signature: self.ak.sign(&attest).into(),
             attest: attest.into(),
@@ -216,7 +237,7 @@ impl SoftTpm {
         let renewed = renewed.map(openssl::sha::sha256);
         let statement = |of: &SoftKey, what: Certifies| {
             let extra = iak_qualifying_data(&challenge.id.0, &nonce, &csr, what, renewed.as_ref());
-            let attest = Attest::honest(of.name(), &extra).bytes();
+            let attest = Attest::honest(of.name(), &extra).at(self.clock).bytes();
             CertifiedKey {
                 public: of.public.clone().into(),
                 signature: self.ak.sign(&attest).into(),

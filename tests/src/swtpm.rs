@@ -156,6 +156,30 @@ impl Swtpm {
         Self::start(state)
     }
 
+    /// A copy of its state as it stands, for [`Swtpm::from_copy`]: what a snapshot of a virtual machine takes.
+    ///
+    /// # Errors
+    /// The state cannot be read, or the copy not written.
+    pub fn snapshot(&self) -> Result<TempDir> {
+        let copy = state_directory()?;
+        for entry in std::fs::read_dir(self.state.path())? {
+            let entry = entry?;
+            // Not the lock, nor what is being written.
+            if entry.path().extension().is_some_and(|end| end == "permall") {
+                std::fs::copy(entry.path(), copy.path().join(entry.file_name()))?;
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Switch on a copy: the same seeds, keys and counters, in another process.
+    ///
+    /// # Errors
+    /// `swtpm` cannot be run.
+    pub fn from_copy(state: TempDir) -> Result<Self> {
+        Self::start(state)
+    }
+
     fn start(state: TempDir) -> Result<Self> {
         // Another process may take the ports between the look and the start: then look again.
         let mut last = None;

@@ -151,6 +151,7 @@ fn a_fresh_enrollment(rig: &Rig) {
         ek_certificate: tpm.ek_certificate.clone(),
         ek_chain: Vec::new(),
         ak: SoftKey::generate(Shape::ak(KeyAlgorithm::P256)),
+        clock: device_kit::soft_tpm::FIRST_SECOND,
     };
     let (third, its_answer) = begun(&client, &other);
     let conflict = Verdict::of(ProblemCode::IdentityConflict, "IDENTITY_CONFLICT");

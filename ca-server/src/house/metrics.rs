@@ -86,6 +86,11 @@ struct AlarmLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OcspLabel {
     answer: &'static str,
     from: &'static str,
@@ -117,6 +122,7 @@ pub struct Metrics {
     ledger_size: Gauge,
     ledger_waiting: Gauge,
     ledger_witnesses: Gauge,
+    tpm_clocks: Family<RuleLabel, Counter>,
 }
 
 fn buckets() -> Histogram {
@@ -215,6 +221,12 @@ impl Metrics {
             "Witnesses that have signed the checkpoint which they were shown last",
             ledger_witnesses.clone(),
         );
+        let tpm_clocks = Family::default();
+        registry.register(
+            "tpm_clock_alarms",
+            "TPMs whose clock or counters went back, by the rule that was applied",
+            tpm_clocks.clone(),
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
         registry.register("requests_in_flight", "Requests worked on", in_flight.clone());
@@ -243,6 +255,7 @@ impl Metrics {
             ledger_size,
             ledger_waiting,
             ledger_witnesses,
+            tpm_clocks,
         }
     }
 
@@ -334,6 +347,14 @@ impl Metrics {
     /// So old is the oldest entry that has no place yet, seconds.
     pub fn ledger_waits(&self, seconds: i64) {
         self.ledger_waiting.set(seconds);
+    }
+
+    /// So often a TPM's clock went back since the start, under each rule.
+    pub fn tpm_clocks(&self, alarms: [(&'static str, u64); 3]) {
+        for (rule, count) in alarms {
+            let counter = self.tpm_clocks.get_or_create(&RuleLabel { rule });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     /// A panic was caught.

@@ -29,6 +29,9 @@ pub(super) async fn livez() -> HttpResponse {
 
 async fn metrics(front: web::Data<Front>) -> HttpResponse {
     let house = &front.house;
+    let schema::ClockAlarms { alarm, refuse, hold } = house.store.clock_alarms();
+    let alarms = [("alarm", alarm), ("refuse", refuse), ("hold", hold)];
+    house.metrics.tpm_clocks(alarms);
     let text = house
         .metrics
         .render(house.signer.away().is_none(), house.halt.reason().is_some());

@@ -83,7 +83,8 @@ fn issue(error: &ActivateError) -> Problem {
         ActivateError::Expired | ActivateError::Void => ProblemCode::ChallengeExpired,
         ActivateError::OneTryTooMany => ProblemCode::RateLimited,
         ActivateError::Replayed | ActivateError::Orphaned => ProblemCode::StateConflict,
-        ActivateError::IdentityConflict(_) => ProblemCode::IdentityConflict,
+        // Coarse, as all that was found in the evidence: another one has this identity.
+        ActivateError::IdentityConflict(_) | ActivateError::Clock(_) => ProblemCode::IdentityConflict,
         ActivateError::KeyRejected(_) => ProblemCode::KeyRejected,
         ActivateError::CsrRejected(_) => ProblemCode::CsrRejected,
         ActivateError::Profile(_) => ProblemCode::ProfileViolation,

@@ -2,6 +2,7 @@
 
 use crate::csr::CsrRequest;
 use crate::evidence::ChallengeContext;
+use crate::tpm::TpmsClockInfo;
 use crate::{KeyFacts, Root};
 
 /// First bytes of [`EvidenceRecord::bytes`].
@@ -51,7 +52,8 @@ pub struct EvidenceFields<'a> {
 /// Nobody asserts a binding: the fields are private, and there is no other constructor.
 ///
 /// ```compile_fail,E0451
-/// # fn forge(context: attest::ChallengeContext, root: attest::Root, key: attest::KeyFacts, evidence: attest::EvidenceRecord) {
+/// # use attest::{ChallengeContext, EvidenceRecord, KeyFacts, Root, tpm::TpmsClockInfo};
+/// # fn forge(context: ChallengeContext, root: Root, key: KeyFacts, clock: TpmsClockInfo, evidence: EvidenceRecord) {
 /// let forged = attest::VerifiedBinding {
 ///     context,
 ///     root,
@@ -59,6 +61,7 @@ pub struct EvidenceFields<'a> {
 ///     lak: None,
 ///     identity: key,
 ///     requested: attest::csr::CsrRequest::default(),
+///     clock,
 ///     evidence,
 /// };
 /// # }
@@ -97,6 +100,7 @@ pub struct VerifiedBinding {
     pub(crate) lak: Option<KeyFacts>,
     pub(crate) identity: KeyFacts,
     pub(crate) requested: CsrRequest,
+    pub(crate) clock: TpmsClockInfo,
     pub(crate) evidence: EvidenceRecord,
 }
 
@@ -193,6 +197,12 @@ impl VerifiedBinding {
     #[must_use]
     pub fn requested(&self) -> &CsrRequest {
         &self.requested
+    }
+
+    /// The TPM's clock and counters, as the attestation key signed them with the identity key.
+    #[must_use]
+    pub fn clock(&self) -> &TpmsClockInfo {
+        &self.clock
     }
 
     /// The evidence.

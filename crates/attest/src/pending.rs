@@ -120,7 +120,7 @@ impl Pending {
             None => tpm::qualifying_data(id, nonce, &answer.csr),
             Some(of) => tpm::renewal_qualifying_data(id, nonce, &answer.csr, &of.certificate_sha256),
         };
-        tpm::verify_certify(&self.ak, &answer.attest, &answer.signature, &extra_data, &public.name())?;
+        let clock = tpm::verify_certify(&self.ak, &answer.attest, &answer.signature, &extra_data, &public.name())?;
         let identity = IdentityKey::judge(&public)?.into_facts();
         if identity.spki == self.ak.facts().spki {
             return Err(Refusal::new(Reason::KeyReuse, "the identity key has the key of the AK"));
@@ -156,6 +156,7 @@ impl Pending {
             lak: None,
             identity,
             requested: proven.request,
+            clock,
             evidence,
         })
     }

@@ -29,10 +29,10 @@ pub use corridor::{Draft, DraftError, Issued, Linted, Recorded, SignFailure, Sig
 pub use crl::{Crl, CrlDraft, CrlNumber, CrlScope, LintedCrl, PublishableCrl, RawCrl, RevocationReason};
 pub use issuer::{CaClaims, Issuer, IssuerError, IssuerUrls};
 pub use key::{CaKey, KeyError, Probe, SignatureAlgorithm, ToSign, probe, vouch, vouched};
-pub use record::{AuditRecord, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
+pub use record::{AuditRecord, ClockReading, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
 pub use request::{IssuerRequest, MAX_REQUEST_BYTES, RequestError, RequestRefusal};
 pub use serial::Serial;
 pub use statement::Statement;
 
 // The words below this room that every neighbour above it needs.
-pub use policies::{Decision, GrantKind, KeyRole, Validity};
+pub use policies::{ClockRule, Decision, GrantKind, KeyRole, Validity};

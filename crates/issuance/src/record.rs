@@ -1,7 +1,8 @@
 //! What is written down before and after the HSM is asked. Plain data; `schema` and the ceremony medium store it.
 
+use attest::tpm::TpmsClockInfo;
 use attest::{EvidenceRecord, Root, UnixTime};
-use policies::{Decision, KeyRole};
+use policies::{ClockRule, Decision, KeyRole};
 
 use crate::Serial;
 
@@ -34,6 +35,20 @@ pub struct DeviceBinding {
     /// SHA-256 of the SubjectPublicKeyInfo of the attestation key that vouched, the activated AK or the IAK: it lives in
     /// this TPM, and in no other.
     pub ak_spki_sha256: [u8; 32],
+    /// What that key said about the TPM's clock.
+    pub clock: ClockReading,
+}
+
+/// What an attestation said about the TPM's clock and counters: compared with the last one of the same key in the
+/// transaction that records the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Clock and counters.
+    pub info: TpmsClockInfo,
+    /// When the attestation was asked for: it is not older.
+    pub asked_at: UnixTime,
+    /// What happens when they went back.
+    pub rule: ClockRule,
 }
 
 /// What is about to be signed, complete.
@@ -124,6 +139,17 @@ pub enum RecordError {
     /// The certificate to be renewed does not stand for this device any more.
     #[error("the certificate cannot be renewed: {0}")]
     NotRenewable(String),
+    /// The TPM's clock or counters went back: it was copied, or put back to an earlier state. The alarm is recorded, and
+    /// with [`ClockRule::Hold`] the device is held.
+    #[error("the TPM of device `{device}`: {what}")]
+    ClockBack {
+        /// Device.
+        device: String,
+        /// What went back, and from where.
+        what: String,
+        /// Whether the device is held now.
+        held: bool,
+    },
     /// The key is blocked (compromised, or a CA's own).
     #[error("the key is blocked")]
     KeyBlocked,

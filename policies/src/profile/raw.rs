@@ -5,7 +5,7 @@ use const_oid::ObjectIdentifier;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Profile, ProfileKind, Renewal};
+use super::{ClockRule, Profile, ProfileKind, Renewal};
 use crate::{ProfileKey, name, place};
 
 const DAY: i64 = 24 * 60 * 60;
@@ -28,6 +28,7 @@ struct RawProfile {
     extended_key_usage: Option<Spanned<Vec<Spanned<Usage>>>>,
     key_algorithms: Option<Spanned<Vec<Spanned<ProfileKey>>>>,
     renewal: Option<Spanned<Renewal>>,
+    tpm_clock: Option<Spanned<ClockRule>>,
     basis: Option<Spanned<Vec<Spanned<RawBasis>>>>,
 }
 
@@ -184,6 +185,7 @@ impl Reader<'_> {
             extended_key_usage: self.usages(kind, raw.extended_key_usage.as_ref(), &raw.kind, &limits)?,
             key_algorithms: self.keys(kind, raw.key_algorithms.as_ref(), &limits)?,
             renewal: self.renewal(kind, raw.renewal.as_ref())?,
+            tpm_clock: self.tpm_clock(kind, raw.tpm_clock.as_ref())?,
             basis: self.basis(kind, raw.basis.as_ref())?,
             backdate,
         })
@@ -197,6 +199,15 @@ impl Reader<'_> {
             (_, None) => Ok(Renewal::None),
             (_, Some(given)) if *given.get_ref() == Renewal::None => Ok(Renewal::None),
             (_, Some(given)) => self.wrong(given, &format!("a `{}` certificate is not renewed", kind.as_str())),
+        }
+    }
+
+    /// Where no TPM answers, none can have been copied.
+    fn tpm_clock(&self, kind: ProfileKind, rule: Option<&Spanned<ClockRule>>) -> Result<ClockRule, String> {
+        match rule {
+            None => Ok(ClockRule::default()),
+            Some(given) if kind.for_attestation_key() || kind.for_identity_key() => Ok(*given.get_ref()),
+            Some(given) => self.wrong(given, &format!("no TPM answers for a `{}` certificate", kind.as_str())),
         }
     }
 

@@ -144,6 +144,20 @@ impl AgentDevice {
         }
     }
 
+    /// The files of another device, beside this TPM.
+    pub(crate) fn with_files_of(other: &Self, tpm: Swtpm) -> Self {
+        let folder = tempfile::Builder::new().prefix("agent-").tempdir().unwrap();
+        let state = folder.path().join("state");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(&other.state)
+            .arg(&state)
+            .status()
+            .unwrap();
+        assert!(copied.success());
+        Self { tpm, folder, state }
+    }
+
     /// One in whose TPM nobody left a certificate.
     pub(crate) fn blank() -> Self {
         let folder = tempfile::Builder::new().prefix("agent-").tempdir().unwrap();

@@ -9,6 +9,7 @@
 mod again;
 mod allowed;
 mod chain;
+mod copied;
 mod device;
 mod enroll;
 mod inspect;

@@ -3,7 +3,9 @@
 use attest::ek::EkTemplate;
 use attest::{Assurance, EkFacts, Entropy, EntropyError, EvidenceRecord, UnixTime};
 use device_kit::postgres::{self, Cluster};
-use issuance::{AuditRecord, Decision, DeviceBinding, Intent, IssuedRecord, KeyRole, Order, Serial};
+use issuance::{
+    AuditRecord, ClockReading, ClockRule, Decision, DeviceBinding, Intent, IssuedRecord, KeyRole, Order, Serial,
+};
 use schema::{AllowDevice, Store, StoreOptions};
 use tempfile::TempDir;
 
@@ -130,6 +132,15 @@ pub(crate) fn ek(text: &str) -> EkFacts {
     }
 }
 
+/// A TPM's clock a second after its first start, asked for now.
+pub(crate) fn first_second() -> ClockReading {
+    ClockReading {
+        info: device_kit::soft_tpm::FIRST_SECOND,
+        asked_at: UnixTime(NOW),
+        rule: ClockRule::Hold,
+    }
+}
+
 /// An order of a device with a TPM.
 pub(crate) fn order(challenge: &str, device: &str, tpm: &str) -> Order {
     Order {
@@ -139,6 +150,7 @@ pub(crate) fn order(challenge: &str, device: &str, tpm: &str) -> Order {
             name: device.to_owned(),
             root: attest::Root::Ek(ek(tpm)),
             ak_spki_sha256: digest(&format!("ak of {tpm}")),
+            clock: first_second(),
         }),
         renews: None,
         evidence: Some(EvidenceRecord {

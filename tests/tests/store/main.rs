@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod clocks;
 mod crash;
 mod crls;
 mod deltas;

@@ -29,6 +29,7 @@ fn by_iak(challenge: &str, device: &str, root: IakFacts) -> Order {
         device: Some(DeviceBinding {
             name: device.to_owned(),
             ak_spki_sha256: root.spki_sha256,
+            clock: first_second(),
             root: Root::Iak(root),
         }),
         ..order(challenge, device, "-")

@@ -2,7 +2,8 @@
 
 use attest::UnixTime;
 use issuance::{
-    AuditRecord, DeviceBinding, Draft, DraftError, Issued, KeyError, Order, RecordError, Serial, SignFailure,
+    AuditRecord, ClockReading, DeviceBinding, Draft, DraftError, Issued, KeyError, Order, RecordError, Serial,
+    SignFailure,
 };
 use policies::Permit;
 use schema::{CertificateRow, CertificateState};
@@ -152,6 +153,7 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
             name: permit.device.clone(),
             root: permit.root.clone(),
             ak_spki_sha256: permit.ak_spki_sha256,
+            clock: reading(permit),
         }),
         evidence: Some(permit.evidence.clone()),
         renews: permit.renews.clone(),
@@ -172,6 +174,15 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
             },
         },
         at: now,
+    }
+}
+
+/// What the attestation said about the TPM's clock.
+pub(super) fn reading(permit: &Permit) -> ClockReading {
+    ClockReading {
+        info: permit.clock,
+        asked_at: permit.asked_at,
+        rule: permit.clock_rule,
     }
 }
 
@@ -217,6 +228,7 @@ pub(super) fn record_error(error: RecordError) -> ActivateError {
             reason: "NOT_IN_INVENTORY",
             detail: text,
         },
+        RecordError::ClockBack { .. } => ActivateError::Clock(text),
         RecordError::IdentityExists { device, .. } => Trouble::Unfinished(device).into(),
         RecordError::Replaced => ActivateError::Replaced,
         RecordError::NotRenewable(_) => ActivateError::NotRenewable(text),

@@ -43,6 +43,9 @@ pub enum ActivateError {
     /// The certificate to be renewed does not stand for the device any more.
     #[error("{0}")]
     NotRenewable(String),
+    /// The TPM's clock or counters went back: it was copied, or put back to an earlier state.
+    #[error("{0}")]
+    Clock(String),
     /// Bound to another, or another key is live.
     #[error("{0}")]
     IdentityConflict(String),
@@ -117,6 +120,7 @@ impl Reasoned for ActivateError {
             | Self::Revoked(_)
             | Self::Replaced
             | Self::NotRenewable(_)
+            | Self::Clock(_)
             | Self::IdentityConflict(_)
             | Self::KeyRejected(_)
             | Self::CsrRejected(_)
@@ -136,6 +140,7 @@ impl Reasoned for ActivateError {
             Self::Revoked(_) => "REVOKED",
             Self::Replaced => "REPLACED",
             Self::NotRenewable(_) => "NOT_RENEWABLE",
+            Self::Clock(_) => "TPM_CLOCK",
             Self::IdentityConflict(_) => "IDENTITY_CONFLICT",
             Self::KeyRejected(_) => "KEY_REJECTED",
             Self::CsrRejected(_) => "CSR_REJECTED",

@@ -208,7 +208,7 @@ fn issue(
         link(house, id, &permit, now)?;
     }
     let (wanted, stored) = if certified {
-        already_live(house, permit, now)?
+        already_live(house, id, permit, now)?
     } else {
         // Whoever never had a certificate has no live one.
         (Some(permit), Vec::new())
@@ -445,11 +445,20 @@ fn entry(
 /// Grants whose very key has a live certificate need no new signature; another live key is a conflict.
 fn already_live(
     house: &House,
+    id: EnrollmentId,
     mut permit: Permit,
     now: UnixTime,
 ) -> Result<(Option<Permit>, Vec<IssuedCertificate>), ActivateError> {
     let mut stored = Vec::new();
     let mut wanted = Vec::new();
+    let reading = corridor::reading(&permit);
+    // Nothing will be recorded for this proof: its TPM may be a copy all the same.
+    let attested = || {
+        let noted = house
+            .store
+            .attested(&permit.device, permit.ak_spki_sha256, reading, id.0, now.0);
+        noted.map_err(corridor::record_error)
+    };
     for grant in permit.grants {
         let profile = grant.profile().name();
         let live = house
@@ -459,8 +468,14 @@ fn already_live(
         match live {
             None => wanted.push(grant),
             Some(row) if row.spki_sha256 == sha256(grant.spki()) => stored.extend(lookup::issued(house, &row)),
-            Some(_) => return Err(other_key_live(&permit.device, profile)),
+            Some(_) => {
+                attested()?;
+                return Err(other_key_live(&permit.device, profile));
+            }
         }
+    }
+    if wanted.is_empty() {
+        attested()?;
     }
     permit.grants = wanted;
     let permit = Some(permit).filter(|permit| !permit.grants.is_empty());

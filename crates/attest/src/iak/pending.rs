@@ -5,7 +5,7 @@ use super::record::IakEvidenceFields;
 use crate::binding::VerifiedBinding;
 use crate::evidence::ChallengeContext;
 use crate::renewal::{RenewalProof, Renewed};
-use crate::tpm::{self, AttestationKey, Certifies, IdentityKey, TpmtPublic};
+use crate::tpm::{self, AttestationKey, Certifies, IdentityKey, TpmsClockInfo, TpmtPublic};
 use crate::{IakFacts, KeyFacts, Reason, Refusal, Root};
 
 /// The manufacturer's word welded to the one nonce that its key will sign over. Not `Clone`: one challenge, one try.
@@ -79,17 +79,17 @@ impl IakPending {
             nonce,
         } = self;
         let replaced = renewed.map(|of| &of.certificate_sha256);
-        let said = |statement: &Statement, what: Certifies| -> Result<TpmtPublic, Refusal> {
+        let said = |statement: &Statement, what: Certifies| -> Result<(TpmtPublic, TpmsClockInfo), Refusal> {
             let public = TpmtPublic::parse(&statement.public)?;
             let extra = tpm::iak_qualifying_data(&context.id, &nonce, &answer.csr, what, replaced);
-            tpm::verify_certify(
+            let clock = tpm::verify_certify(
                 &vouched.iak,
                 &statement.attest,
                 &statement.signature,
                 &extra,
                 &public.name(),
             )?;
-            Ok(public)
+            Ok((public, clock))
         };
         if answer.lak.is_some() != context.attestation_profile.is_some() {
             return Err(Refusal::new(
@@ -100,11 +100,11 @@ impl IakPending {
         let lak = match &answer.lak {
             None => None,
             Some(statement) => {
-                let public = said(statement, Certifies::Attestation)?;
+                let (public, _) = said(statement, Certifies::Attestation)?;
                 Some(AttestationKey::judge(public)?.into_facts())
             }
         };
-        let public = said(&answer.key, Certifies::Identity)?;
+        let (public, clock) = said(&answer.key, Certifies::Identity)?;
         let identity = IdentityKey::judge(&public)?.into_facts();
         let iak = vouched.iak.facts();
         distinct(iak, &identity, lak.as_ref(), &vouched.facts)?;
@@ -140,6 +140,7 @@ impl IakPending {
             lak,
             identity,
             requested: proven.request,
+            clock,
             evidence,
         })
     }

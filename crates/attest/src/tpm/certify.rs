@@ -1,6 +1,6 @@
 //! `TPM2_Certify` (TPM 2.0 Part 3, 18.2): an attestation key vouches that an object is loaded beside it.
 
-use super::{AttestationKey, TpmsAttest, TpmtSignature};
+use super::{AttestationKey, TpmsAttest, TpmsClockInfo, TpmtSignature};
 use crate::{Reason, Refusal};
 
 /// Qualifying data (extraData) of the `TPM2_Certify` that vouches for an identity key:
@@ -78,7 +78,7 @@ pub fn iak_qualifying_data(
 ///
 /// `attest` is a `TPMS_ATTEST` without the TPM2B size, `signature` a `TPMT_SIGNATURE`. Parsed first, believed last:
 /// magic, type, extraData, Name, and then the signature over the received bytes. What the Name stands for is for the
-/// caller to judge: a genuine AK certifies imported keys too.
+/// caller to judge: a genuine AK certifies imported keys too. What the TPM said about its clock is given back.
 ///
 /// # Errors
 /// [`Reason::CertMagic`], [`Reason::CertType`], [`Reason::CertNonce`], [`Reason::CertName`], [`Reason::AkAlg`] for a
@@ -89,7 +89,7 @@ pub fn verify_certify(
     signature: &[u8],
     extra_data: &[u8; 32],
     name: &[u8],
-) -> Result<(), Refusal> {
+) -> Result<TpmsClockInfo, Refusal> {
     let attest = TpmsAttest::parse(attest)?;
     let signature = TpmtSignature::parse(signature)?;
     if attest.extra_data.len() != extra_data.len() || !openssl::memcmp::eq(attest.extra_data, extra_data) {
@@ -112,5 +112,6 @@ pub fn verify_certify(
             ),
         ));
     }
-    ak.verify(attest.raw, &signature)
+    ak.verify(attest.raw, &signature)?;
+    Ok(attest.clock_info)
 }

@@ -3,6 +3,7 @@
 mod algorithm;
 mod attest;
 mod certify;
+mod clock;
 mod credential;
 mod kdf;
 mod key;
@@ -15,6 +16,7 @@ mod weak;
 pub use algorithm::{HashAlgorithm, TpmAlgId, TpmEccCurve};
 pub use attest::{TpmsAttest, TpmsCertifyInfo, TpmsClockInfo};
 pub use certify::{Certifies, iak_qualifying_data, qualifying_data, renewal_qualifying_data, verify_certify};
+pub use clock::{Follows, NV_INTERVAL, WentBack};
 pub use credential::{Credential, make_credential};
 pub use kdf::{kdfa, kdfe};
 pub use key::{AttestationKey, IdentityKey};
