@@ -778,7 +778,7 @@ fn the_profile_says_what_becomes_of_a_clock_that_went_back() {
             assert_eq!(count, u64::from(of == rule), "{rule}");
         }
     }
-    let root = "name = \"root\"\nkind = \"root\"\nlifetime = \"never\"\ntpm_clock = \"hold\"\n";
+    let root = "name = \"root\"\nkind = \"root\"\nlifetime = \"30y\"\ntpm_clock = \"hold\"\n";
     let refused = Profiles::from_sources(&[("p.toml".to_owned(), root.to_owned())]).unwrap_err();
     assert!(refused.to_string().contains("no TPM answers"), "{refused}");
 }

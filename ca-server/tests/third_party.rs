@@ -18,7 +18,7 @@ use attest::trust::{About, AnchorSource, HashOf, RefusedHash, TrustSources};
 use attest::{AnchorKind, KeyAlgorithm};
 use ca_server::flow::enroll::{self, ActivateError, Activation, BeginError};
 use ca_server::flow::renew::{self, RenewError};
-use ca_server::flow::{Failure, iak, revoke};
+use ca_server::flow::{Failure, iak, replace, revoke};
 use ca_server::house::House;
 use device_kit::keys::{Shape, SoftKey, native};
 use device_kit::soft_tpm::SoftTpm;
@@ -720,6 +720,95 @@ fn a53_a_copy_is_found_by_the_clock_of_the_iak() {
     assert!(bench.store.device_by_name("gw-1").unwrap().unwrap().held);
     bench.store.hold_device("gw-1", false, &admin_audit()).unwrap();
     bench.renew(&made, &second, &key).unwrap();
+}
+
+// A14, and the way people go: another TPM for a device that only its manufacturer knows.
+#[test]
+fn a_tpm_known_by_its_iak_is_replaced_by_two_people() {
+    let bench = Bench::new();
+    let (old, new) = (bench.make("acme-1"), bench.make("acme-2"));
+    bench.expect("gw-1", Some(&old));
+    let key = identity_key();
+    let first = certificate(&bench.enroll(&old, &key, None).unwrap(), "device-ldevid");
+    let wish = replace::Wish {
+        device: "gw-1",
+        new_tpm: schema::NewTpm::Iak(attest::sha256(&new.tpm.ak.spki)),
+        revocation: RevocationReason::Superseded,
+        reason: "board swap",
+        valid_for: None,
+    };
+    let asked = replace::request(&bench.house, "alice", &wish).unwrap();
+    assert_eq!(
+        asked.iak_spki_sha256,
+        Some(hex::encode(attest::sha256(&new.tpm.ak.spki)))
+    );
+    assert!(
+        asked.old_ek_spki_sha256.is_some(),
+        "his certificate names the EK: by that it goes"
+    );
+    // Until another person says so, nothing has changed.
+    bench.enroll(&old, &key, None).unwrap();
+    replace::decide(&bench.house, "bob", asked.id, true, None).unwrap();
+    let error = bench.ask_again(&first).unwrap_err();
+    assert!(
+        matches!(error, RenewError::Issue(ActivateError::Revoked(_))),
+        "{error:?}"
+    );
+    attestation(bench.enroll(&old, &key, None), "EK_REPLACED");
+    assert_eq!(bench.enroll(&new, &identity_key(), None).unwrap().device, "gw-1");
+}
+
+/// A device whose manufacturer names no EK: known by the IAK alone.
+#[test]
+fn an_iak_that_went_with_its_tpm_does_not_come_back_at_first_contact() {
+    let bench = Bench::new();
+    let (old, new) = (bench.make("acme-1"), bench.make("acme-2"));
+    bench.expect("gw-1", Some(&old));
+    let wish = replace::Wish {
+        device: "gw-1",
+        new_tpm: schema::NewTpm::FirstContact(3_600),
+        revocation: RevocationReason::Superseded,
+        reason: "never seen, and gone",
+        valid_for: None,
+    };
+    let asked = replace::request(&bench.house, "alice", &wish).unwrap();
+    assert_eq!(
+        asked.old_iak_spki_sha256,
+        Some(hex::encode(attest::sha256(&old.tpm.ak.spki)))
+    );
+    replace::decide(&bench.house, "bob", asked.id, true, None).unwrap();
+    let refused = bench.enroll(&old, &identity_key(), Some("gw-1"));
+    attestation(refused, "EK_REPLACED");
+    let came = bench.enroll(&new, &identity_key(), Some("gw-1")).unwrap();
+    assert_eq!(came.device, "gw-1");
+}
+
+// RFC 9773: a device that stands on its manufacturer's word is told when to renew, and called, as any other.
+#[test]
+fn renewal_information_is_for_who_stands_on_an_iak_too() {
+    use wire::renewal::CertificateId;
+    let bench = Bench::new();
+    let made = bench.make("acme-1");
+    bench.expect("gw-1", Some(&made));
+    let first = certificate(&bench.enroll(&made, &identity_key(), None).unwrap(), "device-ldevid");
+    let row = bench.store.certificates_of("gw-1").unwrap().remove(0);
+    let id = CertificateId {
+        issuer_key_id: row.issuer_key_id.clone(),
+        serial: row.serial.clone(),
+    };
+    let told = || {
+        let window = renew::info(&bench.house, &id).unwrap().suggested_window;
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+        (at(&window.start), at(&window.end))
+    };
+    let life = row.not_after - row.not_before;
+    assert_eq!(told().0, row.not_before + life / 3 * 2);
+    let now = bench.ca.hands.now();
+    assert!(bench.store.call_renewal("gw-1", 60, &admin_audit()).unwrap());
+    let (start, end) = told();
+    assert!(start <= now && end - start == 60, "{start} {end} {now}");
+    let second = bench.renew(&made, &first, &identity_key()).unwrap();
+    assert_ne!(second, first);
 }
 
 #[test]

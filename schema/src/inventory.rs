@@ -36,6 +36,11 @@ pub(crate) fn allow(
         }));
     }
     if let Some(iak) = &new.iak_spki_sha256
+        && let Some(gone) = crate::replacement::iak_gone(link, iak)?
+    {
+        return Ok(Err(NewDeviceError::IakReplaced(gone.device)));
+    }
+    if let Some(iak) = &new.iak_spki_sha256
         && let Some(other) = read::device_by_iak(link, iak)?
     {
         return Ok(Err(NewDeviceError::IakTaken(other.name)));

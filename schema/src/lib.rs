@@ -35,8 +35,8 @@ pub use manifest::{ExpectedDevice, ManifestError, ManifestPart, ManifestRow, Man
 pub use review::{ADVISORY, Asked, NewReview, ReviewDecision, ReviewError, ReviewRow, ReviewState};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
-    EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, IakProofRow, LastStep, NewDeviceError, NewReplacement,
-    NewTpm, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState, Revocation, RevocationRow,
-    RevokeError, StatusRow, TpmClock,
+    EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, IakGone, IakProofRow, KnownBy, LastStep, NewDeviceError,
+    NewReplacement, NewTpm, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState, Revocation,
+    RevocationRow, RevokeError, StatusRow, TpmClock,
 };
 pub use store::{ClockAlarms, Store, StoreError, StoreOptions};

@@ -18,8 +18,8 @@ use crate::link::{Fault, Link, insert, on};
 use crate::rows::EkShown;
 use crate::seen::{Holder, Known, Owner, Seen};
 use crate::tables::{
-    NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, iak_proof, identity,
-    key_owner,
+    NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, iak_gone, iak_proof,
+    identity, key_owner,
 };
 use crate::{clock, renewal, replacement, revocation};
 
@@ -137,6 +137,13 @@ fn look(link: &mut Link, orders: &[&NewOrder]) -> Result<Seen, Fault> {
             .filter(among(key_owner::spki_sha256, aks.iter().copied()))
             .filter(ek_owner::replacement_id.is_not_null())
             .select((key_owner::spki_sha256, device::name))
+            .load(c))?;
+        seen.gone.extend(gone);
+        // An IAK that went with its TPM, where no EK of it was known.
+        let gone: Vec<(Vec<u8>, String)> = on!(link, c => iak_gone::table
+            .inner_join(device::table)
+            .filter(among(iak_gone::iak_spki_sha256, aks.iter().copied()))
+            .select((iak_gone::iak_spki_sha256, device::name))
             .load(c))?;
         seen.gone.extend(gone);
         // After the AKs: whoever's AK is seen to be another's is seen with its EK.

@@ -9,9 +9,10 @@ use crate::change::{NewDecision, NewStep};
 use crate::link::{Fault, Link, on};
 use crate::read;
 use crate::rows::{
-    DeviceTpm, EkLink, EkOwner, EkShown, NewReplacement, NewTpm, Page, ReplaceError, ReplacementRow, ReplacementState,
+    DeviceTpm, EkLink, EkOwner, EkShown, IakGone, KnownBy, NewReplacement, NewTpm, Page, ReplaceError, ReplacementRow,
+    ReplacementState,
 };
-use crate::tables::{NewAudit, certificate, device, ek_owner, key_owner, replacement};
+use crate::tables::{NewAudit, certificate, device, ek_owner, iak_gone, key_owner, replacement};
 use crate::{keeping, revocation};
 
 /// Longest reason and comment, in characters; the tables hold the same.
@@ -19,8 +20,8 @@ const LONGEST: usize = 500;
 /// Longest name of a person.
 const LONGEST_NAME: usize = 255;
 
-/// Row id and EK of a device.
-type Bound = (i64, Option<Vec<u8>>);
+/// Row id, EK and IAK of a device.
+type Bound = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// A row of `replacement`.
 #[derive(Queryable, Selectable, Debug)]
@@ -39,15 +40,19 @@ struct Stored {
     decided_by: Option<String>,
     decided_at: Option<i64>,
     comment: Option<String>,
+    old_kind: String,
+    new_kind: String,
 }
 
 impl Stored {
     fn into_row(self, device: String) -> Result<ReplacementRow, Fault> {
         let damaged = |what: &str| Fault::Failed(format!("replacement {}: {what}", self.id));
         Ok(ReplacementRow {
-            new_tpm: match (self.new_ek, self.first_contact_for) {
-                (Some(ek), None) => NewTpm::Named(read::array(ek)?),
-                (None, Some(seconds)) => NewTpm::FirstContact(seconds),
+            old_kind: KnownBy::from_text(&self.old_kind).ok_or_else(|| damaged(&self.old_kind))?,
+            new_tpm: match (self.new_ek, KnownBy::from_text(&self.new_kind), self.first_contact_for) {
+                (Some(ek), Some(KnownBy::Ek), None) => NewTpm::Named(read::array(ek)?),
+                (Some(iak), Some(KnownBy::Iak), None) => NewTpm::Iak(read::array(iak)?),
+                (None, Some(KnownBy::Ek), Some(seconds)) => NewTpm::FirstContact(seconds),
                 _ => return Err(damaged("which TPM")),
             },
             revocation: RevocationReason::from_text(&self.revocation).ok_or_else(|| damaged(&self.revocation))?,
@@ -75,10 +80,10 @@ pub(crate) fn request(
     if let Some(why) = unfit(wish, record) {
         return Ok(Err(ReplaceError::Unfit(why)));
     }
-    let Some((id, old_ek)) = lock(link, &wish.device)? else {
+    let Some((id, ek, iak)) = lock(link, &wish.device)? else {
         return Ok(Err(ReplaceError::NotFound));
     };
-    let Some(old_ek) = old_ek else {
+    let Some((old_ek, old_kind)) = known_by(ek, iak) else {
         return Ok(Err(ReplaceError::NotBound(wish.device.clone())));
     };
     if let Some(open) = open_of(link, id)? {
@@ -102,9 +107,10 @@ pub(crate) fn request(
     if let Err(taken) = free(link, wish.new_tpm)? {
         return Ok(Err(taken));
     }
-    let (new_ek, first_contact_for) = match &wish.new_tpm {
-        NewTpm::Named(ek) => (Some(ek.as_slice()), None),
-        NewTpm::FirstContact(seconds) => (None, Some(*seconds)),
+    let (new_ek, new_kind, first_contact_for) = match &wish.new_tpm {
+        NewTpm::Named(ek) => (Some(ek.as_slice()), KnownBy::Ek, None),
+        NewTpm::Iak(iak) => (Some(iak.as_slice()), KnownBy::Iak, None),
+        NewTpm::FirstContact(seconds) => (None, KnownBy::Ek, Some(*seconds)),
     };
     let stored: Stored = on!(link, c => diesel::insert_into(replacement::table)
         .values((
@@ -118,6 +124,8 @@ pub(crate) fn request(
             replacement::requested_at.eq(record.at),
             replacement::expires_at.eq(wish.expires_at),
             replacement::state.eq(ReplacementState::Pending.as_str()),
+            replacement::old_kind.eq(old_kind.as_str()),
+            replacement::new_kind.eq(new_kind.as_str()),
         ))
         .returning(Stored::as_returning())
         .get_result(c))?;
@@ -132,7 +140,7 @@ pub(crate) fn decide(link: &mut Link, new: &NewDecision) -> Result<Result<Replac
         return Ok(Err(ReplaceError::NotFound));
     };
     // The device first, as everyone locks; then the wish as it stands.
-    let Some((id, ek)) = lock(link, &seen.device)? else {
+    let Some((id, ek, iak)) = lock(link, &seen.device)? else {
         return Ok(Err(ReplaceError::NotFound));
     };
     let Some(open) = find(link, new.replacement)? else {
@@ -163,7 +171,12 @@ pub(crate) fn decide(link: &mut Link, new: &NewDecision) -> Result<Result<Replac
     {
         return Ok(Err(taken));
     }
-    if new.approve && ek.as_deref() != Some(open.old_ek.as_slice()) {
+    let bound = known_by(ek, iak);
+    let same = bound.is_some_and(|(key, kind)| key == open.old_ek && kind == open.old_kind);
+    if new.approve && !same {
+        if open.old_kind == KnownBy::Iak {
+            return Ok(Err(ReplaceError::Changed));
+        }
         return Err(Fault::Failed("a replacement of a TPM that is not bound".to_owned()));
     }
     let comment = Some(new.comment.as_str()).filter(|text| !text.is_empty());
@@ -219,9 +232,10 @@ fn carry_out(link: &mut Link, id: i64, wish: &ReplacementRow, new: &NewDecision)
         own(link, id, ek, now, EkShown::Named)?;
     }
     // The schema holds that this is the replacement that was approved, and keeps what is taken away here.
-    let (new_ek, window) = match &wish.new_tpm {
-        NewTpm::Named(ek) => (Some(ek.as_slice()), None),
-        NewTpm::FirstContact(seconds) => (None, Some(now.saturating_add(*seconds))),
+    let (new_ek, new_iak, window) = match &wish.new_tpm {
+        NewTpm::Named(ek) => (Some(ek.as_slice()), None, None),
+        NewTpm::Iak(iak) => (None, Some(iak.as_slice()), None),
+        NewTpm::FirstContact(seconds) => (None, None, Some(now.saturating_add(*seconds))),
     };
     let none = None::<&str>;
     on!(link, c => diesel::update(device::table.find(id))
@@ -234,7 +248,7 @@ fn carry_out(link: &mut Link, id: i64, wish: &ReplacementRow, new: &NewDecision)
             device::version.eq(none),
             device::assurance.eq(none),
             device::anchor.eq(none),
-            device::iak_spki_sha256.eq(None::<&[u8]>),
+            device::iak_spki_sha256.eq(new_iak),
         ))
         .execute(c))?;
     Ok(())
@@ -256,7 +270,7 @@ pub(crate) fn own(link: &mut Link, device: i64, ek: &[u8], since: i64, shown: Ek
 /// A second EK of a device's TPM; again is a success.
 pub(crate) fn link(link: &mut Link, new: &EkLink, record: &NewAudit) -> Result<Result<(), RecordError>, Fault> {
     let closed = || RecordError::DeviceNotOpen(new.device.clone());
-    let Some((id, Some(_))) = lock(link, &new.device)? else {
+    let Some((id, Some(_), _)) = lock(link, &new.device)? else {
         return Ok(Err(closed()));
     };
     match ak_owner(link, &new.ak_spki_sha256)? {
@@ -288,7 +302,17 @@ pub(crate) fn link(link: &mut Link, new: &EkLink, record: &NewAudit) -> Result<R
 
 /// Whether a new TPM is nobody's.
 fn free(link: &mut Link, tpm: NewTpm) -> Result<Result<(), ReplaceError>, Fault> {
-    let NewTpm::Named(ek) = tpm else { return Ok(Ok(())) };
+    let ek = match tpm {
+        NewTpm::Named(ek) => ek,
+        NewTpm::FirstContact(_) => return Ok(Ok(())),
+        NewTpm::Iak(iak) => {
+            if let Some(gone) = iak_gone(link, &iak)? {
+                return Ok(Err(ReplaceError::IakReplaced(gone.device)));
+            }
+            let taken = read::device_by_iak(link, &iak)?;
+            return Ok(taken.map_or(Ok(()), |other| Err(ReplaceError::IakTaken(other.name))));
+        }
+    };
     Ok(match owner(link, &ek)? {
         None => Ok(()),
         Some(owner) if owner.replacement.is_some() => Err(ReplaceError::EkReplaced(owner.device)),
@@ -333,13 +357,58 @@ fn lock(link: &mut Link, name: &str) -> Result<Option<Bound>, Fault> {
     if name.contains('\0') {
         return Ok(None);
     }
-    let found = device::table
-        .filter(device::name.eq(name))
-        .select((device::id, device::ek_spki_sha256));
+    let found = device::table.filter(device::name.eq(name)).select((
+        device::id,
+        device::ek_spki_sha256,
+        device::iak_spki_sha256,
+    ));
     Ok(match link {
         Link::Sqlite(c) => found.first(c).optional()?,
         Link::Postgres(c) => found.for_no_key_update().first(c).optional()?,
     })
+}
+
+/// What a TPM is known by: its EK, else its manufacturer's IAK.
+fn known_by(ek: Option<Vec<u8>>, iak: Option<Vec<u8>>) -> Option<(Vec<u8>, KnownBy)> {
+    let iak = iak.map(|iak| (iak, KnownBy::Iak));
+    ek.map(|ek| (ek, KnownBy::Ek)).or(iak)
+}
+
+/// Whose an IAK was, when it went with its TPM.
+pub(crate) fn iak_gone(link: &mut Link, iak: &[u8; 32]) -> Result<Option<IakGone>, Fault> {
+    let found: Option<(String, i64)> = on!(link, c => iak_gone::table
+        .inner_join(device::table)
+        .filter(iak_gone::iak_spki_sha256.eq(iak.as_slice()))
+        .select((device::name, iak_gone::replacement_id))
+        .first(c)
+        .optional())?;
+    Ok(found.map(|(device, replacement)| IakGone {
+        iak_spki_sha256: *iak,
+        device,
+        replacement,
+    }))
+}
+
+/// The IAKs that went with a device's TPMs, oldest first.
+pub(crate) fn iaks_gone(link: &mut Link, name: &str) -> Result<Vec<IakGone>, Fault> {
+    if name.contains('\0') {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(Vec<u8>, String, i64)> = on!(link, c => iak_gone::table
+        .inner_join(device::table)
+        .filter(device::name.eq(name))
+        .order(iak_gone::replacement_id)
+        .select((iak_gone::iak_spki_sha256, device::name, iak_gone::replacement_id))
+        .load(c))?;
+    rows.into_iter()
+        .map(|(iak, device, replacement)| {
+            Ok(IakGone {
+                iak_spki_sha256: read::array(iak)?,
+                device,
+                replacement,
+            })
+        })
+        .collect()
 }
 
 fn close(

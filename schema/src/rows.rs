@@ -39,6 +39,9 @@ pub enum NewDeviceError {
     /// The EK was this device's until its TPM was replaced, and is nobody's any more.
     #[error("this EK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
     EkReplaced(String),
+    /// The IAK went with the TPM of this device, and is nobody's any more.
+    #[error("this IAK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
+    IakReplaced(String),
     /// Something else was said before about what kind of TPM the EK is in.
     #[error("this EK was allowed as `{0}` before, which is final")]
     EkKind(&'static str),
@@ -139,11 +142,48 @@ pub struct NewReplacement {
     pub expires_at: i64,
 }
 
+/// What a TPM is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KnownBy {
+    /// Its EK.
+    Ek,
+    /// Its manufacturer's IAK, when no EK of it is known.
+    Iak,
+}
+
+impl KnownBy {
+    /// The word as it is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ek => "ek",
+            Self::Iak => "iak",
+        }
+    }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        [Self::Ek, Self::Iak].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// An IAK that went with its TPM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IakGone {
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub iak_spki_sha256: [u8; 32],
+    /// Whose it was.
+    pub device: String,
+    /// The replacement with which it went.
+    pub replacement: i64,
+}
+
 /// Which TPM comes in the place of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewTpm {
     /// The one with this EK (SHA-256 of its SubjectPublicKeyInfo).
     Named([u8; 32]),
+    /// The one with this manufacturer's IAK (SHA-256 of its SubjectPublicKeyInfo).
+    Iak([u8; 32]),
     /// The first genuine one that claims the name in so many seconds from the approval on.
     FirstContact(i64),
 }
@@ -188,6 +228,8 @@ pub struct ReplacementRow {
     pub device: String,
     /// EK of the old TPM.
     pub old_ek: [u8; 32],
+    /// What that is a hash of.
+    pub old_kind: KnownBy,
     /// The new TPM.
     pub new_tpm: NewTpm,
     /// Why the certificates of the old one are revoked.
@@ -233,6 +275,15 @@ pub enum ReplaceError {
     /// The new EK was replaced before.
     #[error("the new EK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
     EkReplaced(String),
+    /// Meanwhile an EK of the old TPM became known, by which it goes: it is another wish now.
+    #[error("an EK of the TPM became known since it was asked for: reject it, and ask anew")]
+    Changed,
+    /// The new IAK is one that is known.
+    #[error("the new IAK is that of device `{0}`")]
+    IakTaken(String),
+    /// The new IAK was replaced before.
+    #[error("the new IAK was device `{0}`'s until its TPM was replaced, and is nobody's any more")]
+    IakReplaced(String),
     /// Nobody approves what he asked for.
     #[error("`{0}` asked for this: another person approves it")]
     SamePerson(String),

@@ -19,10 +19,10 @@ use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, Asked, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner,
-    EnrollmentRow, EvidenceRow, ExpectedDevice, IakProofRow, ManifestError, ManifestPart, ManifestRow, NewDeviceError,
-    NewManifest, NewReplacement, NewReview, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReviewDecision,
-    ReviewError, ReviewRow, ReviewState, Revocation, RevocationRow, RevokeError, StatusRow, TpmClock, change::Outcome,
-    clock, find, manifest, read, renewal, replacement, review, revocation, status,
+    EnrollmentRow, EvidenceRow, ExpectedDevice, IakGone, IakProofRow, ManifestError, ManifestPart, ManifestRow,
+    NewDeviceError, NewManifest, NewReplacement, NewReview, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow,
+    ReviewDecision, ReviewError, ReviewRow, ReviewState, Revocation, RevocationRow, RevokeError, StatusRow, TpmClock,
+    change::Outcome, clock, find, manifest, read, renewal, replacement, review, revocation, status,
 };
 
 /// Why storage does not serve.
@@ -233,6 +233,22 @@ impl Store {
     /// [`StoreError`].
     pub fn device_by_iak(&self, iak_spki_sha256: &[u8; 32]) -> Result<Option<DeviceRow>, StoreError> {
         self.read(|link| read::device_by_iak(link, iak_spki_sha256))
+    }
+
+    /// Whose an IAK was, when it went with its TPM.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn iak_gone(&self, iak_spki_sha256: &[u8; 32]) -> Result<Option<IakGone>, StoreError> {
+        self.read(|link| replacement::iak_gone(link, iak_spki_sha256))
+    }
+
+    /// The IAKs that went with a device's TPMs, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn iaks_gone(&self, device: &str) -> Result<Vec<IakGone>, StoreError> {
+        self.read(|link| replacement::iaks_gone(link, device))
     }
 
     /// What kind of TPM this EK is in, by the word of who allowed it without a certificate; none: nobody did.

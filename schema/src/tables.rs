@@ -226,6 +226,8 @@ diesel::table! {
         decided_by -> Nullable<Text>,
         decided_at -> Nullable<BigInt>,
         comment -> Nullable<Text>,
+        old_kind -> Text,
+        new_kind -> Text,
     }
 }
 
@@ -385,6 +387,17 @@ diesel::table! {
         alarmed_at -> Nullable<BigInt>,
     }
 }
+
+diesel::table! {
+    iak_gone (iak_spki_sha256) {
+        iak_spki_sha256 -> Binary,
+        device_id -> BigInt,
+        replacement_id -> BigInt,
+    }
+}
+
+diesel::joinable!(iak_gone -> device (device_id));
+diesel::allow_tables_to_appear_in_same_query!(iak_gone, device);
 
 diesel::joinable!(tpm_clock -> device (device_id));
 diesel::allow_tables_to_appear_in_same_query!(tpm_clock, device);

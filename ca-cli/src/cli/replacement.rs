@@ -12,8 +12,11 @@ pub(crate) struct ReplaceTpm {
     /// Name of the device.
     pub(crate) name: String,
     /// EK of the new TPM: a file or a hash, as `ca-cli device allow` takes it.
-    #[arg(long, required_unless_present = "first_contact", conflicts_with = "first_contact")]
+    #[arg(long, required_unless_present_any = ["first_contact", "iak"], conflicts_with_all = ["first_contact", "iak"])]
     pub(crate) ek: Option<String>,
+    /// IAK of the new TPM, where its manufacturer vouches: a certificate file or a hash.
+    #[arg(long, conflicts_with = "first_contact")]
+    pub(crate) iak: Option<String>,
     /// Bind the first genuine TPM that claims the name within this time from the approval on, for example `2h`.
     #[arg(long, value_parser = words::duration)]
     pub(crate) first_contact: Option<i64>,

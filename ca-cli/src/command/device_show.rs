@@ -80,6 +80,14 @@ pub(super) fn run(name: &str, admin: &Admin) -> Result<Report, Failure> {
         if let Some(at) = device.renewal_called_at {
             text.push_str(&fields(&[("called to renew", words::date(at, now))]));
         }
+        for iak in &device.iaks {
+            let went = format!(
+                "{}, went with replacement {}",
+                clean(&iak.iak_spki_sha256),
+                iak.replacement
+            );
+            text.push_str(&fields(&[("IAK before", went)]));
+        }
         // The one that stands alone is shown above.
         if device.eks.len() > 1 {
             let row = |ek: &DeviceEk| {

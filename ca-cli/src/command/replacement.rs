@@ -11,9 +11,10 @@ use crate::output::{Report, clean, fields, table};
 use crate::words;
 
 pub(super) fn request(arguments: &replacement::ReplaceTpm) -> Result<Report, Failure> {
-    let ek = arguments.ek.as_deref().map(EkKey::detect).transpose()?;
+    let key = |given: &Option<String>| given.as_deref().map(EkKey::detect).transpose();
     let body = ReplaceTpm {
-        ek_spki_sha256: ek.map(|ek| ek.sha256),
+        ek_spki_sha256: key(&arguments.ek)?.map(|ek| ek.sha256),
+        iak_spki_sha256: key(&arguments.iak)?.map(|iak| iak.sha256),
         first_contact_for: arguments.first_contact,
         revocation: arguments.revocation,
         reason: arguments.reason.clone(),
@@ -85,8 +86,13 @@ fn report(one: Replacement) -> Report {
     let json = serde_json::json!({ "schema": "holdfast.replacement.v1", "replacement": one });
     Report::new(json, move |_| {
         let now = words::now();
-        let new = match (&one.ek_spki_sha256, one.first_contact_for) {
-            (Some(ek), _) => format!("EK {}", clean(ek)),
+        let named = |ek: &Option<String>, iak: &Option<String>| match (ek, iak) {
+            (Some(ek), _) => Some(format!("EK {}", clean(ek))),
+            (None, Some(iak)) => Some(format!("IAK {}", clean(iak))),
+            (None, None) => None,
+        };
+        let new = match (named(&one.ek_spki_sha256, &one.iak_spki_sha256), one.first_contact_for) {
+            (Some(named), _) => named,
             (None, seconds) => format!(
                 "the first that claims the name within {} s of the approval",
                 seconds.unwrap_or_default()
@@ -96,7 +102,10 @@ fn report(one: Replacement) -> Report {
             ("replacement", one.id.to_string()),
             ("device", clean(&one.device)),
             ("state", word(one.state).to_owned()),
-            ("old TPM", format!("EK {}", clean(&one.old_ek_spki_sha256))),
+            (
+                "old TPM",
+                named(&one.old_ek_spki_sha256, &one.old_iak_spki_sha256).unwrap_or_default(),
+            ),
             ("new TPM", new),
             ("revocation", one.revocation.to_string()),
             ("reason", clean(&one.reason)),

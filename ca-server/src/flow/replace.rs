@@ -2,7 +2,7 @@
 //! is carried out in the transaction that records it.
 
 use issuance::AuditRecord;
-use schema::{NewReplacement, NewTpm, ReplacementRow};
+use schema::{KnownBy, NewReplacement, NewTpm, ReplacementRow};
 use wire::replacement::{Replacement, ReplacementPage, ReplacementState};
 use wire::revocation::RevocationReason;
 
@@ -69,9 +69,9 @@ impl From<schema::ReplaceError> for ReplaceError {
             Error::NotFound => Self::NotFound,
             Error::Unfit(_) => Self::Malformed(text),
             Error::SamePerson(_) => Self::SamePerson(text),
-            Error::EkTaken(_) | Error::EkReplaced(_) => Self::Taken(text),
+            Error::EkTaken(_) | Error::EkReplaced(_) | Error::IakTaken(_) | Error::IakReplaced(_) => Self::Taken(text),
             Error::Decided(state, by) => Self::Conflict(format!("it is {} already, by `{by}`", state.as_str())),
-            Error::NotBound(_) | Error::Open { .. } | Error::Expired => Self::Conflict(text),
+            Error::NotBound(_) | Error::Open { .. } | Error::Expired | Error::Changed => Self::Conflict(text),
             Error::Store(error) => error.into(),
         }
     }
@@ -137,8 +137,12 @@ pub fn decide(
         ("device.replacement.rejected", "a replacement is rejected")
     };
     let detail = format!(
-        "replacement {id} of `{}`, EK {}, {}, {}: {}{}{comment}",
+        "replacement {id} of `{}`, {} {}, {}, {}: {}{}{comment}",
         row.requested_by,
+        match row.old_kind {
+            KnownBy::Ek => "EK",
+            KnownBy::Iak => "IAK",
+        },
         hex::encode(row.old_ek),
         tpm(&row.new_tpm),
         row.revocation,
@@ -176,6 +180,7 @@ pub fn list(house: &House, device: Option<&str>, before: Option<i64>, limit: u32
 fn tpm(new: &NewTpm) -> String {
     match new {
         NewTpm::Named(ek) => format!("new EK {}", hex::encode(ek)),
+        NewTpm::Iak(iak) => format!("new IAK {}", hex::encode(iak)),
         NewTpm::FirstContact(seconds) => format!("first contact for {seconds} s"),
     }
 }
@@ -193,10 +198,12 @@ fn audit(now: i64, action: &str, person: &str, device: &str, detail: String) -> 
 
 /// As people see it: one that nobody approved in time is expired, also before anything says so in the record.
 fn shown(row: ReplacementRow, now: i64) -> Replacement {
-    let (ek, window) = match row.new_tpm {
-        NewTpm::Named(ek) => (Some(hex::encode(ek)), None),
-        NewTpm::FirstContact(seconds) => (None, Some(seconds)),
+    let (ek, iak, window) = match row.new_tpm {
+        NewTpm::Named(ek) => (Some(hex::encode(ek)), None, None),
+        NewTpm::Iak(iak) => (None, Some(hex::encode(iak)), None),
+        NewTpm::FirstContact(seconds) => (None, None, Some(seconds)),
     };
+    let old = |kind| (row.old_kind == kind).then(|| hex::encode(row.old_ek));
     Replacement {
         id: row.id,
         device: row.device,
@@ -207,8 +214,10 @@ fn shown(row: ReplacementRow, now: i64) -> Replacement {
             schema::ReplacementState::Rejected => ReplacementState::Rejected,
             schema::ReplacementState::Expired => ReplacementState::Expired,
         },
-        old_ek_spki_sha256: hex::encode(row.old_ek),
+        old_ek_spki_sha256: old(KnownBy::Ek),
+        old_iak_spki_sha256: old(KnownBy::Iak),
         ek_spki_sha256: ek,
+        iak_spki_sha256: iak,
         first_contact_for: window,
         revocation: row.revocation,
         reason: row.reason,

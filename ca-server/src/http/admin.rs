@@ -13,7 +13,7 @@ use wire::admin::{
 };
 use wire::firmware::FirmwareRule;
 use wire::problem::{Problem, ProblemCode};
-use wire::replacement::DeviceEk;
+use wire::replacement::{DeviceEk, DeviceIak};
 use wire::revocation::RevocationState;
 use wire::third_party::IakProof;
 
@@ -138,7 +138,8 @@ fn allow_device(house: &House, actor: &str, body: AllowDevice) -> Result<Device,
             | NewDeviceError::EkTaken(_)
             | NewDeviceError::EkReplaced(_)
             | NewDeviceError::EkKind(_)
-            | NewDeviceError::IakTaken(_)),
+            | NewDeviceError::IakTaken(_)
+            | NewDeviceError::IakReplaced(_)),
         ) => Err(Problem::new(ProblemCode::IdentityConflict).with_detail(taken.to_string())),
         Err(NewDeviceError::Store(error)) => Err(away(error)),
     }
@@ -313,6 +314,7 @@ pub(super) fn device_of(store: &Store, row: DeviceRow) -> Result<Device, StoreEr
 /// With its history of TPMs.
 pub(super) fn device_in_full(store: &Store, row: DeviceRow) -> Result<Device, StoreError> {
     let eks = store.eks_of(&row.name)?;
+    let iaks = store.iaks_gone(&row.name)?;
     let called = store.renewal_call(&row.name)?;
     let mut device = device_of(store, row)?;
     device.renewal_called_at = called.map(|call| call.at);
@@ -324,6 +326,13 @@ pub(super) fn device_in_full(store: &Store, row: DeviceRow) -> Result<Device, St
             shown: ek.shown.as_str().to_owned(),
             replacement: ek.replacement,
             tpm: ek.tpm.map(tpm),
+        })
+        .collect();
+    device.iaks = iaks
+        .into_iter()
+        .map(|iak| DeviceIak {
+            iak_spki_sha256: hex::encode(iak.iak_spki_sha256),
+            replacement: iak.replacement,
         })
         .collect();
     Ok(device)
@@ -392,6 +401,7 @@ fn device_with(store: &Store, row: DeviceRow, certificates: &[CertificateRow]) -
         last_seen_at: row.last_seen_at,
         renewal_called_at: None,
         eks: Vec::new(),
+        iaks: Vec::new(),
     })
 }
 

@@ -71,14 +71,17 @@ async fn request(
         let body: ReplaceTpm = extract::json(&request, &body.0)?;
         let person = named(&request)?;
         let malformed = |what: &str| Problem::new(ProblemCode::Malformed).with_detail(what);
-        let new_tpm = match (&body.ek_spki_sha256, body.first_contact_for) {
-            (Some(text), None) => {
+        let new_tpm = match (&body.ek_spki_sha256, &body.iak_spki_sha256, body.first_contact_for) {
+            (Some(text), None, None) => {
                 NewTpm::Named(sha256_of(text).ok_or_else(|| malformed("ek_spki_sha256: 64 lower-case hex digits"))?)
             }
-            (None, Some(seconds)) => NewTpm::FirstContact(seconds),
+            (None, Some(text), None) => {
+                NewTpm::Iak(sha256_of(text).ok_or_else(|| malformed("iak_spki_sha256: 64 lower-case hex digits"))?)
+            }
+            (None, None, Some(seconds)) => NewTpm::FirstContact(seconds),
             _ => {
                 return Err(malformed(
-                    "name the new TPM (ek_spki_sha256) or open a window for it (first_contact_for)",
+                    "name the new TPM (ek_spki_sha256, or iak_spki_sha256) or open a window for it (first_contact_for)",
                 ));
             }
         };

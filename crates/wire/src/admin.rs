@@ -1,6 +1,6 @@
 //! What people say to the server over its administration socket.
 
-use crate::replacement::DeviceEk;
+use crate::replacement::{DeviceEk, DeviceIak};
 use crate::revocation::RevocationStep;
 use crate::third_party::IakProof;
 use crate::{Bytes, EnrollmentId};
@@ -104,6 +104,9 @@ pub struct Device {
     /// Every EK that is, or was, its own, oldest first; in the answer about one device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub eks: Vec<DeviceEk>,
+    /// IAKs that went with its TPMs, oldest first; in the answer about one device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub iaks: Vec<DeviceIak>,
 }
 
 /// Facts about a device's TPM as proven at enrollment.

@@ -5,14 +5,17 @@ use serde::{Deserialize, Serialize};
 use crate::admin::DeviceTpm;
 use crate::revocation::RevocationReason;
 
-/// Body of `POST /v1/devices/{name}/replacement`. Exactly one of [`ReplaceTpm::ek_spki_sha256`] and
-/// [`ReplaceTpm::first_contact_for`].
+/// Body of `POST /v1/devices/{name}/replacement`. Exactly one of [`ReplaceTpm::ek_spki_sha256`],
+/// [`ReplaceTpm::iak_spki_sha256`] and [`ReplaceTpm::first_contact_for`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaceTpm {
     /// SHA-256 of the new EK's SubjectPublicKeyInfo (DER), lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ek_spki_sha256: Option<String>,
+    /// SHA-256 of the SubjectPublicKeyInfo (DER) of the new TPM's IAK, lower-case hex: where the manufacturer vouches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak_spki_sha256: Option<String>,
     /// The first genuine TPM that claims the name in so many seconds from the approval on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_contact_for: Option<i64>,
@@ -64,10 +67,17 @@ pub struct Replacement {
     /// Where it stands.
     pub state: ReplacementState,
     /// SHA-256 of the old EK's SubjectPublicKeyInfo, lower-case hex.
-    pub old_ek_spki_sha256: String,
-    /// The same of the new one, when it is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_ek_spki_sha256: Option<String>,
+    /// The same of the old TPM's IAK, when no EK of it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_iak_spki_sha256: Option<String>,
+    /// The same of the new EK, when it is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ek_spki_sha256: Option<String>,
+    /// The same of the new TPM's IAK, when it is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iak_spki_sha256: Option<String>,
     /// Else any genuine TPM may come for so many seconds from the approval on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_contact_for: Option<i64>,
@@ -120,4 +130,14 @@ pub struct DeviceEk {
     /// What was proven about the TPM that went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tpm: Option<DeviceTpm>,
+}
+
+/// An IAK that was a device's, and went with its TPM: it is nobody's any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceIak {
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hex.
+    pub iak_spki_sha256: String,
+    /// The replacement with which it went.
+    pub replacement: i64,
 }

@@ -2,12 +2,14 @@
 
 use issuance::{RecordError, Recorder as _};
 use schema::{
-    AuditFilter, EkLink, EkShown, NewDeviceError, NewReplacement, NewTpm, ReplaceError, ReplacementState, Store,
+    AuditFilter, EkLink, EkShown, KnownBy, NewDeviceError, NewReplacement, NewTpm, ReplaceError, ReplacementState,
+    Store,
 };
 use wire::revocation::RevocationReason;
 
 use crate::kit::*;
 use crate::raw::{lines, run};
+use crate::third_party::{by_iak, iak};
 
 fn wish(device: &str, new: NewTpm) -> NewReplacement {
     NewReplacement {
@@ -286,6 +288,121 @@ both! {
         allow(&store, "z");
         let blocked = store.intend(&order("d", "z", "z"), &[intent("d", "p", "d")]);
         assert_eq!(blocked, Err(RecordError::KeyBlocked));
+    }
+
+    fn a_tpm_that_is_known_by_its_iak_is_replaced(bench) {
+        let store = bench.open();
+        allow(&store, "x");
+        allow(&store, "y");
+        let enroll = |challenge: &str, device: &str, key: &str| {
+            let one = intent(challenge, challenge, challenge);
+            store.intend(&by_iak(challenge, device, iak(key, None)), std::slice::from_ref(&one))?;
+            store.issued(&id(challenge), &[signed(&one)])
+        };
+        let approve = |device: &str, new: NewTpm, at: i64| {
+            let asked = store.request_replacement(&wish(device, new), &by("alice", at)).unwrap();
+            store.decide_replacement(asked.id, true, "", &by("bob", at + 1)).unwrap()
+        };
+        let gone = || {
+            let gone = store.iaks_gone("x").unwrap();
+            gone.into_iter().map(|one| one.iak_spki_sha256).collect::<Vec<_>>()
+        };
+        enroll("a", "x", "iak-1").unwrap();
+        let first = approve("x", NewTpm::Iak(digest("iak-2")), NOW);
+        assert_eq!((first.old_ek, first.old_kind), (digest("iak-1"), KnownBy::Iak));
+        assert_eq!(first.new_tpm, NewTpm::Iak(digest("iak-2")));
+        assert_eq!(revoked(&store, "x"), [Some(RevocationReason::Superseded)]);
+        let row = store.device_by_name("x").unwrap().unwrap();
+        assert_eq!((row.ek_spki_sha256, row.iak_spki_sha256), (None, Some(digest("iak-2"))));
+        assert_eq!(gone(), [digest("iak-1")]);
+        assert_eq!(store.iak_gone(&digest("iak-1")).unwrap().unwrap().replacement, first.id);
+        // The old one comes back under no name, nor is it allowed again, nor takes it another's place.
+        for (challenge, name) in [("b1", "x"), ("b2", "y")] {
+            assert_eq!(enroll(challenge, name, "iak-1"), Err(RecordError::EkReplaced("x".to_owned())), "{name}");
+        }
+        let mut z = open_device("z");
+        z.iak_spki_sha256 = Some(digest("iak-1"));
+        let refused = store.allow_device(&z, &audit(NOW, "device.allowed", "z"));
+        assert!(matches!(&refused, Err(NewDeviceError::IakReplaced(name)) if name == "x"), "{refused:?}");
+        enroll("c", "y", "iak-y").unwrap();
+        let ask = |new: NewTpm| store.request_replacement(&wish("y", new), &by("alice", NOW));
+        let refused = ask(NewTpm::Iak(digest("iak-1")));
+        assert!(matches!(&refused, Err(ReplaceError::IakReplaced(name)) if name == "x"), "{refused:?}");
+        let refused = ask(NewTpm::Iak(digest("iak-2")));
+        assert!(matches!(&refused, Err(ReplaceError::IakTaken(name)) if name == "x"), "{refused:?}");
+        // The new one is the device; and so on, from the one way of being known to the other.
+        enroll("d", "x", "iak-2").unwrap();
+        approve("x", NewTpm::FirstContact(60), NOW + 10);
+        let row = store.device_by_name("x").unwrap().unwrap();
+        assert_eq!((row.iak_spki_sha256, row.first_contact_until), (None, Some(NOW + 71)));
+        assert_eq!(enroll("e1", "x", "iak-2"), Err(RecordError::EkReplaced("x".to_owned())));
+        enroll("e2", "x", "iak-3").unwrap();
+        approve("x", NewTpm::Named(digest("tpm")), NOW + 20);
+        store.intend(&order("f", "x", "tpm"), &[intent("f", "f", "f")]).unwrap();
+        let last = approve("x", NewTpm::Iak(digest("iak-4")), NOW + 30);
+        assert_eq!((last.old_ek, last.old_kind), (digest("tpm"), KnownBy::Ek));
+        let row = store.device_by_name("x").unwrap().unwrap();
+        assert_eq!((row.ek_spki_sha256, row.iak_spki_sha256), (None, Some(digest("iak-4"))));
+        enroll("g", "x", "iak-4").unwrap();
+        let back = store.intend(&order("h", "x", "tpm"), &[intent("h", "h", "h")]);
+        assert_eq!(back, Err(RecordError::EkReplaced("x".to_owned())));
+        assert_eq!(gone(), ["iak-1", "iak-2", "iak-3"].map(digest));
+        // An EK that became known is how the TPM goes: who asked before asks anew.
+        let asked = ask(NewTpm::FirstContact(60)).unwrap();
+        store.intend(&by_iak("i", "y", iak("iak-y", Some("ek-y"))), &[intent("i", "i", "i")]).unwrap();
+        let refused = store.decide_replacement(asked.id, true, "", &by("bob", NOW + 1));
+        assert!(matches!(refused, Err(ReplaceError::Changed)), "{refused:?}");
+        store.decide_replacement(asked.id, false, "", &by("bob", NOW + 1)).unwrap();
+        assert_eq!(ask(NewTpm::FirstContact(60)).unwrap().old_kind, KnownBy::Ek);
+    }
+
+    fn the_tables_keep_an_iak_and_what_went_with_its_tpm(bench) {
+        let store = bench.open();
+        allow(&store, "x");
+        let one = intent("a", "a", "a");
+        store.intend(&by_iak("a", "x", iak("iak-1", None)), std::slice::from_ref(&one)).unwrap();
+        store.issued(&id("a"), &[signed(&one)]).unwrap();
+        let asked = store
+            .request_replacement(&wish("x", NewTpm::Iak(digest("iak-2"))), &by("alice", NOW))
+            .unwrap();
+        let blob = |text: &str| {
+            let hex = hex::encode(digest(text));
+            if bench.is_postgres() { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") }
+        };
+        let refuse = |sql: &str, word: &str| {
+            let refusal = run(bench, &format!("BEGIN; {sql}; COMMIT")).expect_err(sql).to_lowercase();
+            assert!(refusal.contains(&word.to_lowercase()), "{sql}\n{refusal}");
+        };
+        let change = |to: &str| format!("UPDATE device SET iak_spki_sha256 = {to}");
+        let approve = "UPDATE replacement SET state = 'approved', decided_by = 'bob', decided_at = requested_at";
+        // Nobody approved it; another one than the approved; what stands on the old one is good.
+        refuse(&change(&blob("iak-2")), "keeps its IAK");
+        refuse(&change("NULL"), "keeps its IAK");
+        refuse(&format!("{approve}; {}", change(&blob("iak-3"))), "keeps its IAK");
+        refuse(&format!("{approve}; {}", change("NULL")), "keeps its IAK");
+        refuse(&format!("{approve}; {}", change(&blob("iak-2"))), "revoked before");
+        refuse("UPDATE replacement SET old_kind = 'ek'", "final");
+        refuse("UPDATE replacement SET new_kind = 'ek'", "final");
+        let again = |old: &str, new: &str| format!(
+            "UPDATE replacement SET state = 'rejected', decided_by = 'bob', decided_at = requested_at; \
+             INSERT INTO replacement (device_id, old_ek, new_ek, revocation, reason, requested_by, requested_at, \
+             expires_at, state, old_kind, new_kind) SELECT device_id, old_ek, new_ek, revocation, reason, requested_by, \
+             requested_at, expires_at, 'pending', {old}, {new} FROM replacement"
+        );
+        refuse(&again("'ek'", "'iak'"), "that is bound");
+        refuse(&again("'iak'", "'other'"), "check");
+        store.decide_replacement(asked.id, true, "", &by("bob", NOW + 1)).unwrap();
+        refuse("UPDATE iak_gone SET replacement_id = replacement_id", "final");
+        refuse("DELETE FROM iak_gone", "kept");
+        refuse(&change(&blob("iak-1")), "keeps its IAK");
+        let insert = format!(
+            "INSERT INTO device (name, held, dns_names, created_at, iak_spki_sha256) SELECT 'z', held, '[]', 0, {} FROM device",
+            blob("iak-1")
+        );
+        refuse(&insert, "went with its TPM");
+        if bench.is_postgres() {
+            refuse("TRUNCATE iak_gone", "kept");
+        }
     }
 
     fn two_approvals_at_once_are_one(bench) {

@@ -7,7 +7,7 @@ use schema::{NewDeviceError, Store};
 use crate::kit::*;
 use crate::raw::run;
 
-fn iak(text: &str, names_ek: Option<&str>) -> IakFacts {
+pub(crate) fn iak(text: &str, names_ek: Option<&str>) -> IakFacts {
     IakFacts {
         certificate_sha256: digest(&format!("certificate of {text}")),
         spki_sha256: digest(text),
@@ -24,7 +24,7 @@ fn iak(text: &str, names_ek: Option<&str>) -> IakFacts {
 }
 
 /// An order that stands on an IAK.
-fn by_iak(challenge: &str, device: &str, root: IakFacts) -> Order {
+pub(crate) fn by_iak(challenge: &str, device: &str, root: IakFacts) -> Order {
     Order {
         device: Some(DeviceBinding {
             name: device.to_owned(),

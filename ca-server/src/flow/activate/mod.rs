@@ -347,6 +347,10 @@ fn known_by_iak(house: &House, binding: &VerifiedBinding, iak: &IakFacts) -> Res
         let detail = format!("this TPM was device `{}` until it was replaced", owner.device);
         return refuse("EK_REPLACED", detail);
     }
+    if let Some(gone) = house.store.iak_gone(&iak.spki_sha256).map_err(Trouble::from)? {
+        let detail = format!("this TPM was device `{}` until it was replaced", gone.device);
+        return refuse("EK_REPLACED", detail);
+    }
     let by_iak = house.store.device_by_iak(&iak.spki_sha256).map_err(Trouble::from)?;
     match (by_iak, by_ek) {
         (Some(row), Some(owner)) if owner.device != row.name => {
