@@ -13,6 +13,7 @@ pub mod others;
 pub mod postgres;
 pub mod proxy;
 pub mod rig;
+pub mod small_disk;
 pub mod soft_tpm;
 pub mod swtpm;
 pub mod trial;

@@ -7,6 +7,8 @@
 
 #[path = "crls/deltas.rs"]
 mod deltas;
+#[path = "crls/faults.rs"]
+mod faults;
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};

@@ -64,9 +64,9 @@ fn found(wanted: &Wanted) {
     let waits = device.agent(&["renew", "--force", "-o", "json"]);
     assert_ne!(waits.status.code(), Some(0), "{}", errors(&waits));
     drop(copy);
-    house
+    let _ = house
         .rig
-        .cli_json(&["device", "release", "COPIED", "--reason", "the copy is gone", "--yes"]);
+        .cli_json(&["device", "release", "COPIED", "--reason", "the copy is gone"]);
     assert_eq!(device.json(&["renew", "--force"], 0)["renewed"], true);
 
     // Another copy, switched on once more than the original: more resets, and hours behind.

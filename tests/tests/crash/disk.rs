@@ -1,52 +1,14 @@
 //! S01: the disk under SQLite is full, or fails.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::Ordering;
 
 use device_kit::rig::{Rig, Wanted};
+use device_kit::small_disk::SmallDisk;
 use rustix::process::{Resource, Rlimit, prlimit};
 use wire::problem::ProblemCode;
 
 use crate::load::{Enrollee, Journal, Step, all_persist, until};
 use crate::record::holds;
-
-/// A small file system in memory, mounted as long as this lives.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(place: &Path) -> Result<Self, String> {
-        std::fs::create_dir(place).unwrap();
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m,mode=700", "holdfast-test"])
-            .arg(place)
-            .output()
-            .map_err(|e| e.to_string())?;
-        match output.status.success() {
-            true => Ok(Self(place.to_owned())),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    }
-
-    /// To the last byte.
-    fn fill(&self) {
-        let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
-        for part in [&[0; 4096][..], &[0]] {
-            while filler.write(part).is_ok() {}
-        }
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// Devices enroll; at `enough` answers the disk fails; everybody is told to come later until it is put right.
 fn fails_under_load(rig: &Rig, journal: &Journal, enrollees: &mut [Enrollee], fail: impl FnOnce()) {
@@ -83,13 +45,8 @@ fn s01_the_disk_is_full() {
         ..Wanted::default()
     };
     let mut rig = Rig::initialised(&wanted.set("enrollment", "sign_deadline", "2s"));
-    let small = match Small::mount(&rig.path("small")) {
-        Ok(small) => small,
-        Err(why) => {
-            assert!(std::env::var_os("CI").is_none(), "no small file system: {why}");
-            println!("skipped: this user may not mount a small file system: {why}");
-            return;
-        }
+    let Some(small) = SmallDisk::wanted(&rig.path("small")) else {
+        return;
     };
     rig.start();
     let journal = Journal::default();
