@@ -222,6 +222,9 @@ impl Seen {
             _ => {}
         }
         let iak = binding.iak().map(|proof| proof.spki_sha256.as_slice());
+        if let Some(owner) = iak.and_then(|iak| self.gone.get(iak)) {
+            return Err(RecordError::EkReplaced(owner.clone()));
+        }
         if let Some(other) = iak.and_then(|iak| self.by_iak.get(iak))
             && other != name
         {

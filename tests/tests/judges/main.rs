@@ -21,18 +21,21 @@ use objects::Objects;
 
 /// Every judge, about one CA.
 fn judged(ca: &str, algorithm: &str, shards: u16) {
-    let objects = Objects::of(ca, algorithm, shards);
+    judged_all(&Objects::of(ca, algorithm, shards, false));
+}
+
+fn judged_all(objects: &Objects) {
     let mut disagreements = Vec::new();
     for (judge, findings) in [
-        ("OpenSSL", paths::openssl(&objects)),
-        ("GnuTLS", paths::gnutls(&objects)),
-        ("NSS", paths::nss(&objects)),
-        ("Java", paths::java(&objects)),
-        ("Go", paths::go(&objects)),
-        ("webpki", paths::webpki(&objects)),
-        ("OpenSSL OCSP", answers::openssl(&objects)),
-        ("GnuTLS OCSP", answers::gnutls(&objects)),
-        ("pkilint", lints::pkilint(&objects)),
+        ("OpenSSL", paths::openssl(objects)),
+        ("GnuTLS", paths::gnutls(objects)),
+        ("NSS", paths::nss(objects)),
+        ("Java", paths::java(objects)),
+        ("Go", paths::go(objects)),
+        ("webpki", paths::webpki(objects)),
+        ("OpenSSL OCSP", answers::openssl(objects)),
+        ("GnuTLS OCSP", answers::gnutls(objects)),
+        ("pkilint", lints::pkilint(objects)),
     ] {
         if let Some(findings) = findings {
             disagreements.extend(compare(judge, &objects.ca, &findings));
@@ -63,4 +66,10 @@ fn what_an_rsa_pss_ca_signs() {
 #[test]
 fn what_an_rsa_pkcs1_ca_signs() {
     judged("rsa-pkcs1", "rsa3072-pkcs1-sha256", 0);
+}
+
+/// CRLs that name a delta (freshestCRL), and the delta itself.
+#[test]
+fn what_a_ca_with_delta_crls_signs() {
+    judged_all(&Objects::of("p256-delta", "ecdsa-p256-sha256", 0, true));
 }

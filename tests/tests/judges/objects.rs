@@ -149,8 +149,34 @@ impl Objects {
         self.answers.push((name, about.to_owned()));
     }
 
-    /// A CA with this key, and so many shards (0: one CRL for all).
-    pub(crate) fn of(ca: &str, algorithm: &str, shards: u16) -> Self {
+    /// Revoke one more, and wait until the delta says so: nobody judges it by the complete CRL, which does not.
+    fn late(&mut self) {
+        let serial = self.enroll("late", "device-ldevid", None, KeyAlgorithm::P256).remove(0);
+        let _late = self.certificates.pop();
+        let wanted = openssl::bn::BigNum::from_hex_str(&serial).unwrap();
+        let delta = |objects: &Self| {
+            let (status, der) = objects.rig.server().fetch("/crl/all-delta.crl");
+            (status == 200).then(|| X509Crl::from_der(&der).unwrap())
+        };
+        let until = |done: &dyn Fn() -> bool| {
+            let begun = std::time::Instant::now();
+            while !done() {
+                assert!(begun.elapsed() < std::time::Duration::from_secs(60), "no delta");
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        };
+        until(&|| delta(self).is_some());
+        let _ = self.rig.cli_json(&["revoke", &serial, "--reason", "superseded"]);
+        until(&|| {
+            delta(self).is_some_and(|crl| {
+                let entries = crl.get_revoked();
+                entries.is_some_and(|all| all.iter().any(|e| e.serial_number().to_bn().unwrap() == wanted))
+            })
+        });
+    }
+
+    /// A CA with this key, and so many shards (0: one CRL for all); with delta CRLs or without.
+    pub(crate) fn of(ca: &str, algorithm: &str, shards: u16, deltas: bool) -> Self {
         // Certificates carry the address at which relying parties ask: it is chosen before the first of them.
         let port = free_port();
         let mut wanted = Wanted {
@@ -162,6 +188,13 @@ impl Objects {
         wanted = wanted
             .set("server", "status", format!("127.0.0.1:{port}"))
             .set("crl", "after_revocation", "1s");
+        if deltas {
+            let mut terms = toml::Table::new();
+            for (key, value) in [("every", "10m"), ("valid", "1h")] {
+                let _ = terms.insert(key.to_owned(), value.into());
+            }
+            wanted = wanted.set("crl", "delta", terms);
+        }
         let mut objects = Self {
             rig: Rig::with(&wanted),
             ca: ca.to_owned(),
@@ -196,10 +229,16 @@ impl Objects {
         ] {
             objects.ask(about, variant, more);
         }
-        let names: Vec<String> = match shards {
+        if deltas {
+            objects.late();
+        }
+        let mut names: Vec<String> = match shards {
             0 => vec!["all".into()],
             n => (0..n).map(|n| n.to_string()).collect(),
         };
+        if deltas {
+            names.push("all-delta".to_owned());
+        }
         for name in names {
             let (status, der) = objects.rig.server().fetch(&format!("/crl/{name}.crl"));
             assert_eq!(status, 200, "{name}");

@@ -236,6 +236,11 @@ pub(crate) fn webpki(objects: &Objects) -> Option<Findings> {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
     let mut findings = Findings::new();
+    for crl in &objects.crls {
+        if let Err(error) = BorrowedCertRevocationList::from_der(&read(&format!("{crl}.der"))) {
+            findings.push((crl.clone(), format!("{error:?}")));
+        }
+    }
     for object in objects.leaves() {
         let leaf = CertificateDer::from(read(&format!("{}.der", object.name)));
         for revocation in [false, true] {

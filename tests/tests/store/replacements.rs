@@ -373,13 +373,11 @@ both! {
             let refusal = run(bench, &format!("BEGIN; {sql}; COMMIT")).expect_err(sql).to_lowercase();
             assert!(refusal.contains(&word.to_lowercase()), "{sql}\n{refusal}");
         };
-        let change = |to: &str| format!("UPDATE device SET iak_spki_sha256 = {to}");
+        let change = |to: &str| format!("UPDATE device SET iak_spki_sha256 = {to} WHERE name = 'x'");
         let approve = "UPDATE replacement SET state = 'approved', decided_by = 'bob', decided_at = requested_at";
         // Nobody approved it; another one than the approved; what stands on the old one is good.
         refuse(&change(&blob("iak-2")), "keeps its IAK");
         refuse(&change("NULL"), "keeps its IAK");
-        refuse(&format!("{approve}; {}", change(&blob("iak-3"))), "keeps its IAK");
-        refuse(&format!("{approve}; {}", change("NULL")), "keeps its IAK");
         refuse(&format!("{approve}; {}", change(&blob("iak-2"))), "revoked before");
         refuse("UPDATE replacement SET old_kind = 'ek'", "final");
         refuse("UPDATE replacement SET new_kind = 'ek'", "final");
@@ -394,9 +392,25 @@ both! {
         store.decide_replacement(asked.id, true, "", &by("bob", NOW + 1)).unwrap();
         refuse("UPDATE iak_gone SET replacement_id = replacement_id", "final");
         refuse("DELETE FROM iak_gone", "kept");
-        refuse(&change(&blob("iak-1")), "keeps its IAK");
+        refuse(&change(&blob("iak-3")), "keeps its IAK");
+        // Nothing stands on this one: another TPM than the approved one, or none; one that went.
+        let mut y = open_device("y");
+        y.iak_spki_sha256 = Some(digest("iak-y"));
+        store.allow_device(&y, &audit(NOW, "device.allowed", "y")).unwrap();
+        store
+            .request_replacement(&wish("y", NewTpm::Iak(digest("iak-z"))), &by("alice", NOW))
+            .unwrap();
+        let approve = format!("{approve} WHERE state = 'pending'");
+        let change = |to: &str| format!("UPDATE device SET iak_spki_sha256 = {to} WHERE name = 'y'");
+        refuse(&format!("{approve}; {}", change(&blob("iak-3"))), "keeps its IAK");
+        refuse(&format!("{approve}; {}", change("NULL")), "keeps its IAK");
+        let open = "UPDATE device SET iak_spki_sha256 = NULL, first_contact_until = 1 WHERE name = 'y'";
+        refuse(&format!("{approve}; {open}"), "keeps its IAK");
+        run(bench, &format!("BEGIN; {approve}; {}; COMMIT", change(&blob("iak-z")))).unwrap();
+        let gone: Vec<_> = ["x", "y"].map(|name| store.iaks_gone(name).unwrap().remove(0).iak_spki_sha256).into();
+        assert_eq!(gone, ["iak-1", "iak-y"].map(digest));
         let insert = format!(
-            "INSERT INTO device (name, held, dns_names, created_at, iak_spki_sha256) SELECT 'z', held, '[]', 0, {} FROM device",
+            "INSERT INTO device (name, held, dns_names, created_at, iak_spki_sha256) SELECT 'z', held, '[]', 0, {} FROM device WHERE name = 'x'",
             blob("iak-1")
         );
         refuse(&insert, "went with its TPM");
