@@ -317,7 +317,7 @@ fn the_whole_message_of_one_error() {
     assert_eq!(
         error.to_string(),
         "profile `site.toml`: line 3, column 1: unknown key `lifetme`, expected one of `name`, `kind`, `lifetime`, \
-         `backdate`, `organization`, `common_name`, `extended_key_usage`, `key_algorithms`, `renewal`, `basis`; did you mean `lifetime`?\n  \
+         `backdate`, `organization`, `common_name`, `extended_key_usage`, `key_algorithms`, `renewal`, `tpm_clock`, `basis`; did you mean `lifetime`?\n  \
          |\n3 | lifetme = \"90d\"\n  | ^^^^^^^"
     );
 }
