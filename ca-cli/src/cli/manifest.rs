@@ -54,12 +54,33 @@ Examples:
     #[command(after_help = "\
 Examples:
   ca-cli manifest verify lot.signed --signer manifest-key.pem
-  ca-cli manifest verify lot.signed --signer-sha256 9f86d081...")]
+  ca-cli manifest verify lot.signed --signer-sha256 9f86d081...
+  ca-cli manifest verify --proof GW-00412.proof --signer manifest-key.pem")]
     Verify {
         /// The signed manifest.
-        file: PathBuf,
+        #[arg(required_unless_present = "proof", conflicts_with = "proof")]
+        file: Option<PathBuf>,
+        /// Instead of a manifest: the proof of one device, as `prove` wrote it.
+        #[arg(long)]
+        proof: Option<PathBuf>,
         #[command(flatten)]
         signer: Signer,
+    },
+    /// Show one device of a signed manifest without the others: a small file that `verify --proof` checks.
+    #[command(after_help = "\
+Examples:
+  ca-cli manifest prove lot.signed --device GW-00412 --out GW-00412.proof
+It has the device's line, the first line, the paths from both to the root, and
+the signature of the root.")]
+    Prove {
+        /// The signed manifest.
+        file: PathBuf,
+        /// Serial of the device.
+        #[arg(long)]
+        device: String,
+        /// The proof to write.
+        #[arg(long)]
+        out: PathBuf,
     },
     /// Let a server expect the devices of a manifest. Begun again, it goes on where it stopped.
     #[command(after_help = "\

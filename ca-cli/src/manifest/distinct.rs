@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Seek as _, Write as _};
 
+use manifest::Entry;
+
+use super::nameless::nameless;
 use crate::exit::{Exit, Failure};
 
 /// Files: one for each value of the first octet.
@@ -13,6 +16,9 @@ const FILES: usize = 256;
 const RECORD: usize = 32 + 8;
 /// Octets kept in memory for each file before they are written.
 const BUFFER: usize = 4096;
+
+/// This bit of a line number says that the hash is a certificate's.
+const CERTIFICATE: u64 = 1 << 63;
 
 /// Hashes and where they stand.
 pub(crate) struct Distinct {
@@ -24,35 +30,31 @@ fn failed(error: &std::io::Error) -> Failure {
         .fix("set TMPDIR to a folder with room: 40 octets for each EK")
 }
 
-/// A file without a name: it goes with the process.
-fn nameless() -> std::io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let folder = std::env::temp_dir();
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match rustix::fs::open(&folder, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(descriptor) => Ok(File::from(descriptor)),
-        // Not every file system knows files without a name.
-        Err(_) => {
-            let mut random = [0; 16];
-            openssl::rand::rand_bytes(&mut random)?;
-            let path = folder.join(format!("holdfast-{}", hex::encode(random)));
-            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
-        }
-    }
-}
-
 impl Distinct {
     pub(crate) fn new() -> Result<Self, Failure> {
-        let files = (0..FILES).map(|_| nameless().map(|file| BufWriter::with_capacity(BUFFER, file)));
+        let folder = std::env::temp_dir();
+        let files = (0..FILES).map(|_| nameless(&folder).map(|file| BufWriter::with_capacity(BUFFER, file)));
         Ok(Self {
             files: files.collect::<Result<_, _>>().map_err(|e| failed(&e))?,
         })
     }
 
+    /// Every EK and certificate of a device, and the line they stand in.
+    pub(crate) fn push_all(&mut self, entry: &Entry, line: u64) -> Result<(), Failure> {
+        for ek in entry.ek().iter().chain(entry.was()) {
+            self.push(ek, line)?;
+        }
+        for identity in entry.identities() {
+            let mut hash = [0; 32];
+            if hex::decode_to_slice(&identity.sha256, &mut hash).is_ok() {
+                self.push(&hash, line | CERTIFICATE)?;
+            }
+        }
+        Ok(())
+    }
+
     /// One more hash, and the line it stands in.
-    pub(crate) fn push(&mut self, hash: &[u8; 32], line: u64) -> Result<(), Failure> {
+    fn push(&mut self, hash: &[u8; 32], line: u64) -> Result<(), Failure> {
         let [first, ..] = *hash;
         let Some(file) = self.files.get_mut(usize::from(first)) else {
             return Ok(());
@@ -62,8 +64,8 @@ impl Distinct {
             .map_err(|e| failed(&e))
     }
 
-    /// Tell each that comes again: the hash, its first line, the line it comes again in.
-    pub(crate) fn finish(self, mut twice: impl FnMut(&[u8; 32], u64, u64)) -> Result<(), Failure> {
+    /// Tell each that comes again: what it is, its first line, the line it comes again in.
+    pub(crate) fn finish(self, mut twice: impl FnMut(&str, u64, u64)) -> Result<(), Failure> {
         for file in self.files {
             let mut file = file.into_inner().map_err(|e| failed(e.error()))?;
             let mut bytes = Vec::new();
@@ -79,7 +81,11 @@ impl Distinct {
                 };
                 let line = u64::from_be_bytes(*line);
                 match seen.get(hash) {
-                    Some(first) => twice(hash, *first, line),
+                    Some(first) => {
+                        let what = if line & CERTIFICATE == 0 { "EK" } else { "certificate" };
+                        let what = format!("{what} {}", hex::encode(hash));
+                        twice(&what, *first & !CERTIFICATE, line & !CERTIFICATE);
+                    }
                     None => {
                         seen.insert(*hash, line);
                     }
@@ -102,12 +108,15 @@ mod tests {
                 .push(&openssl::sha::sha256(&u64::to_be_bytes(line)), line)
                 .unwrap();
         }
-        for (of, again) in [(3u64, 2000), (1500, 2001), (3, 2002)] {
+        for (of, again) in [(3u64, 2000), (1500, 2001 | CERTIFICATE), (3, 2002)] {
             distinct.push(&openssl::sha::sha256(&of.to_be_bytes()), again).unwrap();
         }
         let mut told = Vec::new();
-        distinct.finish(|_, first, again| told.push((first, again))).unwrap();
+        distinct
+            .finish(|what, first, again| told.push((what[..2].to_owned(), first, again)))
+            .unwrap();
         told.sort_unstable();
-        assert_eq!(told, [(3, 2000), (3, 2002), (1500, 2001)]);
+        let ek = |first, again| ("EK".to_owned(), first, again);
+        assert_eq!(told, [ek(3, 2000), ek(3, 2002), ("ce".to_owned(), 1500, 2001)]);
     }
 }

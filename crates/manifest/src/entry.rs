@@ -14,6 +14,11 @@ const LONGEST: usize = 64;
 /// Longest serial number of a certificate, in octets (RFC 5280 §4.1.2.2), and in hex.
 const LONGEST_SERIAL: usize = 2 * 20;
 
+/// Under this profile a line names the certificates of a device's IAK.
+const IAK: &str = "device-iak";
+/// Under this one, its IDevID certificates.
+const IDEVID: &str = "device-idevid";
+
 /// One device as its maker knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -122,6 +127,25 @@ impl Entry {
     #[must_use]
     pub fn identities(&self) -> &[Identity] {
         &self.raw.identities
+    }
+
+    /// SHA-256 of each certificate of its IAK: identities of profile `device-iak`. Whoever enrolls it on its maker's word wants
+    /// to see one of these, if there is one.
+    #[must_use]
+    pub fn iak(&self) -> Vec<Hash> {
+        self.certificates(IAK)
+    }
+
+    /// SHA-256 of each of its IDevID certificates: identities of profile `device-idevid`.
+    #[must_use]
+    pub fn idevid(&self) -> Vec<Hash> {
+        self.certificates(IDEVID)
+    }
+
+    fn certificates(&self, profile: &str) -> Vec<Hash> {
+        let of = self.raw.identities.iter().filter(|one| one.profile == profile);
+        // Hex was checked when the line was read.
+        of.filter_map(|one| digest("sha256", &one.sha256).ok()).collect()
     }
 
     fn of(kind: Kind, raw: RawEntry) -> Result<Self, BadLine> {

@@ -15,6 +15,7 @@
 mod close;
 mod entry;
 mod header;
+mod proof;
 mod reader;
 mod tree;
 mod writer;
@@ -22,6 +23,7 @@ mod writer;
 pub use close::{Closing, Seal};
 pub use entry::{Entry, Identity};
 pub use header::{Header, Kind};
+pub use proof::{Proof, Proven};
 pub use reader::{Read, ReadError, Reader};
 pub use tree::{Hash, Tree, root_of};
 pub use writer::{WriteError, Writer};

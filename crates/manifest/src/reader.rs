@@ -146,7 +146,7 @@ impl Entry {
 }
 
 /// One line, its end taken off; none at the end of the source.
-fn next(source: &mut impl BufRead, number: u64) -> Result<Option<Vec<u8>>, ReadError> {
+pub(crate) fn next(source: &mut impl BufRead, number: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let bad = |why: &str| ReadError::Line {
         number,
         why: BadLine(why.to_owned()),

@@ -27,7 +27,11 @@ impl Tree {
 
     /// One more leaf.
     pub fn push(&mut self, bytes: &[u8]) {
-        let mut hash = leaf(bytes);
+        self.push_hash(leaf(bytes));
+    }
+
+    /// One more leaf, by its hash.
+    pub fn push_hash(&mut self, mut hash: Hash) {
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 hash = node(&left, &hash);

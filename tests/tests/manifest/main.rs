@@ -8,4 +8,5 @@
 mod arrival;
 mod import;
 mod kit;
+mod proof;
 mod tampering;

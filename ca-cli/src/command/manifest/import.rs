@@ -1,6 +1,5 @@
 //! `ca-cli manifest import`, `list`, `show`, `withdraw`.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 use manifest::Read;
@@ -13,6 +12,8 @@ use crate::admin::Client;
 use crate::cli::Admin;
 use crate::cli::manifest::Import;
 use crate::exit::{Exit, Failure};
+use crate::manifest::bad::Bad;
+use crate::manifest::progress::Progress;
 use crate::output::{Report, clean, fields, table};
 use crate::words;
 
@@ -20,9 +21,7 @@ use crate::words;
 const BODY: usize = 60_000;
 /// Most lines of one request.
 const MOST_LINES: usize = 1000;
-/// Without a terminal, a line of progress after so many devices.
-const EVERY: u64 = 50_000;
-/// Refused lines that are printed; all of them are on the server.
+/// Refused lines that are in the report; those behind them are told as they come.
 const TOLD: usize = 1000;
 
 pub(super) fn run(arguments: &Import) -> Result<Report, Failure> {
@@ -30,7 +29,7 @@ pub(super) fn run(arguments: &Import) -> Result<Report, Failure> {
     let no = |why: String| Failure::new(Exit::No, format!("{}: {why}", file.display()));
     // The whole file first: nothing is sent of one that is cut short, changed, or not signed. Bad lines are the server's to
     // judge: it records them.
-    let whole = verify::pass(file, |_, _| {})?;
+    let whole = verify::pass(file, "devices verified", |_| Ok(()), &mut Bad::silent())?;
     let seal = whole.seal.ok_or_else(|| no("it is not signed".to_owned()))?;
     verify::signed(&whole.closing, &seal, None).map_err(no)?;
     let line = |line: Result<Vec<u8>, manifest::BadLine>| {
@@ -56,25 +55,20 @@ pub(super) fn run(arguments: &Import) -> Result<Report, Failure> {
 
 /// Send what the server has not read yet.
 fn send(client: &Client, file: &Path, now: &mut Manifest) -> Result<(), Failure> {
-    let progress = indicatif::ProgressBar::new(now.entries).with_position(now.lines_read);
+    let mut progress = Progress::new("devices imported", now.lines_read, Some(now.entries));
     if now.lines_read > 0 {
         eprintln!("going on behind {} of {} devices", now.lines_read, now.entries);
     }
     let path = format!("/v1/manifests/{}/lines", now.id);
     let mut reader = open(file)?;
     let (mut lines, mut size) = (Vec::new(), 0_usize);
-    let mut told = now.lines_read;
     let mut flush = |lines: &mut Vec<String>, now: &mut Manifest| -> Result<(), Failure> {
         let body = ManifestLines {
             from: now.lines_read,
             lines: std::mem::take(lines),
         };
         *now = client.post(&path, &body)?;
-        progress.set_position(now.lines_read);
-        if progress.is_hidden() && !std::io::stderr().is_terminal() && now.lines_read.saturating_sub(told) >= EVERY {
-            eprintln!("  {} of {}", now.lines_read, now.entries);
-            told = now.lines_read;
-        }
+        progress.at(now.lines_read);
         Ok(())
     };
     loop {
@@ -95,7 +89,6 @@ fn send(client: &Client, file: &Path, now: &mut Manifest) -> Result<(), Failure>
                 if !lines.is_empty() {
                     flush(&mut lines, now)?;
                 }
-                progress.finish_and_clear();
                 return Ok(());
             }
         }
@@ -106,20 +99,23 @@ fn text(line: Vec<u8>) -> Result<String, &'static str> {
     String::from_utf8(line).map_err(|_| "a line is not UTF-8: this is not a manifest to be imported")
 }
 
-/// Refused lines, in their order, at most so many.
+/// Refused lines, in their order: so many to be kept, the others are told here.
 fn told(client: &Client, id: i64, most: usize) -> Result<Vec<RefusedLine>, Failure> {
     let (mut lines, mut cursor) = (Vec::new(), None);
     loop {
         let mut query = vec![("limit", "1000".to_owned())];
         query.extend(cursor.take().map(|c| ("cursor", c)));
         let page: RefusedLines = client.get(&format!("/v1/manifests/{id}/refusals"), &query)?;
-        lines.extend(page.items);
-        match page.next {
-            Some(next) if lines.len() < most => cursor = Some(next),
-            _ => {
-                lines.truncate(most);
-                return Ok(lines);
+        for line in page.items {
+            if lines.len() < most {
+                lines.push(line);
+            } else {
+                eprintln!("line {}: {}", line.position.saturating_add(2), clean(&line.reason));
             }
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(lines),
         }
     }
 }
@@ -187,7 +183,7 @@ fn details(now: Manifest, refused: Vec<RefusedLine>) -> Report {
             .lines_refused
             .saturating_sub(u64::try_from(refused.len()).unwrap_or(u64::MAX));
         if more > 0 {
-            text.push_str(&format!("  and {more} more\n"));
+            text.push_str(&format!("  and {more} more, told above\n"));
         }
         text
     })

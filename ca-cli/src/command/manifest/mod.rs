@@ -2,6 +2,7 @@
 
 mod create;
 mod import;
+mod prove;
 mod sign;
 mod table;
 mod verify;
@@ -21,7 +22,13 @@ pub(super) fn run(command: &ManifestCommand, no_input: bool) -> Result<Report, F
         ManifestCommand::Create(arguments) => create::run(arguments),
         ManifestCommand::Key { key, out } => sign::key(key, out, no_input),
         ManifestCommand::Sign { file, out, key } => sign::run(file, out, key, no_input),
-        ManifestCommand::Verify { file, signer } => verify::run(file, signer),
+        ManifestCommand::Verify {
+            proof: Some(file),
+            signer,
+            ..
+        } => prove::verify(file, signer),
+        ManifestCommand::Verify { file, signer, .. } => verify::run(file.as_deref().unwrap_or(Path::new("-")), signer),
+        ManifestCommand::Prove { file, device, out } => prove::run(file, device, out),
         ManifestCommand::Import(arguments) => import::run(arguments),
         ManifestCommand::List { admin } => import::list(admin),
         ManifestCommand::Show { id, admin } => import::show(*id, admin),
@@ -74,6 +81,14 @@ impl<'a> NewFile<'a> {
         let draft = std::path::PathBuf::from(draft);
         let file = File::create(&draft).map_err(|e| Failure::new(Exit::Failed, format!("{}: {e}", draft.display())))?;
         Ok((Self { path, draft }, std::io::BufWriter::new(file)))
+    }
+
+    /// Where it will be.
+    fn folder(&self) -> &Path {
+        self.path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."))
     }
 
     fn finish(self, sink: std::io::BufWriter<File>) -> Result<(), Failure> {

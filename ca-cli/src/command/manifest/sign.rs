@@ -5,13 +5,15 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use issuance::{CaKey as _, Statement};
-use manifest::{Entry, Read, Seal};
+use manifest::Seal;
 
-use super::{NewFile, next, open};
+use super::verify::{self, Whole};
+use super::{NewFile, open};
 use crate::cli::issuer::IssuerKey;
 use crate::command::issuer;
 use crate::exit::{Exit, Failure};
 use crate::fingerprint::groups;
+use crate::manifest::bad::Bad;
 use crate::output::{Report, clean};
 
 /// Make the key unless it is there; write its public half.
@@ -35,7 +37,6 @@ pub(super) fn key(wanted: &IssuerKey, out: &Path, no_input: bool) -> Result<Repo
 
 /// Read all of it, then sign what it comes to.
 pub(super) fn run(file: &Path, out: &Path, wanted: &IssuerKey, no_input: bool) -> Result<Report, Failure> {
-    let mut reader = open(file)?;
     let (target, mut sink) = NewFile::create(out)?;
     let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", out.display()));
     let mut put = |line: &[u8]| {
@@ -43,28 +44,20 @@ pub(super) fn run(file: &Path, out: &Path, wanted: &IssuerKey, no_input: bool) -
             .and_then(|()| sink.write_all(b"\n"))
             .map_err(failed)
     };
-    put(reader.header_line())?;
-    let kind = reader.header().kind;
-    let mut last = String::new();
-    let closing = loop {
-        match next(&mut reader, file)? {
-            Read::Device { position, line } => {
-                let entry = Entry::parse_behind(kind, &line, &last).map_err(|why| {
-                    let number = position.saturating_add(2);
-                    Failure::new(Exit::No, format!("{}: line {number}: {why}", file.display()))
-                })?;
-                put(&line)?;
-                entry.serial().clone_into(&mut last);
-            }
-            Read::End { seal: Some(_), .. } => {
-                return Err(Failure::new(
-                    Exit::Conflict,
-                    format!("{}: it is signed already", file.display()),
-                ));
-            }
-            Read::End { closing, seal: None } => break closing,
-        }
-    };
+    put(open(file)?.header_line())?;
+    let mut bad = Bad::default();
+    let whole = verify::pass(file, "devices read", &mut put, &mut bad)?;
+    if let Some(told) = bad.told() {
+        return Err(verify::no(
+            file,
+            &format!("{} bad lines; nothing is signed\n{told}", bad.count()),
+        ));
+    }
+    if whole.seal.is_some() {
+        let what = format!("{}: it is signed already", file.display());
+        return Err(Failure::new(Exit::Conflict, what));
+    }
+    let Whole { header, closing, .. } = whole;
     let key = issuer::find(wanted, false, no_input)?;
     let digest = closing
         .digest()
@@ -77,7 +70,7 @@ pub(super) fn run(file: &Path, out: &Path, wanted: &IssuerKey, no_input: bool) -
     let seal = Seal::new(key.algorithm().as_str(), key.spki(), &signature);
     put(&line(seal.line())?)?;
     target.finish(sink)?;
-    let lot = reader.header().lot.clone();
+    let (lot, kind) = (header.lot, header.kind);
     let signer = openssl::sha::sha256(key.spki());
     let json = serde_json::json!({
         "schema": "holdfast.manifest.v1", "file": out, "lot": lot, "kind": kind, "entries": closing.entries,

@@ -1,5 +1,7 @@
 //! A lot as a table: lines of values between commas, the first line names the columns.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -7,46 +9,103 @@ use manifest::{Entry, Hash, Identity, Kind};
 
 use crate::endorsement::EkKey;
 use crate::exit::{Exit, Failure, read};
+use crate::manifest::bad::Bad;
+use crate::manifest::progress::Progress;
 use crate::pem;
 
 /// The columns there are.
 const COLUMNS: [&str; 5] = ["serial", "model", "ek", "was", "certificates"];
 
-/// The devices of a table; with `model` for lines that have none. Every bad line is named in the refusal.
-pub(super) fn devices(path: &Path, kind: Kind, model: Option<&str>) -> Result<Vec<Entry>, Failure> {
-    let text = String::from_utf8(read(path)?)
-        .map_err(|_| Failure::new(Exit::Usage, format!("{}: not UTF-8", path.display())))?;
-    let mut lines = text.lines().zip(1_u64..).filter(|(line, _)| !line.trim().is_empty());
-    let wrong = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
-    let (first, _) = lines.next().ok_or_else(|| wrong("it is empty".to_owned()))?;
-    let columns: Vec<&str> = first.split(',').map(str::trim).collect();
-    if let Some(unknown) = columns.iter().find(|column| !COLUMNS.contains(column)) {
-        let what = format!("line 1: no column `{unknown}`: there are {}", COLUMNS.join(", "));
-        return Err(wrong(what));
-    }
-    if let Some(missing) = ["serial", "ek"].iter().find(|column| !columns.contains(column)) {
-        return Err(wrong(format!("line 1: the column `{missing}` is missing")));
-    }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let (mut entries, mut bad) = (Vec::new(), Vec::new());
-    for (line, number) in lines {
-        match device(line, &columns, folder, kind, model) {
-            Ok(entry) => entries.push(entry),
-            Err(why) => bad.push(format!("line {number}: {why}")),
-        }
-    }
-    if bad.is_empty() {
-        Ok(entries)
+/// Longest line of a table, in octets.
+const LONGEST: u64 = 1 << 16;
+
+/// The devices of a table, one after the other; with `model` for lines that have none. Bad lines are told, and passed over.
+pub(super) fn devices(
+    path: &Path,
+    kind: Kind,
+    model: Option<&str>,
+    bad: &mut Bad,
+    mut device_of: impl FnMut(&Entry) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| {
+        let exit = match e.kind() {
+            std::io::ErrorKind::NotFound => Exit::NotFound,
+            std::io::ErrorKind::PermissionDenied => Exit::NotAllowed,
+            std::io::ErrorKind::InvalidData => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, format!("{}: {e}", path.display()))
+    };
+    let mut source: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(std::io::stdin().lock())
     } else {
-        Err(wrong(format!(
-            "{} bad lines; nothing is written\n{}",
-            bad.len(),
-            bad.join("\n")
-        )))
+        Box::new(BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?))
+    };
+    let wrong = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
+    let mut progress = Progress::new("devices read", 0, None);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut columns: Vec<String> = Vec::new();
+    let (mut number, mut count) = (0_u64, 0_u64);
+    while let Some(line) = next(&mut source).map_err(failed)? {
+        number = number.saturating_add(1);
+        if line.trim().is_empty() {
+            continue;
+        }
+        if columns.is_empty() {
+            columns = line.split(',').map(|column| column.trim().to_owned()).collect();
+            check(&columns).map_err(|what| wrong(format!("line {number}: {what}")))?;
+            continue;
+        }
+        match device(&line, &columns, folder, kind, model) {
+            Ok(entry) => device_of(&entry)?,
+            Err(why) => bad.push(number, why),
+        }
+        count = count.saturating_add(1);
+        progress.at(count);
+    }
+    if columns.is_empty() {
+        return Err(wrong("it is empty".to_owned()));
+    }
+    Ok(())
+}
+
+/// One line without its end; none at the end of the table.
+fn next(source: &mut impl BufRead) -> std::io::Result<Option<String>> {
+    let mut line = Vec::new();
+    source.take(LONGEST).read_until(b'\n', &mut line)?;
+    let ends = line.last() == Some(&b'\n');
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let bad = |why: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+    if !ends && u64::try_from(line.len()).is_ok_and(|length| length >= LONGEST) {
+        return Err(bad("a line is longer than 64 KiB"));
+    }
+    let mut text = String::from_utf8(line).map_err(|_| bad("not UTF-8"))?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    if text.ends_with('\r') {
+        text.pop();
+    }
+    Ok(Some(text))
+}
+
+/// The columns that the first line names.
+fn check(columns: &[String]) -> Result<(), String> {
+    if let Some(unknown) = columns.iter().find(|column| !COLUMNS.contains(&column.as_str())) {
+        return Err(format!("no column `{unknown}`: there are {}", COLUMNS.join(", ")));
+    }
+    match ["serial", "ek"]
+        .iter()
+        .find(|name| !columns.iter().any(|column| column == *name))
+    {
+        Some(missing) => Err(format!("the column `{missing}` is missing")),
+        None => Ok(()),
     }
 }
 
-fn device(line: &str, columns: &[&str], folder: &Path, kind: Kind, model: Option<&str>) -> Result<Entry, String> {
+fn device(line: &str, columns: &[String], folder: &Path, kind: Kind, model: Option<&str>) -> Result<Entry, String> {
     if line.contains('"') {
         return Err("no quotes: values have no commas".to_owned());
     }
@@ -55,7 +114,7 @@ fn device(line: &str, columns: &[&str], folder: &Path, kind: Kind, model: Option
         return Err(format!("{} values for {} columns", values.len(), columns.len()));
     }
     let of = |name: &str| {
-        let found = columns.iter().zip(&values).find(|(column, _)| **column == name);
+        let found = columns.iter().zip(&values).find(|(column, _)| *column == name);
         found.map(|(_, value)| *value).filter(|value| !value.is_empty())
     };
     let each = |name| {

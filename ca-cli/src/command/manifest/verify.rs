@@ -10,32 +10,30 @@ use super::{next, open};
 use crate::cli::manifest::Signer;
 use crate::exit::{Exit, Failure, read};
 use crate::fingerprint::groups;
+use crate::manifest::bad::Bad;
 use crate::manifest::distinct::Distinct;
+use crate::manifest::progress::Progress;
 use crate::output::{Report, clean, fields};
 use crate::words;
 
-/// Bad lines that are told one by one; the others are counted.
-const TOLD: usize = 100;
-
 pub(super) fn run(file: &Path, signer: &Signer) -> Result<Report, Failure> {
     let believed = sha256_of(signer)?;
-    let mut bad = Vec::new();
-    let mut count: u64 = 0;
-    let verified = pass(file, |number, why| {
-        count = count.saturating_add(1);
-        if bad.len() < TOLD {
-            bad.push((number, why));
-        }
-    })?;
+    let mut bad = Bad::default();
+    let verified = pass(file, "devices verified", |_| Ok(()), &mut bad)?;
     let seal = verified.seal.ok_or_else(|| no(file, "it is not signed"))?;
     signed(&verified.closing, &seal, Some(&believed)).map_err(|why| no(file, &why))?;
     let header = verified.header;
+    let count = bad.count();
+    let lines: Vec<_> = bad
+        .kept()
+        .iter()
+        .map(|(line, why)| serde_json::json!({ "line": line, "why": why }))
+        .collect();
     let json = serde_json::json!({
         "schema": "holdfast.manifest-verification.v1", "file": file, "verified": count == 0, "lot": header.lot,
         "kind": header.kind, "maker": header.maker, "to": header.to, "made_at": header.made_at,
         "entries": verified.closing.entries, "root": verified.closing.root(), "signer_sha256": hex::encode(believed),
-        "bad_lines": bad.iter().map(|(n, why)| serde_json::json!({ "line": n, "why": why })).collect::<Vec<_>>(),
-        "bad": count,
+        "bad_lines": lines, "bad": count,
     });
     let exit = if count == 0 { Exit::Done } else { Exit::No };
     let root = verified.closing.root().to_owned();
@@ -55,10 +53,9 @@ pub(super) fn run(file: &Path, signer: &Signer) -> Result<Report, Failure> {
         ];
         lines.extend(header.to.iter().map(|to| ("to", clean(to))));
         text.push_str(&fields(&lines));
-        for (number, why) in &bad {
-            text.push_str(&format!("  line {number}: {}\n", clean(why)));
-        }
-        if count > 0 {
+        if let Some(told) = bad.told() {
+            text.push_str(&told);
+            text.push('\n');
             text.push_str(&format!("{count} bad lines: as a whole this manifest is not good.\n"));
         }
         text
@@ -74,11 +71,18 @@ pub(super) struct Whole {
     pub(super) seal: Option<Seal>,
 }
 
-/// Read all of it; bad lines, and EKs that two lines have, are told with their number.
-pub(super) fn pass(file: &Path, mut bad: impl FnMut(u64, String)) -> Result<Whole, Failure> {
+/// Read all of it, each line that is good or bad by itself; bad ones, and EKs and certificates that two lines have, are told
+/// with their number.
+pub(super) fn pass(
+    file: &Path,
+    doing: &'static str,
+    mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    bad: &mut Bad,
+) -> Result<Whole, Failure> {
     let mut reader = open(file)?;
     let kind = reader.header().kind;
     let mut distinct = Distinct::new()?;
+    let mut progress = Progress::new(doing, 0, None);
     let mut last = String::new();
     loop {
         match next(&mut reader, file)? {
@@ -86,18 +90,16 @@ pub(super) fn pass(file: &Path, mut bad: impl FnMut(u64, String)) -> Result<Whol
                 let number = position.saturating_add(2);
                 match Entry::parse_behind(kind, &line, &last) {
                     Ok(entry) => {
-                        for ek in entry.ek().iter().chain(entry.was()) {
-                            distinct.push(ek, number)?;
-                        }
+                        distinct.push_all(&entry, number)?;
                         entry.serial().clone_into(&mut last);
                     }
-                    Err(why) => bad(number, why.to_string()),
+                    Err(why) => bad.push(number, why.to_string()),
                 }
+                each(&line)?;
+                progress.at(position.saturating_add(1));
             }
             Read::End { closing, seal } => {
-                distinct.finish(|ek, first, again| {
-                    bad(again, format!("EK {} is in line {first}, too", hex::encode(ek)));
-                })?;
+                distinct.finish(|what, first, again| bad.push(again, format!("{what} is in line {first}, too")))?;
                 return Ok(Whole {
                     header: reader.header().clone(),
                     header_line: reader.header_line().to_vec(),
@@ -125,12 +127,12 @@ pub(super) fn signed(closing: &Closing, seal: &Seal, believed: Option<&[u8; 32]>
     }
 }
 
-fn no(file: &Path, why: &str) -> Failure {
+pub(super) fn no(file: &Path, why: &str) -> Failure {
     Failure::new(Exit::No, format!("{}: {why}", file.display()))
 }
 
 /// SHA-256 of the SubjectPublicKeyInfo that a person named.
-fn sha256_of(signer: &Signer) -> Result<[u8; 32], Failure> {
+pub(super) fn sha256_of(signer: &Signer) -> Result<[u8; 32], Failure> {
     if let Some(text) = &signer.signer_sha256 {
         let compact: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
         let mut out = [0; 32];
