@@ -9,6 +9,8 @@
 )]
 
 mod kit;
+#[path = "third_party/named.rs"]
+mod named;
 
 use std::sync::{Arc, Barrier};
 

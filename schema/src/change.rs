@@ -63,7 +63,11 @@ pub(crate) enum Change {
     /// Take it back.
     Withdraw { manifest: i64, audit: NewAudit },
     /// A device that was expected.
-    Arrive { ek: [u8; 32], audit: NewAudit },
+    Arrive {
+        ek: [u8; 32],
+        iak: Option<[u8; 32]>,
+        audit: NewAudit,
+    },
     /// A TPM that people have to decide about.
     Ask { new: Box<NewReview>, audit: NewAudit },
     /// What they decided.
@@ -151,6 +155,17 @@ pub(crate) enum BoundRoot {
     Iak(Box<IakProofRow>),
 }
 
+/// What an enrollment on the manufacturer's word showed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IakShown<'a> {
+    /// SHA-256 of the IAK's certificate.
+    pub(crate) certificate: &'a [u8; 32],
+    /// SHA-256 of the IDevID certificate beside it.
+    pub(crate) idevid: Option<&'a [u8; 32]>,
+    /// EK that the IAK's certificate names.
+    pub(crate) ek: Option<&'a [u8; 32]>,
+}
+
 impl Binding {
     /// The EK: proven, or by the word of the IAK's issuer.
     pub(crate) fn ek(&self) -> Option<&[u8; 32]> {
@@ -158,6 +173,15 @@ impl Binding {
             BoundRoot::Ek { spki_sha256, .. } => Some(spki_sha256),
             BoundRoot::Iak(proof) => proof.ek_spki_sha256.as_ref(),
         }
+    }
+
+    /// What was shown of the manufacturer's word.
+    pub(crate) fn shown(&self) -> Option<IakShown<'_>> {
+        self.iak().map(|proof| IakShown {
+            certificate: &proof.certificate_sha256,
+            idevid: proof.idevid_sha256.as_ref(),
+            ek: proof.ek_spki_sha256.as_ref(),
+        })
     }
 
     /// The IAK.
@@ -289,6 +313,8 @@ impl BoundRoot {
                 ek_spki_sha256: iak.ek_spki_sha256,
                 anchor: storable(&iak.anchor),
                 assurance: iak.assurance.as_str().to_owned(),
+                // Looked up as it is written.
+                manifest: None,
             })),
         }
     }

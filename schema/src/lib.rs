@@ -31,7 +31,9 @@ mod writer;
 
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, PublishedDelta, TakenNumber};
 pub use ledger::{Growth, HeldRecords, LedgerEntry, LedgerState};
-pub use manifest::{ExpectedDevice, ManifestError, ManifestPart, ManifestRow, ManifestState, NewExpected, NewManifest};
+pub use manifest::{
+    ExpectedDevice, ManifestEntry, ManifestError, ManifestPart, ManifestRow, ManifestState, NewExpected, NewManifest,
+};
 pub use review::{ADVISORY, Asked, NewReview, ReviewDecision, ReviewError, ReviewRow, ReviewState};
 pub use rows::{
     AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,

@@ -11,7 +11,7 @@ use issuance::RecordError;
 use wire::revocation::RevocationState;
 
 use crate::among::among;
-use crate::change::{Binding, NewIntent, NewOrder, TpmFacts};
+use crate::change::{NewIntent, NewOrder, TpmFacts};
 use crate::clock::Verdict;
 use crate::fixed::{BindDevice, Intent, PutIdentity};
 use crate::link::{Fault, Link, insert, on};
@@ -21,7 +21,7 @@ use crate::tables::{
     NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, iak_gone, iak_proof,
     identity, key_owner,
 };
-use crate::{clock, renewal, replacement, revocation};
+use crate::{clock, manifest, renewal, replacement, revocation};
 
 /// Whether a UNIQUE index that refused is the one on (serial, issuer).
 pub(crate) fn is_serial(constraint: &str) -> bool {
@@ -218,6 +218,12 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
     vouch(link, &seen.vouched)?;
     let device_of = |order: &NewOrder| order.device.as_ref().and_then(|b| seen.id_of(&b.name));
     let ids = enrollments(link, accepted, device_of)?;
+    let shown: Vec<_> = accepted
+        .iter()
+        .filter_map(|order| order.device.as_ref())
+        .filter_map(|of| Some((of.name.as_str(), of.shown()?)))
+        .collect();
+    let lines = manifest::lines(link, &shown)?;
     let mut proofs = Vec::new();
     let mut vouchers = Vec::new();
     let mut certificates = Vec::new();
@@ -234,7 +240,10 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
                 evidence::bytes.eq(e.bytes.as_slice()),
             ));
         }
-        if let Some(proof) = order.device.as_ref().and_then(Binding::iak) {
+        if let Some(of) = &order.device
+            && let Some(proof) = of.iak()
+        {
+            let line = lines.get(of.name.as_str()).copied();
             vouchers.push((
                 iak_proof::enrollment_id.eq(id),
                 iak_proof::certificate_sha256.eq(proof.certificate_sha256.as_slice()),
@@ -245,6 +254,8 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
                 iak_proof::ek_spki_sha256.eq(proof.ek_spki_sha256.as_ref().map(<[u8; 32]>::as_slice)),
                 iak_proof::anchor.eq(proof.anchor.as_str()),
                 iak_proof::assurance.eq(proof.assurance.as_str()),
+                iak_proof::manifest_id.eq(line.map(|(id, _)| id)),
+                iak_proof::manifest_position.eq(line.map(|(_, position)| position)),
             ));
         }
         if let Some(old) = order.renews.as_deref().and_then(|r| seen.renewed.get(r)) {

@@ -252,6 +252,8 @@ pub(crate) fn iak_proof(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<
         Option<Vec<u8>>,
         String,
         String,
+        Option<i64>,
+        Option<i64>,
     );
     let found: Option<Found> = on!(link, c => iak_proof::table
         .inner_join(enrollment::table)
@@ -265,22 +267,28 @@ pub(crate) fn iak_proof(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<
             iak_proof::ek_spki_sha256,
             iak_proof::anchor,
             iak_proof::assurance,
+            iak_proof::manifest_id,
+            iak_proof::manifest_position,
         ))
         .first(c)
         .optional())?;
     found
-        .map(|(certificate, key, issuer, serial, idevid, ek, anchor, assurance)| {
-            Ok(IakProofRow {
-                certificate_sha256: array(certificate)?,
-                spki_sha256: array(key)?,
-                issuer,
-                serial,
-                idevid_sha256: idevid.map(array).transpose()?,
-                ek_spki_sha256: ek.map(array).transpose()?,
-                anchor,
-                assurance,
-            })
-        })
+        .map(
+            |(certificate, key, issuer, serial, idevid, ek, anchor, assurance, manifest, position)| {
+                let position = position.map(|p| u64::try_from(p).map_err(|e| Fault::Failed(e.to_string())));
+                Ok(IakProofRow {
+                    manifest: manifest.zip(position.transpose()?),
+                    certificate_sha256: array(certificate)?,
+                    spki_sha256: array(key)?,
+                    issuer,
+                    serial,
+                    idevid_sha256: idevid.map(array).transpose()?,
+                    ek_spki_sha256: ek.map(array).transpose()?,
+                    anchor,
+                    assurance,
+                })
+            },
+        )
         .transpose()
 }
 

@@ -557,6 +557,8 @@ pub struct IakProofRow {
     pub anchor: String,
     /// Assurance in words.
     pub assurance: String,
+    /// The line of a manifest that names what was shown: number of the manifest, position of the line.
+    pub manifest: Option<(i64, u64)>,
 }
 
 /// A serial whose signature may exist without a record.

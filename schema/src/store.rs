@@ -19,10 +19,11 @@ use crate::link::{Fault, Link};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, Asked, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner,
-    EnrollmentRow, EvidenceRow, ExpectedDevice, IakGone, IakProofRow, ManifestError, ManifestPart, ManifestRow,
-    NewDeviceError, NewManifest, NewReplacement, NewReview, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow,
-    ReviewDecision, ReviewError, ReviewRow, ReviewState, Revocation, RevocationRow, RevokeError, StatusRow, TpmClock,
-    change::Outcome, clock, find, manifest, read, renewal, replacement, review, revocation, status,
+    EnrollmentRow, EvidenceRow, ExpectedDevice, IakGone, IakProofRow, ManifestEntry, ManifestError, ManifestPart,
+    ManifestRow, NewDeviceError, NewManifest, NewReplacement, NewReview, Orphan, Page, RenewalCall, ReplaceError,
+    ReplacementRow, ReviewDecision, ReviewError, ReviewRow, ReviewState, Revocation, RevocationRow, RevokeError,
+    StatusRow, TpmClock, change::Outcome, clock, find, manifest, read, renewal, replacement, review, revocation,
+    status,
 };
 
 /// Why storage does not serve.
@@ -639,14 +640,53 @@ impl Store {
         self.read(|link| manifest::expected(link, ek_spki_sha256))
     }
 
+    /// Serial of the device that manifests say has this certificate of an IAK or IDevID.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn named_by_certificate(&self, sha256: &[u8; 32]) -> Result<Option<String>, StoreError> {
+        self.read(|link| manifest::named(link, sha256))
+    }
+
+    /// The line of a manifest that stands for this device: of the newest that names it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn manifest_entry(&self, serial: &str) -> Result<Option<ManifestEntry>, StoreError> {
+        self.read(|link| manifest::standing(link, serial))
+    }
+
     /// A device that was expected has come: put it into the inventory, with every EK that its manifest names. None: no
     /// manifest names this EK.
     ///
     /// # Errors
     /// [`NewDeviceError`].
     pub fn arrive(&self, ek_spki_sha256: &[u8; 32], audit: &AuditRecord) -> Result<Option<DeviceRow>, NewDeviceError> {
+        self.arrived(ek_spki_sha256, None, audit)
+    }
+
+    /// As [`Self::arrive`], of a device that came with its manufacturer's IAK: it is bound to that, too. `ek_spki_sha256` is
+    /// one that its line of the manifest names.
+    ///
+    /// # Errors
+    /// [`NewDeviceError`].
+    pub fn arrive_by_iak(
+        &self,
+        ek_spki_sha256: &[u8; 32],
+        iak_spki_sha256: &[u8; 32],
+        audit: &AuditRecord,
+    ) -> Result<Option<DeviceRow>, NewDeviceError> {
+        self.arrived(ek_spki_sha256, Some(*iak_spki_sha256), audit)
+    }
+
+    fn arrived(
+        &self,
+        ek_spki_sha256: &[u8; 32],
+        iak: Option<[u8; 32]>,
+        audit: &AuditRecord,
+    ) -> Result<Option<DeviceRow>, NewDeviceError> {
         let (ek, audit) = (*ek_spki_sha256, new_audit(audit));
-        match self.inner.writer.write(Change::Arrive { ek, audit })? {
+        match self.inner.writer.write(Change::Arrive { ek, iak, audit })? {
             Outcome::Arrived(row) => row.map(|row| row.map(|row| *row)),
             other => Err(strange(&other).into()),
         }

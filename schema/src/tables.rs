@@ -276,6 +276,8 @@ diesel::table! {
         ek_spki_sha256 -> Nullable<Binary>,
         anchor -> Text,
         assurance -> Text,
+        manifest_id -> Nullable<BigInt>,
+        manifest_position -> Nullable<BigInt>,
     }
 }
 
@@ -312,6 +314,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    expected_identity (id) {
+        id -> BigInt,
+        manifest_id -> BigInt,
+        position -> BigInt,
+        serial -> Text,
+        kind -> Text,
+        certificate_sha256 -> Binary,
+    }
+}
+
+diesel::table! {
     refused_line (id) {
         id -> BigInt,
         manifest_id -> BigInt,
@@ -342,7 +355,8 @@ diesel::table! {
 }
 
 diesel::joinable!(expected -> manifest (manifest_id));
-diesel::allow_tables_to_appear_in_same_query!(expected, manifest, device);
+diesel::joinable!(expected_identity -> manifest (manifest_id));
+diesel::allow_tables_to_appear_in_same_query!(expected, expected_identity, manifest, device);
 
 diesel::table! {
     ledger_entry (id) {

@@ -406,8 +406,8 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
             Change::Withdraw { manifest: id, audit } => {
                 Outcome::Manifest(manifest::withdraw(link, *id, audit)?.map(Box::new))
             }
-            Change::Arrive { ek, audit } => {
-                Outcome::Arrived(manifest::arrive(link, ek, audit)?.map(|r| r.map(Box::new)))
+            Change::Arrive { ek, iak, audit } => {
+                Outcome::Arrived(manifest::arrive(link, ek, iak.as_ref(), audit)?.map(|r| r.map(Box::new)))
             }
             Change::Ask { new, audit } => Outcome::Asked(review::ask(link, new, audit)?),
             Change::Review { decision, audit } => {

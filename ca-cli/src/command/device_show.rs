@@ -29,6 +29,9 @@ pub(super) fn iak_lines(proof: &IakProof) -> Vec<(&'static str, String)> {
         ("  level", clean(&proof.assurance)),
     ];
     lines.extend(proof.idevid_sha256.iter().map(|idevid| ("  IDevID", clean(idevid))));
+    if let (Some(manifest), Some(line)) = (proof.manifest, proof.manifest_line) {
+        lines.push(("  manifest", format!("{manifest}, line {line}")));
+    }
     lines.extend(proof.ek_spki_sha256.iter().map(|ek| ("  EK, told", clean(ek))));
     lines
 }

@@ -126,6 +126,8 @@ pub fn read(house: &House, actor: &str, id: i64, from: u64, lines: &[String]) ->
             serial: entry.serial().to_owned(),
             ek: entry.ek().to_vec(),
             was: entry.was().to_vec(),
+            iak: entry.iak(),
+            idevid: entry.idevid(),
         })
     });
     let lines = read.collect();

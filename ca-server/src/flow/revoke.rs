@@ -140,6 +140,8 @@ pub fn iak_proof(row: IakProofRow) -> IakProof {
         ek_spki_sha256: row.ek_spki_sha256.map(hex::encode),
         anchor: row.anchor,
         assurance: row.assurance,
+        manifest: row.manifest.map(|(manifest, _)| manifest),
+        manifest_line: row.manifest.map(|(_, position)| position.saturating_add(2)),
     }
 }
 

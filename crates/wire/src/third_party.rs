@@ -124,6 +124,12 @@ pub struct IakProof {
     pub anchor: String,
     /// Assurance level in words.
     pub assurance: String,
+    /// Number of the manifest that names what was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<i64>,
+    /// The device's line in the file of that manifest; the first line is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_line: Option<u64>,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod enroll;
 mod inspect;
 mod manifest;
 mod manners;
+mod named;
 mod proxy;
 mod quarantine;
 mod refused;

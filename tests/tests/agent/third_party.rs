@@ -18,7 +18,7 @@ pub(crate) fn made(maker: &House, name: &str) -> (AgentDevice, std::path::PathBu
 }
 
 /// A CA that believes this manufacturer, by the commands of the how-to; `lifetime` of its LDevIDs and LAKs.
-fn third_party(maker: &House, lifetime: Option<&str>) -> Rig {
+pub(crate) fn third_party(maker: &House, lifetime: Option<&str>) -> Rig {
     let mut rig = Rig::initialised(&Wanted::default());
     let store = rig.path("manufacturers.toml");
     let store = store.to_str().unwrap();
@@ -65,7 +65,7 @@ fn third_party(maker: &House, lifetime: Option<&str>) -> Rig {
     rig
 }
 
-fn line<'a>(url: &'a str, root: &'a str, papers: &'a std::path::Path, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn line<'a>(url: &'a str, root: &'a str, papers: &'a std::path::Path, more: &[&'a str]) -> Vec<&'a str> {
     let dir = papers.to_str().unwrap();
     let mut line = vec![
         "enroll",

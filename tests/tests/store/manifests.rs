@@ -31,6 +31,8 @@ fn device(serial: &str, ek: &str, was: &str) -> Result<NewExpected, String> {
         serial: serial.to_owned(),
         ek: hashes(ek),
         was: hashes(was),
+        iak: Vec::new(),
+        idevid: Vec::new(),
     })
 }
 
@@ -47,6 +49,16 @@ fn part(of: &ManifestRow, from: u64, lines: Vec<Result<NewExpected, String>>) ->
 
 fn read(store: &Store, part: ManifestPart) -> Result<ManifestRow, ManifestError> {
     store.read_manifest(part, &audit(NOW, "manifest.read", "lot"))
+}
+
+/// The same with certificates of its IAK and its IDevID.
+fn named(serial: &str, ek: &str, iak: &str, idevid: &str) -> Result<NewExpected, String> {
+    let hashes = |text: &str| text.split_whitespace().map(digest).collect();
+    Ok(NewExpected {
+        iak: hashes(iak),
+        idevid: hashes(idevid),
+        ..device(serial, ek, "")?
+    })
 }
 
 /// A whole manifest in one part; the reasons of its refused lines.
@@ -189,6 +201,63 @@ both! {
             assert_eq!(store.ek_owner(&digest(ek)).unwrap().unwrap().device, "s1");
         }
         assert_eq!(store.arrive(&digest("e1b"), &record).unwrap().unwrap().name, "s1", "again");
+    }
+
+    fn certificates_that_are_named_are_found_and_are_of_one_device(bench) {
+        let store = bench.open();
+        let lines = vec![
+            named("s1", "e1 e1b", "i1", "d1"),
+            named("s2", "e2", "i2 i2b", ""),
+            named("s3", "e3", "", "i1"),
+            device("s4", "e4", ""),
+        ];
+        let open = begin(&store, &new("lot", "a", 5)).unwrap();
+        read(&store, part(&open, 0, lines)).unwrap();
+        let serial = |certificate: &str| store.named_by_certificate(&digest(certificate)).unwrap();
+        assert_eq!((serial("i1"), store.manifest_entry("s1").unwrap()), (None, None), "it is open");
+        let (a, refused) = {
+            let row = read(&store, part(&open, 4, vec![named("s5", "e5", "d1", "")])).unwrap();
+            (row.id, store.refused_lines(row.id, None, 9).unwrap().items)
+        };
+        // One certificate, one line: in the same part, and in a later one.
+        let of: Vec<i64> = refused.iter().map(|(position, _)| *position).collect();
+        assert_eq!(of, [2, 4], "{refused:?}");
+        assert!(refused.iter().all(|(_, why)| why.contains("another line of this manifest has it")), "{refused:?}");
+        let entry = store.manifest_entry("s1").unwrap().unwrap();
+        assert_eq!((entry.manifest, entry.position, entry.lot.as_str()), (a, 0, "a"));
+        assert_eq!((entry.ek, entry.iak, entry.idevid), (vec![digest("e1"), digest("e1b")], vec![digest("i1")], vec![digest("d1")]));
+        let entry = store.manifest_entry("s2").unwrap().unwrap();
+        assert_eq!((entry.iak, entry.idevid), (vec![digest("i2"), digest("i2b")], vec![]));
+        assert_eq!((serial("i2b").as_deref(), serial("d1").as_deref(), serial("nobody")), (Some("s2"), Some("s1"), None));
+        assert_eq!(store.manifest_entry("s3").unwrap(), None, "its line was refused");
+        assert_eq!(store.manifest_entry("s\0").unwrap(), None);
+        let (_, refused) = whole(&store, "lot", "b", vec![named("s9", "e9", "i2", "")]);
+        assert!(refused[0].contains("`s2` of lot `a` has it"), "{refused:?}");
+        // The newest line stands for a device, alone; taken back, the one before.
+        let (sold, refused) = whole(&store, "transfer", "sold", vec![named("s1", "e1", "new", "")]);
+        assert_eq!(refused, [""; 0]);
+        let entry = store.manifest_entry("s1").unwrap().unwrap();
+        assert_eq!((entry.manifest, entry.ek, entry.iak, entry.idevid), (sold.id, vec![digest("e1")], vec![digest("new")], vec![]));
+        store.withdraw_manifest(sold.id, &audit(NOW, "manifest.withdrawn", "sold")).unwrap();
+        assert_eq!(store.manifest_entry("s1").unwrap().unwrap().iak, [digest("i1")]);
+        assert_eq!(serial("new"), None);
+        // Rows defend themselves.
+        let insert = |manifest: i64| format!(
+            "INSERT INTO expected_identity (manifest_id, position, serial, kind, certificate_sha256) \
+             SELECT {manifest}, 7, 'thief', 'iak', root FROM manifest WHERE id = {a}"
+        );
+        let open = begin(&store, &new("lot", "c", 2)).unwrap().id;
+        for (sql, word) in [
+            (insert(a), "being read"),
+            (insert(open).replace("'iak'", "'other'"), "check"),
+            ("UPDATE expected_identity SET serial = 'thief'".to_owned(), "final"),
+            ("DELETE FROM expected_identity".to_owned(), "kept"),
+        ] {
+            let refusal = run(bench, &sql).expect_err(&sql);
+            assert!(refusal.to_lowercase().contains(word), "{sql}\n{refusal}");
+        }
+        run(bench, &insert(open)).unwrap();
+        assert!(run(bench, &insert(open)).expect_err("twice").to_lowercase().contains("unique"));
     }
 
     fn rows_of_manifests_defend_themselves(bench) {

@@ -1,9 +1,10 @@
 //! `POST /v1/enrollments/{id}/activation`: the answer in, the certificates out.
 
+mod by_iak;
 pub(super) mod corridor;
 mod error;
 
-use attest::{Answer, IakFacts, Pending, Refusal, Root, TicketError, UnixTime, VerifiedBinding};
+use attest::{Answer, Pending, Refusal, Root, TicketError, UnixTime, VerifiedBinding};
 use issuance::AuditRecord;
 use policies::{InventoryEntry, Permit};
 use schema::{DeviceRow, EkLink, NewDeviceError};
@@ -259,7 +260,7 @@ pub(super) fn inventory(
 fn known(house: &House, binding: &VerifiedBinding) -> Result<(Option<DeviceRow>, bool), ActivateError> {
     let ek = match binding.root() {
         Root::Ek(ek) => &ek.spki_sha256,
-        Root::Iak(iak) => return Ok((known_by_iak(house, binding, iak)?, false)),
+        Root::Iak(iak) => return Ok((by_iak::known(house, binding, iak)?, false)),
     };
     let claimed = binding.context().device.as_deref();
     let by_ek = house.store.ek_owner(ek).map_err(Trouble::from)?;
@@ -322,58 +323,29 @@ fn expected(house: &House, ek: &[u8; 32], claimed: Option<&str>) -> Result<Optio
             said.serial
         )));
     }
-    let audit = AuditRecord {
-        at: house.clock.read().now,
-        action: "device.arrived".to_owned(),
-        actor: format!("device:{}", said.serial),
-        subject: said.serial,
-        reason: "MANIFEST".to_owned(),
-        detail: format!("manifest {}, lot `{}`: EK {}", said.manifest, said.lot, hex::encode(ek)),
-    };
-    house.store.arrive(ek, &audit).map_err(|error| match error {
-        NewDeviceError::Store(error) => Trouble::from(error).into(),
-        other => ActivateError::IdentityConflict(other.to_string()),
-    })
+    let detail = format!("manifest {}, lot `{}`: EK {}", said.manifest, said.lot, hex::encode(ek));
+    house
+        .store
+        .arrive(ek, &arrival(house, said.serial, detail))
+        .map_err(not_arrived)
 }
 
-/// The device of this IAK; of the EK that its certificate names; before first contact, of the name it claims.
-fn known_by_iak(house: &House, binding: &VerifiedBinding, iak: &IakFacts) -> Result<Option<DeviceRow>, ActivateError> {
-    let refuse = |reason, detail| Err(ActivateError::Attestation { reason, detail });
-    let by_ek = match &iak.ek_spki_sha256 {
-        None => None,
-        Some(ek) => house.store.ek_owner(ek).map_err(Trouble::from)?,
-    };
-    if let Some(owner) = by_ek.as_ref().filter(|owner| owner.replacement.is_some()) {
-        let detail = format!("this TPM was device `{}` until it was replaced", owner.device);
-        return refuse("EK_REPLACED", detail);
+/// A device of a manifest is here.
+fn arrival(house: &House, serial: String, detail: String) -> AuditRecord {
+    AuditRecord {
+        at: house.clock.read().now,
+        action: "device.arrived".to_owned(),
+        actor: format!("device:{serial}"),
+        subject: serial,
+        reason: "MANIFEST".to_owned(),
+        detail,
     }
-    if let Some(gone) = house.store.iak_gone(&iak.spki_sha256).map_err(Trouble::from)? {
-        let detail = format!("this TPM was device `{}` until it was replaced", gone.device);
-        return refuse("EK_REPLACED", detail);
-    }
-    let by_iak = house.store.device_by_iak(&iak.spki_sha256).map_err(Trouble::from)?;
-    match (by_iak, by_ek) {
-        (Some(row), Some(owner)) if owner.device != row.name => {
-            let detail = format!(
-                "device `{}` by this IAK, device `{}` by the EK that its certificate names, and one TPM",
-                row.name, owner.device
-            );
-            refuse("EK_DUPLICATE", detail)
-        }
-        (Some(row), None) => Ok(Some(row)),
-        // The EK that is named is one of this device's: it is known by that one now.
-        (Some(row), Some(_)) => Ok(Some(DeviceRow {
-            ek_spki_sha256: iak.ek_spki_sha256,
-            ..row
-        })),
-        (None, Some(owner)) => {
-            let row = house.store.device_by_name(&owner.device).map_err(Trouble::from)?;
-            Ok(row.map(|row| DeviceRow {
-                ek_spki_sha256: iak.ek_spki_sha256,
-                ..row
-            }))
-        }
-        (None, None) => claimant(house, "IAK", &iak.spki_sha256, binding.context().device.as_deref()),
+}
+
+fn not_arrived(error: NewDeviceError) -> ActivateError {
+    match error {
+        NewDeviceError::Store(error) => Trouble::from(error).into(),
+        other => ActivateError::IdentityConflict(other.to_string()),
     }
 }
 
