@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measure, in one run: raw signatures through the signer pool, durable commits, CRLs, chains, OCSP answers,
-# whole enrollments, memory.
+# manifests of a million devices, whole enrollments, memory.
 # Numbers mean something only beside the baselines of the same run: machines differ, and are shared.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,6 +45,9 @@ cargo bench --locked -q -p tests --bench ocsp -- --postgres
 echo
 echo '== device find'
 cargo bench --locked -q -p tests --bench recall
+echo
+echo '== manifests'
+cargo bench --locked -q -p tests --bench manifest
 echo
 echo '== renewals'
 cargo bench --locked -q -p tests --bench renewal -- --postgres

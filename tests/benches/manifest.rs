@@ -1,13 +1,14 @@
-//! A manifest verified and imported: devices per second, and the largest memory of tool and server, for ten thousand and a
-//! million devices, on SQLite and PostgreSQL.
+//! A lot made, signed, verified, imported, and one device of it shown: devices per second of each step, and the largest
+//! memory of tool and server, for ten thousand to a million devices, on SQLite and PostgreSQL.
 //!
 //! ```text
-//! cargo bench -p tests --bench manifest -- [--devices N,N] [--sqlite] [--postgres]
+//! cargo bench -p tests --bench manifest -- [--devices N,N] [--sqlite] [--postgres] [--identities] [--kill]
 //! ```
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
     clippy::cast_precision_loss,
+    clippy::indexing_slicing,
     reason = "a program for people that measures: what fails must stop it"
 )]
 
@@ -19,15 +20,13 @@ use std::time::Instant;
 
 use clap::Parser;
 use device_kit::rig::{Rig, Wanted};
-use manifest::{Entry, Header, Kind, Seal, Writer};
-use openssl::ec::{EcGroup, EcKey};
-use openssl::pkey::{PKey, Private};
+use manifest::{Entry, Header, Identity, Kind, Writer};
 
 /// What to measure.
 #[derive(Parser)]
 struct Arguments {
     /// How many devices a lot has, a run for each.
-    #[arg(long, value_delimiter = ',', default_value = "10000,1000000")]
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
     devices: Vec<u64>,
     /// Only on SQLite.
     #[arg(long)]
@@ -35,33 +34,50 @@ struct Arguments {
     /// Only on PostgreSQL.
     #[arg(long)]
     postgres: bool,
+    /// Lines that name two certificates each.
+    #[arg(long)]
+    identities: bool,
+    /// Kill tool and server in the middle of each import, and go on.
+    #[arg(long)]
+    kill: bool,
     /// Passed by cargo.
     #[arg(long)]
     bench: bool,
 }
 
-/// A lot of so many devices, signed.
-fn lot(path: &Path, count: u64, key: &PKey<Private>) {
+/// The table of a lot of so many devices, in no order.
+fn table(path: &Path, count: u64) {
+    let mut sink = BufWriter::new(File::create(path).expect("a file"));
+    writeln!(sink, "serial,ek").expect("written");
+    for n in 0..count {
+        // 7919 is prime: every device once.
+        let n = n * 7919 % count;
+        let ek = openssl::sha::sha256(format!("{count} {n}").as_bytes());
+        writeln!(sink, "{count}-{n:08},{}", hex::encode(ek)).expect("written");
+    }
+    sink.flush().expect("written");
+}
+
+/// The manifest of that table, not signed, with certificates of an IAK and an IDevID of each device: a table names files, and
+/// a million of them are not what is measured here.
+fn with_identities(path: &Path, count: u64) {
     let header = Header::new(Kind::Lot, &format!("lot of {count}"), "Bench", None, 1_800_000_000).expect("a header");
     let sink = BufWriter::new(File::create(path).expect("a file"));
     let mut writer = Writer::open(sink, &header).expect("a writer");
     for n in 0..count {
-        let ek = openssl::sha::sha256(format!("{count} {n}").as_bytes());
+        let hash = |of: &str| openssl::sha::sha256(format!("{of}{count} {n}").as_bytes());
+        let identity = |profile: &str| Identity {
+            profile: profile.to_owned(),
+            serial: hex::encode(hash(profile).first_chunk::<16>().expect("octets")),
+            sha256: hex::encode(hash(profile)),
+            not_after: 253_402_300_799,
+        };
+        let identities = ["device-iak", "device-idevid"].map(identity).to_vec();
         let serial = format!("{count}-{n:08}");
-        let entry = Entry::new(Kind::Lot, &serial, "GW-7", &[ek], &[], Vec::new()).expect("an entry");
+        let entry = Entry::new(Kind::Lot, &serial, "GW-7", &[hash("")], &[], identities).expect("an entry");
         writer.push(&entry).expect("a line");
     }
-    let (mut sink, closing) = writer.close().expect("a closing");
-    let bytes = issuance::Statement::Manifest.bytes(&closing.digest().expect("a digest"));
-    let mut signer = openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), key).expect("a signer");
-    let signature = signer.sign_oneshot_to_vec(&bytes).expect("a signature");
-    let spki = key.public_key_to_der().expect("a key");
-    let seal = Seal::new("ecdsa-p256-sha256", &spki, &signature)
-        .line()
-        .expect("a line");
-    sink.write_all(&seal)
-        .and_then(|()| sink.write_all(b"\n"))
-        .expect("written");
+    let (mut sink, _) = writer.close().expect("a closing");
     sink.flush().expect("written");
 }
 
@@ -92,42 +108,118 @@ fn timed(rig: &Rig, arguments: &[&str]) -> (f64, f64) {
     }
 }
 
+/// Kill the tool, then the server, with SIGKILL, in the middle of an import; what is left is for the import that is measured.
+fn killed(rig: &mut Rig, import: &[&str]) {
+    for server in [false, true] {
+        let before = read(rig);
+        let mut command = rig.command("ca-cli");
+        command.args(import).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("ca-cli runs");
+        while read(rig) <= before {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        if server {
+            rig.kill();
+        } else {
+            child.kill().expect("killed");
+        }
+        let _ = child.wait();
+        if server {
+            rig.start();
+        }
+        println!(
+            "  killed after {} devices: {}",
+            read(rig),
+            if server { "server" } else { "tool" }
+        );
+    }
+}
+
+/// Lines that the server has read.
+fn read(rig: &Rig) -> u64 {
+    let (_, body) = rig.admin_call("GET", "/v1/manifests", b"");
+    let page: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    page["items"][0]["lines_read"].as_u64().unwrap_or(0)
+}
+
 fn main() {
     let arguments = Arguments::parse();
-    let group = EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1).expect("a curve");
-    let key = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
-    println!("engine      devices  verify/s  tool MiB  import/s  tool MiB  server MiB");
     let both = arguments.sqlite == arguments.postgres;
-    for (engine, wanted) in [(arguments.sqlite, false), (arguments.postgres, true)]
-        .into_iter()
-        .filter(|(asked, _)| both || *asked)
-        .map(|(_, postgres)| {
-            if postgres {
-                ("PostgreSQL", Wanted::postgres())
-            } else {
-                ("SQLite", Wanted::default())
-            }
-        })
-    {
+    let engines = [
+        (both || arguments.sqlite, "SQLite", Wanted::default as fn() -> Wanted),
+        (both || arguments.postgres, "PostgreSQL", Wanted::postgres),
+    ];
+    println!("engine      devices  step        per s    tool MiB  server MiB");
+    for (_, engine, wanted) in engines.into_iter().filter(|(asked, ..)| *asked) {
         for count in &arguments.devices {
-            let mut rig = Rig::initialised(&wanted);
-            let public = key.public_key_to_pem().expect("a key");
-            std::fs::write(rig.path("maker.pem"), public).expect("written");
-            let signers = toml::Value::from(vec!["maker.pem"]);
-            rig.configure(&[("manifests".into(), "signers".into(), signers)]);
-            rig.start();
-            let file = rig.path("lot.signed");
-            lot(&file, *count, &key);
-            let (file, maker) = (file.display().to_string(), rig.path("maker.pem").display().to_string());
-            let (verified, verifier) = timed(&rig, &["manifest", "verify", &file, "--signer", &maker]);
-            let (imported, importer) = timed(&rig, &["manifest", "import", &file, "--all-or-nothing"]);
-            let server = peak(rig.pid()).unwrap_or_default();
-            let per = |seconds: f64| *count as f64 / seconds;
-            println!(
-                "{engine:<10} {count:>8}  {:>8.0}  {verifier:>8.1}  {:>8.0}  {importer:>8.1}  {server:>10.1}",
-                per(verified),
-                per(imported)
-            );
+            let rig = Rig::initialised(&wanted());
+            measure(rig, engine, *count, &arguments);
         }
     }
+}
+
+fn measure(mut rig: Rig, engine: &str, count: u64, arguments: &Arguments) {
+    let at = |rig: &Rig, name: &str| rig.path(name).display().to_string();
+    let [csv, draft, signed, key, proof] =
+        ["lot.csv", "lot.draft", "lot.signed", "manifest-key.pem", "one.proof"].map(|name| at(&rig, name));
+    let pin = at(&rig, "secrets/issuing.pin");
+    let token = [
+        "--module",
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "--token",
+        "holdfast-issuing",
+        "--id",
+        "0a",
+    ];
+    let token = [&token[..], &["--label", "manifest-1", "--pin-file", &pin]].concat();
+    timed(&rig, &[&["manifest", "key", "--out", &key], &token[..]].concat());
+    rig.configure(&[("manifests".into(), "signers".into(), vec!["manifest-key.pem"].into())]);
+    rig.start();
+    let told = |step: &str, (seconds, memory): (f64, f64), server: Option<f64>| {
+        let server = server.map(|mib| format!("{mib:>10.1}")).unwrap_or_default();
+        println!(
+            "{engine:<10} {count:>8}  {step:<8} {:>9.0}  {memory:>9.1}  {server}",
+            count as f64 / seconds
+        );
+    };
+    if arguments.identities {
+        with_identities(Path::new(&draft), count);
+    } else {
+        table(Path::new(&csv), count);
+        let lot = format!("lot of {count}");
+        let create = [
+            "manifest", "create", "--lot", &lot, "--maker", "Bench", "--model", "GW-7",
+        ];
+        let create = [&create[..], &["--from", &csv, "--out", &draft]].concat();
+        told("create", timed(&rig, &create), None);
+    }
+    told(
+        "sign",
+        timed(
+            &rig,
+            &[&["manifest", "sign", &draft, "--out", &signed], &token[..]].concat(),
+        ),
+        None,
+    );
+    told(
+        "verify",
+        timed(&rig, &["manifest", "verify", &signed, "--signer", &key]),
+        None,
+    );
+    let device = format!("{count}-{:08}", count / 2);
+    told(
+        "prove",
+        timed(
+            &rig,
+            &["manifest", "prove", &signed, "--device", &device, "--out", &proof],
+        ),
+        None,
+    );
+    let import = ["manifest", "import", &signed, "--all-or-nothing"];
+    if arguments.kill {
+        killed(&mut rig, &import);
+    }
+    let imported = timed(&rig, &import);
+    told("import", imported, peak(rig.pid()));
+    assert_eq!(read(&rig), count, "every device");
 }
