@@ -190,6 +190,31 @@ fn a_certificate_is_not_two_devices() {
     assert_eq!(bench.enroll(&made, &identity_key(), None).unwrap().device, "old-name");
 }
 
+/// The IAK's certificate is of one line, and the IDevID's beside it of another.
+#[test]
+fn papers_of_two_lines_are_of_no_device() {
+    let bench = Bench::new();
+    let (made, second) = (bench.make("acme-1"), bench.make("acme-2"));
+    let mut first = line("gw-1", &made);
+    let stolen = std::mem::take(&mut first.idevid);
+    let manifest = say(
+        &bench,
+        "lot",
+        "a",
+        vec![
+            first.clone(),
+            NewExpected {
+                idevid: stolen,
+                ..line("gw-2", &second)
+            },
+        ],
+    );
+    attestation(bench.enroll(&made, &identity_key(), None), "MANIFEST_IDENTITY");
+    withdraw(&bench, manifest);
+    say(&bench, "lot", "b", vec![first]);
+    assert_eq!(bench.enroll(&made, &identity_key(), None).unwrap().device, "gw-1");
+}
+
 /// A line without certificates speaks through the EK that the IAK's certificate names, and only through that.
 #[test]
 fn a_line_that_names_no_certificate_says_it_by_the_ek() {

@@ -234,10 +234,10 @@ both! {
         let (_, refused) = whole(&store, "lot", "b", vec![named("s9", "e9", "i2", "")]);
         assert!(refused[0].contains("`s2` of lot `a` has it"), "{refused:?}");
         // The newest line stands for a device, alone; taken back, the one before.
-        let (sold, refused) = whole(&store, "transfer", "sold", vec![named("s1", "e1", "new", "")]);
+        let (sold, refused) = whole(&store, "transfer", "sold", vec![named("s1", "e1 e1b", "new", "")]);
         assert_eq!(refused, [""; 0]);
         let entry = store.manifest_entry("s1").unwrap().unwrap();
-        assert_eq!((entry.manifest, entry.ek, entry.iak, entry.idevid), (sold.id, vec![digest("e1")], vec![digest("new")], vec![]));
+        assert_eq!((entry.manifest, entry.ek, entry.iak, entry.idevid), (sold.id, vec![digest("e1"), digest("e1b")], vec![digest("new")], vec![]));
         store.withdraw_manifest(sold.id, &audit(NOW, "manifest.withdrawn", "sold")).unwrap();
         assert_eq!(store.manifest_entry("s1").unwrap().unwrap().iak, [digest("i1")]);
         assert_eq!(serial("new"), None);

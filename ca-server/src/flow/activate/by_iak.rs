@@ -83,13 +83,14 @@ fn entry(
     claimed: Option<&str>,
 ) -> Result<Option<ManifestEntry>, ActivateError> {
     let store = &house.store;
-    let mut named = None;
+    let mut named: Option<String> = None;
     for certificate in [Some(&iak.certificate_sha256), iak.idevid_sha256.as_ref()]
         .into_iter()
         .flatten()
     {
         let serial = store.named_by_certificate(certificate).map_err(Trouble::from)?;
-        if let (Some(serial), Some(name)) = (&serial, recorded)
+        // By the record, or by the certificate before.
+        if let (Some(serial), Some(name)) = (&serial, recorded.or(named.as_deref()))
             && serial != name
         {
             return another(format!(
