@@ -22,6 +22,8 @@ const READ: (usize, usize) = (4096, 1 << 16);
 
 /// A line and the serial by which it is sorted; equal serials keep the order they came in.
 type Line = (Vec<u8>, Vec<u8>);
+/// The next line of a part: its serial, the part's number, the line.
+type Head = (Vec<u8>, usize, Vec<u8>);
 
 /// Devices that come in any order.
 pub(crate) struct Unsorted {
@@ -133,7 +135,7 @@ pub(crate) struct Sorted {
     rest: std::vec::IntoIter<Line>,
     file: Option<File>,
     parts: Vec<Part>,
-    next: BinaryHeap<Reverse<(Vec<u8>, usize, Vec<u8>)>>,
+    next: BinaryHeap<Reverse<Head>>,
 }
 
 /// A part in the file, and what of it is in memory.

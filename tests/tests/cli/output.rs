@@ -169,11 +169,12 @@ const OF_PEOPLE: [&str; 10] = [
 ];
 
 /// A factory with a token, and a server that believes it: tried with them in `../manifest`.
-const OF_FACTORIES: [&str; 8] = [
+const OF_FACTORIES: [&str; 9] = [
     "manifest create",
     "manifest key",
     "manifest sign",
     "manifest verify",
+    "manifest prove",
     "manifest import",
     "manifest list",
     "manifest show",
