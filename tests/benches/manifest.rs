@@ -37,6 +37,12 @@ struct Arguments {
     /// Lines that name two certificates each.
     #[arg(long)]
     identities: bool,
+    /// Import this signed manifest instead, which has the number of devices told; `--signer` is its key.
+    #[arg(long, requires = "signer")]
+    file: Option<String>,
+    /// Public key of that manifest's signer.
+    #[arg(long)]
+    signer: Option<String>,
     /// Kill tool and server in the middle of each import, and go on.
     #[arg(long)]
     kill: bool,
@@ -159,10 +165,35 @@ fn main() {
 }
 
 fn measure(mut rig: Rig, engine: &str, count: u64, arguments: &Arguments) {
-    let at = |rig: &Rig, name: &str| rig.path(name).display().to_string();
+    let told = |step: &str, (seconds, memory): (f64, f64), server: Option<f64>| {
+        let server = server.map(|mib| format!("{mib:>10.1}")).unwrap_or_default();
+        println!(
+            "{engine:<10} {count:>8}  {step:<8} {:>9.0}  {memory:>9.1}  {server}",
+            count as f64 / seconds
+        );
+    };
+    let (signed, key) = match (&arguments.file, &arguments.signer) {
+        (Some(file), Some(signer)) => (file.clone(), signer.clone()),
+        _ => made(&rig, count, arguments.identities, told),
+    };
+    rig.configure(&[("manifests".into(), "signers".into(), vec![key].into())]);
+    rig.start();
+    let import = ["manifest", "import", &signed, "--all-or-nothing"];
+    let begun = Instant::now();
+    if arguments.kill {
+        killed(&mut rig, &import, count);
+    }
+    let (_, memory) = timed(&rig, &import);
+    told("import", (begun.elapsed().as_secs_f64(), memory), peak(rig.pid()));
+    assert_eq!(read(&rig), count, "every device");
+}
+
+/// Make the lot, step by step: the signed manifest, and the key.
+fn made(rig: &Rig, count: u64, identities: bool, told: impl Fn(&str, (f64, f64), Option<f64>)) -> (String, String) {
+    let at = |name: &str| rig.path(name).display().to_string();
     let [csv, draft, signed, key, proof] =
-        ["lot.csv", "lot.draft", "lot.signed", "manifest-key.pem", "one.proof"].map(|name| at(&rig, name));
-    let pin = at(&rig, "secrets/issuing.pin");
+        ["lot.csv", "lot.draft", "lot.signed", "manifest-key.pem", "one.proof"].map(at);
+    let pin = at("secrets/issuing.pin");
     let token = [
         "--module",
         "/usr/lib/softhsm/libsofthsm2.so",
@@ -172,17 +203,8 @@ fn measure(mut rig: Rig, engine: &str, count: u64, arguments: &Arguments) {
         "0a",
     ];
     let token = [&token[..], &["--label", "manifest-1", "--pin-file", &pin]].concat();
-    timed(&rig, &[&["manifest", "key", "--out", &key], &token[..]].concat());
-    rig.configure(&[("manifests".into(), "signers".into(), vec!["manifest-key.pem"].into())]);
-    rig.start();
-    let told = |step: &str, (seconds, memory): (f64, f64), server: Option<f64>| {
-        let server = server.map(|mib| format!("{mib:>10.1}")).unwrap_or_default();
-        println!(
-            "{engine:<10} {count:>8}  {step:<8} {:>9.0}  {memory:>9.1}  {server}",
-            count as f64 / seconds
-        );
-    };
-    if arguments.identities {
+    timed(rig, &[&["manifest", "key", "--out", &key], &token[..]].concat());
+    if identities {
         with_identities(Path::new(&draft), count);
     } else {
         table(Path::new(&csv), count);
@@ -191,37 +213,29 @@ fn measure(mut rig: Rig, engine: &str, count: u64, arguments: &Arguments) {
             "manifest", "create", "--lot", &lot, "--maker", "Bench", "--model", "GW-7",
         ];
         let create = [&create[..], &["--from", &csv, "--out", &draft]].concat();
-        told("create", timed(&rig, &create), None);
+        told("create", timed(rig, &create), None);
     }
     told(
         "sign",
         timed(
-            &rig,
+            rig,
             &[&["manifest", "sign", &draft, "--out", &signed], &token[..]].concat(),
         ),
         None,
     );
     told(
         "verify",
-        timed(&rig, &["manifest", "verify", &signed, "--signer", &key]),
+        timed(rig, &["manifest", "verify", &signed, "--signer", &key]),
         None,
     );
     let device = format!("{count}-{:08}", count / 2);
     told(
         "prove",
         timed(
-            &rig,
+            rig,
             &["manifest", "prove", &signed, "--device", &device, "--out", &proof],
         ),
         None,
     );
-    let import = ["manifest", "import", &signed, "--all-or-nothing"];
-    if arguments.kill {
-        killed(&mut rig, &import, count);
-    }
-    let left = count - read(&rig);
-    let (seconds, memory) = timed(&rig, &import);
-    let whole = seconds * count as f64 / left as f64;
-    told("import", (whole, memory), peak(rig.pid()));
-    assert_eq!(read(&rig), count, "every device");
+    (signed, key)
 }
