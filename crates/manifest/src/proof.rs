@@ -196,8 +196,10 @@ mod tests {
         type Error = Infallible;
         fn node(&self, level: u32, index: u64) -> Result<Hash, Infallible> {
             let mut tree = Tree::new();
-            let (start, end) = ((index << level) as usize, ((index + 1) << level) as usize);
-            self.0[start..end].iter().for_each(|leaf| tree.push_hash(*leaf));
+            let at = |index: u64| usize::try_from(index << level).unwrap();
+            self.0[at(index)..at(index + 1)]
+                .iter()
+                .for_each(|leaf| tree.push_hash(*leaf));
             Ok(tree.root())
         }
     }
