@@ -4,6 +4,8 @@ pub(crate) mod ceremony;
 #[cfg(feature = "online")]
 pub(crate) mod crl;
 pub(crate) mod custody;
+#[cfg(feature = "online")]
+pub(crate) mod db;
 pub(crate) mod issuer;
 pub(crate) mod ledger;
 #[cfg(feature = "online")]
@@ -201,6 +203,18 @@ Examples:
   ca-cli ledger watch --state seen --from /srv/pki/ledger --key ledger.vkey"
     )]
     Ledger(ledger::LedgerCommand),
+    /// The database as a whole: back it up, put it back, check it, move it.
+    #[cfg(feature = "online")]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli db backup --database sqlite:///var/lib/holdfast/ca.db --out ca.backup
+  ca-cli db verify --database sqlite:///var/lib/holdfast/ca.db
+  ca-cli db move --database sqlite:///var/lib/holdfast/ca.db \\
+    --to postgres://ca@db.example.net/ca --to-password-file db.password"
+    )]
+    Db(db::DbCommand),
     /// Hardware security modules.
     #[command(
         subcommand,

@@ -125,6 +125,7 @@ fn the_shipped_file_loads_and_its_comments_are_the_defaults() {
                 || *rest == "[ocsp]"
                 || *rest == "[crl.delta]"
                 || *rest == "[ledger]"
+                || *rest == "[anchor]"
         });
         let optional_files = [
             "password",

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::sync::Arc;
 
 use crate::link::Link;
+use crate::vault::anchors::epoch_of;
 use crate::{StoreError, StoreOptions, crl, migrations, postgres, sqlite};
 
 /// Where the records are.
@@ -39,6 +40,14 @@ impl Place {
         }
     }
 
+    /// Whether there is one, as far as that can be said before connecting.
+    pub(crate) fn is_there(&self) -> bool {
+        match self {
+            Self::Sqlite(place) => place.is_there(),
+            Self::Postgres(_) => true,
+        }
+    }
+
     /// Connect, check the engine, bring the tables up to date.
     pub(crate) fn prepare(&self) -> Result<Link, StoreError> {
         let mut link = match self {
@@ -49,6 +58,13 @@ impl Place {
             sqlite::quick_check(c)?;
         }
         migrations::run(&mut link)?;
+        let (epoch, moved) =
+            epoch_of(&mut link).map_err(|fault| StoreError::Unavailable(self.redact(&fault.text())))?;
+        if moved {
+            return Err(StoreError::Unusable(format!(
+                "the record was moved to another database (epoch {epoch}); to go on with this one all the same: ca-cli db accept"
+            )));
+        }
         crl::complete_entries(&mut link).map_err(|fault| StoreError::Unavailable(self.redact(&fault.text())))?;
         Ok(link)
     }

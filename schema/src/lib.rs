@@ -27,6 +27,7 @@ mod sqlite;
 mod status;
 mod store;
 mod tables;
+pub mod vault;
 mod writer;
 
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, PublishedDelta, TakenNumber};

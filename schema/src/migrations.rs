@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use diesel::RunQueryDsl as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::{PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::StoreError;
-use crate::link::Link;
+use crate::link::{Link, on};
 use crate::postgres::SETTINGS;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -31,6 +32,104 @@ pub(crate) fn run(link: &mut Link) -> Result<(), StoreError> {
             outcome
         }
     }
+}
+
+/// The versions that were run here; none on an empty database, which stays as it is.
+pub(crate) fn applied(link: &mut Link) -> Result<Vec<String>, StoreError> {
+    let there = match link {
+        Link::Sqlite(_) => "SELECT count(*) AS value FROM sqlite_schema WHERE name = '__diesel_schema_migrations'",
+        Link::Postgres(_) => {
+            "SELECT count(*) AS value FROM pg_class WHERE relname = '__diesel_schema_migrations' \
+             AND relnamespace = current_schema()::regnamespace"
+        }
+    };
+    let there: Count = on!(link, c => diesel::sql_query(there).get_result(c)).map_err(unavailable)?;
+    if there.value == 0 {
+        return Ok(Vec::new());
+    }
+    // Not diesel's own way, which makes its table where there is none: a reader may not.
+    let versions = "SELECT version AS value FROM __diesel_schema_migrations ORDER BY version";
+    let versions: Vec<Version> = on!(link, c => diesel::sql_query(versions).load(c)).map_err(unavailable)?;
+    Ok(versions.into_iter().map(|row| row.value).collect())
+}
+
+/// Refuse tables that are not exactly those of this Holdfast.
+pub(crate) fn current(link: &mut Link) -> Result<(), StoreError> {
+    let known = match link {
+        Link::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE)?,
+        Link::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES)?,
+    };
+    let applied: BTreeSet<String> = applied(link)?.into_iter().collect();
+    if applied == known {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(if applied.is_subset(&known) {
+        "the tables are of an older Holdfast: start the server once, which brings them up to date".to_owned()
+    } else {
+        "the tables were made by a newer Holdfast".to_owned()
+    }))
+}
+
+/// Run exactly these, in their order; each must be known here.
+pub(crate) fn run_only(link: &mut Link, wanted: &[String]) -> Result<(), StoreError> {
+    match link {
+        Link::Sqlite(c) => only::<SqliteConnection, diesel::sqlite::Sqlite>(c, SQLITE, wanted),
+        Link::Postgres(c) => only::<PgConnection, diesel::pg::Pg>(c, POSTGRES, wanted),
+    }
+}
+
+/// Run what is missing, inside of a transaction that is open.
+pub(crate) fn run_rest(link: &mut Link) -> Result<(), StoreError> {
+    let all: Vec<String> = match link {
+        Link::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE)?,
+        Link::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES)?,
+    }
+    .into_iter()
+    .collect();
+    run_only(link, &all)
+}
+
+#[derive(diesel::QueryableByName)]
+struct Version {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    value: String,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    value: i64,
+}
+
+fn versions<DB: diesel::backend::Backend>(source: EmbeddedMigrations) -> Result<BTreeSet<String>, StoreError>
+where
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let known = MigrationSource::<DB>::migrations(&source).map_err(unusable)?;
+    Ok(known.iter().map(|m| m.name().version().to_string()).collect())
+}
+
+fn only<C, DB>(connection: &mut C, source: EmbeddedMigrations, wanted: &[String]) -> Result<(), StoreError>
+where
+    C: MigrationHarness<DB>,
+    DB: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let known = MigrationSource::<DB>::migrations(&source).map_err(unusable)?;
+    let applied: BTreeSet<String> = connection
+        .applied_migrations()
+        .map_err(unusable)?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    for version in wanted {
+        let one = known.iter().find(|m| m.name().version().to_string() == *version);
+        let one = one.ok_or_else(|| StoreError::Unusable(format!("migration {version} is of a newer Holdfast")))?;
+        if !applied.contains(version) {
+            connection.run_migration(one.as_ref()).map_err(unusable)?;
+        }
+    }
+    Ok(())
 }
 
 fn step<C, DB>(connection: &mut C, source: EmbeddedMigrations) -> Result<(), StoreError>

@@ -117,6 +117,10 @@ impl Place {
         Ok(lock)
     }
 
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.is_file()
+    }
+
     pub(crate) fn connect(&self, mode: Mode) -> Result<Link, StoreError> {
         let shown = self.path.display();
         let name = self

@@ -16,6 +16,7 @@ use crate::change::{Change, NewDecision, NewOrder, NewStep, Signatures, new_audi
 use crate::clock::Attested;
 use crate::connect::Place;
 use crate::link::{Fault, Link};
+use crate::vault::{Mark, Shortfall, anchors};
 use crate::writer::Writer;
 use crate::{
     AllowDevice, Asked, AuditFilter, CertificateRow, ChallengeRow, DeviceFilter, DeviceRow, EkLink, EkOwner,
@@ -177,6 +178,22 @@ impl Store {
     /// [`StoreError`].
     pub fn latest_time(&self) -> Result<Option<i64>, StoreError> {
         self.read(read::latest_time)
+    }
+
+    /// How far the record is, for an anchor outside of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn mark(&self) -> Result<Mark, StoreError> {
+        self.read(anchors::mark)
+    }
+
+    /// In what the record falls behind what was seen of it; nothing, if it does not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn behind(&self, seen: &Mark) -> Result<Option<Shortfall>, StoreError> {
+        self.read(|link| anchors::behind(link, seen))
     }
 
     /// An enrollment whose challenge was used.

@@ -416,6 +416,17 @@ diesel::allow_tables_to_appear_in_same_query!(iak_gone, device);
 diesel::joinable!(tpm_clock -> device (device_id));
 diesel::allow_tables_to_appear_in_same_query!(tpm_clock, device);
 
+diesel::table! {
+    epoch (id) {
+        id -> BigInt,
+        number -> BigInt,
+        since -> BigInt,
+        moved -> BigInt,
+        actor -> Text,
+        reason -> Text,
+    }
+}
+
 diesel::joinable!(iak_proof -> enrollment (enrollment_id));
 diesel::joinable!(enrollment -> device (device_id));
 diesel::joinable!(replacement -> device (device_id));

@@ -10,6 +10,8 @@ mod completion;
 #[cfg(feature = "online")]
 mod crl;
 #[cfg(feature = "online")]
+mod db;
+#[cfg(feature = "online")]
 mod device_allow;
 #[cfg(feature = "online")]
 mod device_find;
@@ -74,6 +76,8 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Hold(which) => revoke::hold(&which, cli.no_input),
         #[cfg(feature = "online")]
         Command::Release(which) => revoke::release(&which, cli.no_input),
+        #[cfg(feature = "online")]
+        Command::Db(command) => db::run(&command),
         Command::Ledger(command) => ledger::run(&command),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Trust(TrustCommand::Tpm(command)) => trust_tpm::run(&command),

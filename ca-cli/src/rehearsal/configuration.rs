@@ -67,6 +67,10 @@ origin = {origin}
 key_file = "ledger.key"
 head = "ledger.head"
 
+# How far the database is, remembered outside of it: an older one is noticed at the start.
+[anchor]
+file = "anchor.json"
+
 [audit]
 file = "audit.jsonl"
 

@@ -68,6 +68,8 @@ pub struct Config {
     pub ledger: Option<(SigningKey, LedgerTerms)>,
     /// Terms of the job that fetches intermediates; none: nothing is fetched.
     pub aia: Option<AiaTerms>,
+    /// `[anchor]`: what is remembered of the record outside of it.
+    pub anchor: Option<AnchorTerms>,
     /// Key that seals challenges.
     pub seal: SealKey,
     /// `[limits]`.
@@ -123,6 +125,17 @@ pub struct Database {
     pub embedded: bool,
     /// Options.
     pub options: StoreOptions,
+}
+
+/// Where the state of the record is remembered outside of it.
+#[derive(Clone, Debug)]
+pub struct AnchorTerms {
+    /// In this file.
+    pub file: Option<PathBuf>,
+    /// In the token of the issuing key.
+    pub token: bool,
+    /// How often.
+    pub every: Duration,
 }
 
 /// How to reach the CA key.
@@ -342,6 +355,7 @@ impl Config {
             crl,
             aia: raw.aia.map(|raw| aia::checked(source, &base, &raw)).transpose()?,
             ledger: raw.ledger.map(|raw| ledger::checked(source, &base, &raw)).transpose()?,
+            anchor: raw.anchor.map(|raw| anchor(source, &base, &raw)).transpose()?,
             enrollment,
             seal,
             limits,
@@ -426,6 +440,23 @@ fn delta(
             .help("the deltas of http://pki.example.net/7.crl are at http://pki.example.net/7-delta.crl"));
     }
     Ok(DeltaTerms { every, valid })
+}
+
+fn anchor(
+    source: &Source,
+    base: &files::Base,
+    raw: &toml::Spanned<raw::RawAnchor>,
+) -> Result<AnchorTerms, ConfigError> {
+    let said = raw.get_ref();
+    let terms = AnchorTerms {
+        file: said.file.as_ref().map(|file| base.resolve(file)),
+        token: said.token.unwrap_or(false),
+        every: said.every.map_or(Duration::from_secs(10), |span| span.0),
+    };
+    if terms.file.is_none() && !terms.token {
+        return Err(source.error(&raw.span(), "an anchor is in a file, or in the token, or in both"));
+    }
+    Ok(terms)
 }
 
 fn server(source: &Source, base: &files::Base, raw: raw::RawServer) -> Result<Server, ConfigError> {

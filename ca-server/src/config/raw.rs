@@ -30,6 +30,7 @@ pub(super) struct RawConfig {
     pub crl: RawCrl,
     pub ledger: Option<RawLedger>,
     pub aia: Option<RawAia>,
+    pub anchor: Option<Spanned<RawAnchor>>,
     #[serde(default)]
     pub limits: RawLimits,
     pub audit: RawAudit,
@@ -215,6 +216,14 @@ pub(super) struct RawWitness {
     pub url: Spanned<String>,
     pub key: Spanned<String>,
     pub ca: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAnchor {
+    pub file: Option<PathBuf>,
+    pub token: Option<bool>,
+    pub every: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]

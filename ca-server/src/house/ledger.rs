@@ -246,7 +246,8 @@ pub fn continued(store: &Store, known: &Head, head: &Head) -> Result<(), LedgerF
     }
     if known.size > head.size {
         return Err(LedgerFault::Broken(format!(
-            "the ledger had {} entries when it was signed last; the record has {}: it is older than what was said",
+            "the ledger had {} entries when it was signed last; the record has {}: it is older than what was said. Take a newer \
+             one; or go on with it, and with a ledger of a new name: ca-cli db accept (docs/how-to/backup.md)",
             known.size, head.size
         )));
     }

@@ -1,6 +1,7 @@
 //! All that a running CA stands on, opened and found in order.
 
 mod aia;
+mod anchor;
 mod at_work;
 mod audit;
 mod bundles;
@@ -35,6 +36,7 @@ use crate::config::{AiaTerms, Config, CrlTerms, Enrollment, LedgerTerms, OcspTer
 
 pub use self::aia::{Aia, Wish};
 pub use self::ledger::{Ledger, LedgerFault, Recorded, continued};
+pub use anchor::{Anchor, AnchorFault};
 pub use at_work::{AtWork, Held};
 pub use audit::AuditFile;
 pub use clock::{Clock, Moment, SystemClock, TimeSource};
@@ -97,6 +99,8 @@ pub struct House {
     pub ledger: Option<Ledger>,
     /// Intermediates that are fetched, when they are.
     pub aia: Option<Aia>,
+    /// What is remembered of the record outside of it.
+    pub anchor: Option<Anchor>,
 }
 
 /// What a [`House`] is built from.
@@ -223,6 +227,7 @@ impl House {
             manifest_signers: parts.manifest_signers,
             ocsp,
             ledger,
+            anchor: None,
         };
         house.metrics.issuer_ends(house.issuer.not_after().0);
         if house.clock.read().ran_back {
@@ -287,7 +292,8 @@ impl House {
                 && last.is_none_or(|last| out > last)
             {
                 return Err(StartError::Refused(format!(
-                    "CRL number {out} is published at {}; the record knows none after {}: it is older than what was said",
+                    "CRL number {out} is published at {}; the record knows none after {}: it is older than what was said. Take \
+                     a newer one; or go on with it: ca-cli db accept --crl (docs/how-to/backup.md)",
                     url,
                     last.map_or(0, issuance::CrlNumber::get)
                 )));
@@ -317,10 +323,15 @@ impl House {
     /// # Errors
     /// [`StartError`].
     pub fn open(config: Config) -> Result<Self, StartError> {
-        let (key, responder) = open_keys(&config)?;
+        let token = open_token(&config)?;
+        let (key, responder) = keys_in(&token, &config)?;
         let store = Store::open(&config.database.url, &config.database.options).map_err(storage)?;
+        let anchor = config.anchor.clone().map(|terms| Anchor::new(terms, &token));
+        if let Some(anchor) = &anchor {
+            anchor.check(&store).map_err(anchored)?;
+        }
         bundles::accept(&store, &config.bundles, attest::UnixTime(SystemClock.seconds()))?;
-        Self::new(Parts {
+        let house = Self::new(Parts {
             name: config.server.name,
             issuer: config.issuer,
             key,
@@ -340,7 +351,11 @@ impl House {
             ocsp: responder.zip(config.ocsp.map(|ocsp| ocsp.terms)),
             ledger: config.ledger,
             aia: config.aia,
-        })
+        })?;
+        if let Some(anchor) = &anchor {
+            anchor.follow(&house.store).map_err(anchored)?;
+        }
+        Ok(Self { anchor, ..house })
     }
 }
 
@@ -352,9 +367,16 @@ type Keys = (Arc<dyn CaKey>, Option<Arc<dyn CaKey>>);
 /// # Errors
 /// [`StartError`].
 pub fn open_keys(config: &Config) -> Result<Keys, StartError> {
+    keys_in(&open_token(config)?, config)
+}
+
+fn open_token(config: &Config) -> Result<hsm::Token, StartError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
     let (token, pin) = (config.hsm.token.clone(), config.hsm.pin.clone());
-    let token = hsm::Token::open_from(token, pin, credentials.as_deref()).map_err(signer)?;
+    hsm::Token::open_from(token, pin, credentials.as_deref()).map_err(signer)
+}
+
+fn keys_in(token: &hsm::Token, config: &Config) -> Result<Keys, StartError> {
     let key = token
         .ca_key(&config.hsm.key_id, config.issuer.spki(), config.issuer.algorithm())
         .map_err(signer)?;
@@ -393,6 +415,14 @@ fn signer(error: HsmError) -> StartError {
     match error {
         HsmError::Pin(_) | HsmError::Key(_) | HsmError::Attribute { .. } => StartError::Refused(error.to_string()),
         _ => StartError::NotNow(error.to_string()),
+    }
+}
+
+fn anchored(fault: AnchorFault) -> StartError {
+    match fault {
+        AnchorFault::Store(error) => storage(error),
+        AnchorFault::Token(error) => signer(error),
+        other => StartError::Refused(other.to_string()),
     }
 }
 

@@ -39,6 +39,9 @@ impl Jobs {
         if house.ledger.is_some() {
             jobs.spawn("ledger", house, ledger)?;
         }
+        if house.anchor.is_some() {
+            jobs.spawn("anchor", house, anchor)?;
+        }
         if house.ocsp.is_some() {
             jobs.spawn("responder", house, responder)?;
         }
@@ -107,6 +110,26 @@ fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
 
 /// Longest pause between two turns while witnesses are away.
 const UNWITNESSED: Duration = Duration::from_secs(30);
+
+/// The anchors follow the record, and once more at the end. What fails is told once.
+fn anchor(house: &House, stop: &Receiver<()>) {
+    let Some(anchor) = &house.anchor else { return };
+    let mut failing = false;
+    loop {
+        let on = wait(stop, anchor.every);
+        match anchor.follow(&house.store) {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                tracing::error!(%error, "the anchor does not follow the record");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+        if !on {
+            return;
+        }
+    }
+}
 
 /// How often it is looked whether the OCSP responder needs a new certificate, or lost the one it has.
 const RESPONDER: Duration = Duration::from_secs(30);

@@ -25,6 +25,9 @@ pub enum HsmError {
     /// No key, or more than one, fits; or it is not the certificate's.
     #[error("{0}")]
     Key(String),
+    /// What the token was to remember.
+    #[error("memo: {0}")]
+    Memo(String),
     /// An attribute of the key is not as it must be.
     #[error("key attribute {attribute} is {found}, must be {wanted}")]
     Attribute {

@@ -9,6 +9,7 @@ mod error;
 mod found;
 mod key;
 mod link;
+mod memo;
 mod module;
 mod pin;
 mod pool;

@@ -239,6 +239,12 @@ impl Rig {
         std::fs::write(self.path(&format!("{name}.toml")), table.to_string()).expect("a configuration");
     }
 
+    /// The record was moved: from the next start on it is there.
+    pub fn moved(&mut self, database: &str) {
+        self.configure(&[("database".into(), "url".into(), database.into())]);
+        database.clone_into(&mut self.database);
+    }
+
     /// A path in the CA's folder.
     #[must_use]
     pub fn path(&self, below: &str) -> PathBuf {

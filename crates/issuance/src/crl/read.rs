@@ -85,6 +85,12 @@ impl RawCrl {
         &self.claimed.issuer
     }
 
+    /// The authorityKeyIdentifier it claims, believed by nobody yet.
+    #[must_use]
+    pub fn claimed_key_id(&self) -> &[u8] {
+        &self.claimed.key_id
+    }
+
     /// Believe it, if `issuer` signed it.
     ///
     /// # Errors
