@@ -218,6 +218,16 @@ fn the_ledger_s_section() {
 }
 
 #[test]
+fn an_anchor_is_somewhere() {
+    let ca = directory();
+    let shown = wrong(&ca, "[audit]\n", "[anchor]\nevery = \"1m\"\n[audit]\n");
+    assert!(shown.contains("in a file, or in the token"), "{shown}");
+    let config = load(&ca, &changed("[audit]\n", "[anchor]\ntoken = true\n[audit]\n"));
+    let terms = config.map_err(|(shown, _)| shown).unwrap().anchor.unwrap();
+    assert_eq!((terms.file, terms.token, terms.every.as_secs()), (None, true, 10));
+}
+
+#[test]
 fn an_unknown_key_is_shown_with_a_suggestion() {
     let ca = directory();
     assert_eq!(
@@ -236,7 +246,7 @@ fn an_unknown_key_is_shown_with_a_suggestion() {
          19 | [audti]\n   \
          |  ^^^^^\n   \
          = did you mean `audit`?\n   \
-         = keys here: server, operators, manifests, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, ledger, aia, limits, audit, log"
+         = keys here: server, operators, manifests, tls, database, hsm, issuer, ocsp, trust, policy, enrollment, crl, ledger, aia, anchor, limits, audit, log"
     );
     let strange = wrong(&ca, "[audit]", "[log]\nzzz = 1\n[audit]");
     assert!(strange.starts_with("server.toml:20:1: unknown key `zzz`"), "{strange}");

@@ -28,7 +28,8 @@ Examples:
     --anchor anchor.json --crl /srv/pki/crl
   ca-cli db restore ca.backup --database postgres://ca@db.example.net/ca2 \\
     --anchor anchor.json --accept-older 'disk lost, ticket 12'
-Exit 3: it is older than an anchor, or does not hold together; nothing is written.")]
+Exit 3: it is older than an anchor, or does not hold together; nothing is
+written.")]
     Restore {
         /// The backup; `-` is standard input.
         backup: PathBuf,

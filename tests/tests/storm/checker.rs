@@ -23,6 +23,29 @@ pub(crate) struct Forged {
     signatures: bool,
 }
 
+/// F18: backed up under a running server and restored on the other engine, the record holds all the same.
+pub(crate) fn holds_elsewhere(storm: &Storm) {
+    let backup = storm.rig.path("storm.backup").display().to_string();
+    let sqlite = storm.rig.path("elsewhere.db").display().to_string();
+    let (from, to, read) = if storm.database.starts_with("postgres") {
+        (storm.database.clone(), format!("sqlite://{sqlite}"), sqlite)
+    } else {
+        let other = device_kit::postgres::shared().unwrap().database().unwrap();
+        (format!("sqlite://{}", storm.database), other.clone(), other)
+    };
+    let _ = storm
+        .rig
+        .cli_json(&["db", "backup", "--database", &from, "--out", &backup]);
+    let _ = storm.rig.cli_json(&["db", "restore", &backup, "--database", &to]);
+    let elsewhere = Forged {
+        database: Some(PathBuf::from(read)),
+        signatures: true,
+        ..Forged::default()
+    };
+    let verdict = check(storm, Some(&elsewhere));
+    assert!(verdict.violations.is_empty(), "elsewhere: {:#?}", verdict.violations);
+}
+
 /// Let it read what a storm left behind.
 pub(crate) fn check(storm: &Storm, forged: Option<&Forged>) -> Verdict {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("checker/check.py");

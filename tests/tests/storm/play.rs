@@ -314,6 +314,7 @@ impl Storm {
         let verdict = checker::check(self, None);
         println!("{}", verdict.text);
         assert!(verdict.violations.is_empty(), "{:#?}", verdict.violations);
+        checker::holds_elsewhere(self);
         checker::finds_what_is_done_to_it(self);
     }
 }
