@@ -26,7 +26,7 @@ Examples:
 Examples:
   ca-cli ledger head --from http://pki.example.net/ledger --key ledger.vkey
   ca-cli ledger head --from /srv/pki/ledger --key ledger.vkey --out head
-  ca-cli ledger head --from /srv/pki/ledger --key ledger.vkey \
+  ca-cli ledger head --from /srv/pki/ledger --key ledger.vkey \\
     --cosigned-by w1.vkey --cosigned-by w2.vkey --quorum 1")]
     Head {
         #[command(flatten)]
