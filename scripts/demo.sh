@@ -255,6 +255,25 @@ serial=$(tr '[:upper:]' '[:lower:]' <<<"${after#serial=}")
 say 'The record knows the descent: same device, same TPM, one certificate from the other.'
 type_and_run "$bin/ca-cli" cert status "$serial"
 
+step 'Proof that outlives the server: what the identity stands on, checked again where nothing of ours is'
+until_true "$bin/ca-cli" cert bundle "$serial" --out "$run/gateway-1.bundle.tar" || fail "no bundle"
+mkdir -p "$run/elsewhere/trust/"{ca,tpm,ledger}
+cp docs/verify/bundle.py "$run/gateway-1.bundle.tar" "$run/elsewhere/"
+cp "$run/device/cert.pem" "$run/elsewhere/gateway-1.pem"
+cp "$run/ca/ca/root.pem" "$run/elsewhere/trust/ca/"
+cp "$run/vendor/swtpm-localca-rootca-cert.pem" "$run/elsewhere/trust/tpm/"
+origin=$(sed -nE 's/^origin *= *"(.*)"/\1/p' "$run/ca/server.toml")
+"$bin/ca-cli" ledger key "$run/ca/ledger.key" --origin "$origin" >"$run/elsewhere/trust/ledger/key"
+cd "$run/elsewhere"
+say 'Root of the CA, root of the TPM vendor and key of the ledger are the verifier'"'"'s own. Python alone:'
+type_and_run python3 -B bundle.py gateway-1.pem gateway-1.bundle.tar --trust trust --level software --rehearsal
+say 'Somebody writes another device into it:'
+LC_ALL=C sed 's/"device":"gateway-1"/"device":"gateway-2"/g' gateway-1.bundle.tar >tampered.tar
+python3 -B bundle.py gateway-1.pem tampered.tar --trust trust --level software --rehearsal >tampered.log && fail 'a tampered bundle passed'
+grep -E '^(NO|refused)' tampered.log | show
+grep -qx 'refused: ledger' tampered.log || fail 'refused for another reason'
+cd - >/dev/null
+
 step 'Two TLS servers that check at each handshake, where the certificate says: ours by CRL and OCSP, OpenSSL by CRL'
 openssl x509 -in "$run/device/cert.pem" -noout -ext crlDistributionPoints,authorityInfoAccess | show
 crl=$(openssl x509 -in "$run/device/cert.pem" -noout -ext crlDistributionPoints | sed -nE 's/^ *URI:(.*)$/\1/p')

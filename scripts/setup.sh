@@ -9,7 +9,7 @@ case $want in
     build) ;;
     demo | test)
         # libtss2-dev brings the TCTIs for devices and swtpm, whatever this release calls them.
-        packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd0 dbus openssl)
+        packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd0 dbus openssl python3-cryptography)
         ;;&
     test)
         packages+=(postgresql sqlite3 opensc curl faketime gnutls-bin util-linux)

@@ -114,6 +114,7 @@ Examples:
   ca-cli verify device.pem --trust root.pem --untrusted ca.pem --level virtual
   ca-cli verify device.pem --trust root.pem --ek-certificate ek.der -o json
   ca-cli verify device.pem --trust root.pem --untrusted ca.pem --crl 7.crl
+  ca-cli verify device.pem --bundle device.bundle.tar --trust trust
 A rehearsal passes with --rehearsal only.")]
     Verify(Verify),
     /// Whom we believe about roots of trust.
@@ -193,6 +194,16 @@ Examples:
     #[cfg(feature = "online")]
     #[command(subcommand, after_help = "Examples:\n  ca-cli crl list\n  ca-cli crl publish")]
     Crl(crl::CrlCommand),
+    /// What certificates stand on, and for how long it is kept.
+    #[cfg(feature = "online")]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ca-cli evidence erase 5a0102030405060708090a0b0c0d0e0f \\
+    --reason 'owner asked, ticket 12'"
+    )]
+    Evidence(EvidenceCommand),
     /// The ledger, as a stranger reads it: every certificate, for all to see.
     #[command(
         subcommand,
@@ -285,6 +296,44 @@ Examples:
         #[command(flatten)]
         admin: Admin,
     },
+    /// Take out what a certificate stands on, as one archive that outlives the server.
+    #[cfg(feature = "online")]
+    #[command(after_help = "\
+Examples:
+  ca-cli cert bundle 5a0102030405060708090a0b0c0d0e0f --out device.bundle.tar
+  ca-cli verify device.pem --bundle device.bundle.tar --trust trust
+It holds the EK certificate: keep it as you keep serial numbers of people.")]
+    Bundle {
+        /// Serial number (hex).
+        serial: String,
+        /// Write it here; a file that is there stays.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        admin: Admin,
+    },
+}
+
+/// `ca-cli evidence …`.
+#[cfg(feature = "online")]
+#[derive(Subcommand)]
+pub(crate) enum EvidenceCommand {
+    /// Erase the evidence of certificates none of which is good any more.
+    #[command(after_help = "\
+Examples:
+  ca-cli evidence erase 5a0102030405060708090a0b0c0d0e0f \\
+    --reason 'owner asked, ticket 12'
+Its digests stay, in the certificate and in the ledger, which stays provable.
+There is no way back. Exit 5: a certificate that is good stands on it.")]
+    Erase {
+        /// Serial number (hex) of a certificate that stood on it.
+        serial: String,
+        /// Why, for the record.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        admin: Admin,
+    },
 }
 
 /// `ca-cli verify`.
@@ -292,9 +341,12 @@ Examples:
 pub(crate) struct Verify {
     /// Certificate to verify, PEM or DER; `-` is standard input. Further certificates in it are path material.
     pub(crate) file: PathBuf,
-    /// Root certificate(s) to trust, PEM or DER.
+    /// Whom to trust: root certificates, PEM or DER; or a folder or zip with `ca/`, `tpm/` (TPM vendors' roots), `ledger/` (keys).
     #[arg(long, required = true)]
     pub(crate) trust: Vec<PathBuf>,
+    /// Evidence bundle of the certificate: every check of its enrollment is made again.
+    #[arg(long)]
+    pub(crate) bundle: Option<PathBuf>,
     /// Issuing CA certificates, PEM or DER.
     #[arg(long)]
     pub(crate) untrusted: Vec<PathBuf>,

@@ -67,3 +67,20 @@ pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
         Failure::new(exit, format!("{}: {e}", path.display()))
     })
 }
+
+/// Writing a file that was not there; one that is stays.
+pub(crate) fn write_new(file: &std::path::Path, bytes: &[u8]) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let written = std::fs::File::create_new(file).and_then(|mut out| {
+        out.write_all(bytes)?;
+        out.sync_all()
+    });
+    written.map_err(|e| {
+        let exit = match e.kind() {
+            std::io::ErrorKind::AlreadyExists => Exit::Conflict,
+            std::io::ErrorKind::PermissionDenied => Exit::NotAllowed,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, format!("{}: {e}", file.display()))
+    })
+}

@@ -210,6 +210,7 @@ mod tests {
             request_sha256: [8; 32],
             device: None,
             evidence: None,
+            transcript: None,
             renews: None,
             audit: AuditRecord {
                 at,

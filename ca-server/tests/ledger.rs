@@ -12,12 +12,16 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::from_fn;
 use actix_web::test::{self, TestRequest};
 use actix_web::{App, web};
+use bundle::{Bundle, CHECKS, Root, Transcript, Trust, verify};
 use ca_server::config::LedgerTerms;
+use ca_server::flow::bundle::{BundleError, erase, export};
+use ca_server::flow::enroll::{Activation, activate, begin};
 use ca_server::flow::ledger::advance;
 use ca_server::house::{House, LedgerFault, Parts, StartError};
 use ca_server::http::{Front, status_gate, status_routes, whole};
+use device_kit::soft_tpm::SoftTpm;
 use issuance::AuditRecord;
-use kit::{Ca, Mood, admin_audit, manners};
+use kit::{Ca, Mood, admin_audit, allow, manners};
 use ledger::{
     CA_KEY, Checkpoint, Edge, Head, KeyName, NoteSignature, ProofFile, Resource, SignatureKind, SignedCheckpoint,
     SigningKey, TileNodes, Tiles, ca_key_line, consistency, entries, inclusion, leaf_hash,
@@ -183,6 +187,131 @@ fn without_the_ca_key_a_checkpoint_is_still_good() {
     assert_eq!((signed.head().size, signed.note().signatures().len()), (1, 1));
     assert!(house.signer.away().is_some());
     assert_eq!(house.halt.reason(), None);
+}
+
+/// A device with an identity and an attestation key; the serials of both certificates.
+fn enrolled(house: &House, tpm: &SoftTpm) -> Vec<Vec<u8>> {
+    let request = tpm.request("device-idevid", Some("device-iak"), None);
+    let challenge = begin(house, "192.0.2.1", request).unwrap();
+    let answer = tpm.answer(&challenge).unwrap();
+    let Activation::Done(result) = activate(house, "192.0.2.1", challenge.id, &answer).unwrap() else {
+        panic!("under way")
+    };
+    let serials = result.certificates.iter().map(|c| hex::decode(&c.serial).unwrap());
+    serials.collect()
+}
+
+/// What refuses in a bundle that was exported.
+fn faults(ca: &Ca, archive: &[u8]) -> Vec<(&'static str, String)> {
+    let bundle = Bundle::read(archive).unwrap();
+    let trust = Trust {
+        tpm_roots: vec![ca.vendor.certificate.clone()],
+        ledgers: vec![key(1).verifier().clone()],
+    };
+    let checks = verify(&bundle, &bundle.certificate, &trust);
+    assert_eq!(checks.len(), CHECKS.len());
+    let refused = checks
+        .into_iter()
+        .filter_map(|check| Some((check.id, check.found.err()?)));
+    refused.collect()
+}
+
+#[test]
+fn an_enrollment_leaves_a_bundle_that_outlives_the_server() {
+    let ca = Ca::rehearse();
+    let store = ca.store();
+    let house = house(&ca, &store);
+    let mut tpm = SoftTpm::p256(&ca.vendor);
+    let below = ca.vendor.intermediate("Kit Vendor CA");
+    let content = device_kit::vendor::EkContent::honest(&tpm.ek.key);
+    tpm.ek_certificate = below.ek_certificate(&tpm.ek.spki, &content);
+    // Only the device has this one: without it in the bundle nobody finds the way.
+    tpm.ek_chain = vec![below.certificate.clone()];
+    allow(&store, "gw-1", Some(tpm.ek.sha256()), None);
+    let serials = enrolled(&house, &tpm);
+    assert_eq!(serials.len(), 2);
+    let early = export(&house, "uid:0", &serials[0]);
+    assert!(
+        matches!(early, Err(BundleError::Conflict(_))),
+        "in no tree yet: {early:?}"
+    );
+    assert!(go_on(&house).unwrap());
+    for serial in &serials {
+        let archive = export(&house, "uid:0", serial).unwrap();
+        assert_eq!(faults(&ca, &archive), Vec::new());
+        let bundle = Bundle::read(&archive).unwrap();
+        assert_eq!(bundle.path, [ca.vendor.certificate.clone(), below.certificate.clone()]);
+        let told = Transcript::parse(&bundle.transcript).unwrap();
+        assert_eq!((told.device.as_str(), told.decisions.len()), ("gw-1", 2));
+        assert!(!told.decisions[0].rules.is_empty());
+        let Root::EkActivation(word) = told.root else { panic!() };
+        assert_eq!(word.activation.ak_name, hex::encode(tpm.ak.name()));
+        // Who took it out, and which one.
+        let records = store.audit_entries(&schema::AuditFilter::default(), 1).unwrap();
+        assert_eq!(
+            (records[0].action.as_str(), records[0].actor.as_str()),
+            ("evidence.exported", "uid:0")
+        );
+        assert!(records[0].detail.contains(&hex::encode(attest::sha256(&archive))));
+    }
+    assert!(matches!(export(&house, "uid:0", &[1; 16]), Err(BundleError::NotFound)));
+}
+
+#[test]
+fn what_was_erased_is_gone_and_the_ledger_proves_as_before() {
+    let ca = Ca::rehearse();
+    let store = ca.store();
+    let house = house(&ca, &store);
+    let tpm = SoftTpm::p256(&ca.vendor);
+    allow(&store, "gw-1", Some(tpm.ek.sha256()), None);
+    let serials = enrolled(&house, &tpm);
+    assert!(go_on(&house).unwrap());
+    let kept = export(&house, "uid:0", &serials[0]).unwrap();
+    let erased = |reason: &str| erase(&house, "uid:0", &serials[0], reason);
+    assert!(matches!(erased(""), Err(BundleError::Reason)));
+    for serial in &serials {
+        // One of two that is good is enough to keep it.
+        assert!(matches!(erased("asked"), Err(BundleError::Conflict(_))));
+        let reason = wire::revocation::RevocationReason::CessationOfOperation;
+        ca_server::flow::revoke::revoke(&house, "uid:0", serial, reason, None).unwrap();
+    }
+    assert_eq!(
+        erased("asked").unwrap().serials,
+        serials.iter().map(hex::encode).collect::<Vec<_>>()
+    );
+    assert!(erased("asked").is_ok(), "again is a success");
+    let gone = export(&house, "uid:0", &serials[1]);
+    assert!(matches!(gone, Err(BundleError::Nothing(_))), "{gone:?}");
+    let count = |action: &str| {
+        let all = store.audit_entries(&schema::AuditFilter::default(), 100).unwrap();
+        all.iter().filter(|record| record.action == action).count()
+    };
+    assert_eq!(count("evidence.erased"), 1);
+    // Everything of before is in every later tree; a bundle that somebody kept is as good as it was.
+    assert!(go_on(&house).unwrap());
+    let signed = published(&house);
+    assert_eq!(*signed.head(), recomputed(&store, signed.head().size));
+    assert_eq!(faults(&ca, &kept), Vec::new());
+    let enrollment = store.certificate(&serials[0]).unwrap().unwrap().enrollment_id;
+    assert!(store.evidence(&enrollment).unwrap().is_none());
+    assert!(store.transcript(&enrollment).unwrap().is_none());
+}
+
+#[test]
+fn without_the_ca_key_a_bundle_says_so() {
+    let ca = Ca::rehearse();
+    let store = ca.store();
+    let house = house(&ca, &store);
+    let tpm = SoftTpm::p256(&ca.vendor);
+    allow(&store, "gw-1", Some(tpm.ek.sha256()), None);
+    let serials = enrolled(&house, &tpm);
+    ca.key.set(Mood::Away);
+    assert!(go_on(&house).unwrap());
+    let found = faults(&ca, &export(&house, "uid:0", &serials[0]).unwrap());
+    assert!(
+        matches!(found.as_slice(), [("signature", why)] if why.contains("not signed by the CA's key")),
+        "{found:?}"
+    );
 }
 
 fn refused(ca: &Ca, store: &Store, seed: u8) -> String {

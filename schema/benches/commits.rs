@@ -94,8 +94,10 @@ fn order(number: u64) -> Order {
                 anchor_sha256: [7; 32],
                 assurance: Assurance::HardwareVerified,
                 passed: Vec::new(),
+                path: Vec::new(),
             }),
         }),
+        transcript: None,
         renews: None,
         evidence: Some(EvidenceRecord {
             digest: spread(number, 5),

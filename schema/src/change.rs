@@ -7,6 +7,7 @@ use serde::Serialize;
 use wire::revocation::RevocationReason;
 
 use crate::clock::Attested;
+use crate::erase::Erasure;
 use crate::manifest::{ManifestError, ManifestPart, ManifestRow, NewManifest};
 use crate::review::{Asked, NewReview, ReviewDecision, ReviewError, ReviewRow};
 use crate::rows::{
@@ -34,6 +35,12 @@ pub(crate) enum Change {
     Hold {
         device: String,
         held: bool,
+        audit: NewAudit,
+    },
+    /// Erase what was shown and checked in an enrollment.
+    Erase {
+        challenge: [u8; 16],
+        now: i64,
         audit: NewAudit,
     },
     /// Block a key.
@@ -90,6 +97,7 @@ pub(crate) enum Outcome {
     Count(u32),
     Device(Result<Box<DeviceRow>, NewDeviceError>),
     Found(bool),
+    Erased(Erasure),
     Orphans(Vec<Orphan>),
     Revocation(Result<Revocation, RevokeError>),
     Replacement(Result<Box<ReplacementRow>, ReplaceError>),
@@ -107,7 +115,7 @@ impl Change {
             // The same reading follows itself.
             Self::Attested(_) => true,
             Self::Intend(_) | Self::Issued(_) | Self::Allow { .. } | Self::Hold { .. } => true,
-            Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
+            Self::Erase { .. } | Self::Block { .. } | Self::ForgetAttempts { .. } | Self::Revocation(_) => true,
             Self::Replace { .. } | Self::Decide(_) | Self::Link { .. } => true,
             // What was written is found again.
             Self::Ask { .. } | Self::Review { .. } => true,
@@ -128,6 +136,7 @@ pub(crate) struct NewOrder {
     pub(crate) request_sha256: [u8; 32],
     pub(crate) device: Option<Binding>,
     pub(crate) evidence: Option<attest::EvidenceRecord>,
+    pub(crate) transcript: Option<Box<issuance::TranscriptRecord>>,
     /// Issuer and serial of the certificate that is replaced.
     pub(crate) renews: Option<Box<(Vec<u8>, Vec<u8>)>>,
     pub(crate) audit: NewAudit,
@@ -266,6 +275,7 @@ impl NewOrder {
                 root: BoundRoot::of(&d.root),
             }),
             evidence: order.evidence.clone(),
+            transcript: order.transcript.clone().map(Box::new),
             renews: order
                 .renews
                 .as_ref()

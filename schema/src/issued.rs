@@ -16,7 +16,7 @@ use crate::link::{Fault, Link, insert, on};
 use crate::revocation;
 use crate::rows::Revocation;
 use crate::tables::{
-    NewAudit, NewEntry, certificate, enrollment, evidence, ledger_entry, revocation as revocation_table,
+    NewAudit, NewEntry, certificate, enrollment, evidence, ledger_entry, revocation as revocation_table, transcript,
 };
 
 /// A certificate row of an enrollment.
@@ -30,6 +30,8 @@ struct Row {
     profile_sha256: Vec<u8>,
     /// Digest of the evidence it was granted on.
     evidence: Option<Vec<u8>>,
+    /// Digest of its transcript.
+    transcript: Option<Vec<u8>>,
     created_at: i64,
 }
 
@@ -107,19 +109,25 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
         (Vec<u8>, Vec<u8>, Vec<u8>),
         i64,
         String,
-        (String, Vec<u8>, Option<Vec<u8>>),
+        (String, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>),
         i64,
         bool,
     );
     let loaded: Vec<Loaded> = on!(link, c => certificate::table
         .inner_join(enrollment::table)
         .left_join(evidence::table.on(evidence::enrollment_id.eq(enrollment::id)))
+        .left_join(transcript::table.on(transcript::enrollment_id.eq(enrollment::id)))
         .filter(among(enrollment::challenge, challenges.iter().copied()))
         .select((
             (enrollment::challenge, certificate::issuer_key_id, certificate::serial),
             certificate::id,
             certificate::state,
-            (certificate::profile, certificate::profile_sha256, evidence::digest.nullable()),
+            (
+                certificate::profile,
+                certificate::profile_sha256,
+                evidence::digest.nullable(),
+                transcript::digest.nullable(),
+            ),
             certificate::created_at,
             diesel::dsl::exists(
                 revocation_table::table.filter(revocation_table::certificate_id.eq(certificate::id)),
@@ -138,7 +146,7 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
     Ok(loaded
         .into_iter()
         .map(
-            |(key, id, state, (profile, profile_sha256, evidence), created_at, touched)| {
+            |(key, id, state, (profile, profile_sha256, evidence, transcript), created_at, touched)| {
                 let row = Row {
                     id,
                     touched,
@@ -147,6 +155,7 @@ fn look(link: &mut Link, jobs: &[&Signatures], again: bool) -> Result<Rows, Faul
                     profile,
                     profile_sha256,
                     evidence,
+                    transcript,
                     created_at,
                 };
                 (key, row)
@@ -187,6 +196,7 @@ fn leaf(row: &Row, der: &[u8], record: &IssuedRecord) -> Result<NewEntry, Fault>
         evidence: row.evidence.clone().map(crate::read::array).transpose()?,
         profile: row.profile.clone(),
         profile_sha256: crate::read::array(row.profile_sha256.clone())?,
+        transcript: row.transcript.clone().map(crate::read::array).transpose()?,
     };
     // The order's time, the issuer's key and the evidence are also known to who recorded it: the promise is made of them.
     entry::of_event(row.created_at, Event::Issued(issuance), Some(row.id))

@@ -5,6 +5,7 @@ mod change;
 mod clock;
 mod connect;
 mod crl;
+mod erase;
 mod find;
 mod fixed;
 mod inventory;
@@ -31,6 +32,7 @@ pub mod vault;
 mod writer;
 
 pub use crl::{CrlPoint, CrlSteps, CrlTurn, DraftedCrl, PublishedCrl, PublishedDelta, TakenNumber};
+pub use erase::Erasure;
 pub use ledger::{Growth, HeldRecords, LedgerEntry, LedgerState};
 pub use manifest::{
     ExpectedDevice, ManifestEntry, ManifestError, ManifestPart, ManifestRow, ManifestState, NewExpected, NewManifest,

@@ -19,7 +19,7 @@ use crate::rows::EkShown;
 use crate::seen::{Holder, Known, Owner, Seen};
 use crate::tables::{
     NewAudit, NewCertificate, blocked_key, certificate, device, ek_owner, enrollment, evidence, iak_gone, iak_proof,
-    identity, key_owner,
+    identity, key_owner, transcript,
 };
 use crate::{clock, manifest, renewal, replacement, revocation};
 
@@ -225,6 +225,7 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
         .collect();
     let lines = manifest::lines(link, &shown)?;
     let mut proofs = Vec::new();
+    let mut transcripts = Vec::new();
     let mut vouchers = Vec::new();
     let mut certificates = Vec::new();
     let mut audits: Vec<NewAudit> = Vec::new();
@@ -238,6 +239,14 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
                 evidence::enrollment_id.eq(id),
                 evidence::digest.eq(e.digest.as_slice()),
                 evidence::bytes.eq(e.bytes.as_slice()),
+            ));
+        }
+        if let Some(t) = &order.transcript {
+            transcripts.push((
+                transcript::enrollment_id.eq(id),
+                transcript::digest.eq(t.digest.as_slice()),
+                transcript::bytes.eq(t.bytes.as_slice()),
+                transcript::path.eq(t.path.as_slice()),
             ));
         }
         if let Some(of) = &order.device
@@ -267,6 +276,7 @@ fn write(link: &mut Link, seen: &Seen, accepted: &[&NewOrder]) -> Result<(), Fau
         audits.push(order.audit.clone());
     }
     insert!(link, evidence::table, &proofs);
+    insert!(link, transcript::table, &transcripts);
     insert!(link, iak_proof::table, &vouchers);
     let rows = insert_certificates(link, &certificates)?;
     if !renewed.is_empty() {

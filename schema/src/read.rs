@@ -1,7 +1,7 @@
 //! Questions.
 
 use diesel::prelude::*;
-use issuance::{AuditRecord, KeyRole};
+use issuance::{AuditRecord, KeyRole, TranscriptRecord};
 
 use crate::fixed::{Issued, Orphaned};
 use crate::link::{Fault, Link, on};
@@ -12,7 +12,7 @@ use crate::rows::{
 };
 use crate::tables::{
     audit, certificate, challenge_attempt, crl_point, device, ek_owner, enrollment, evidence, iak_proof, identity,
-    renewal,
+    renewal, transcript,
 };
 
 /// A row of `device`.
@@ -365,6 +365,26 @@ pub(crate) fn own(
     Ok(found.pop())
 }
 
+pub(crate) fn transcript(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<TranscriptRecord>, Fault> {
+    let found: Option<(Vec<u8>, Vec<u8>, Vec<u8>)> = on!(link, c => transcript::table
+        .inner_join(enrollment::table)
+        .filter(enrollment::challenge.eq(challenge.as_slice()))
+        .select((transcript::digest, transcript::bytes, transcript::path))
+        .first(c)
+        .optional())?;
+    // What was erased is not there.
+    found
+        .filter(|(_, bytes, _)| !bytes.is_empty())
+        .map(|(digest, bytes, path)| {
+            Ok(TranscriptRecord {
+                digest: array(digest)?,
+                bytes,
+                path,
+            })
+        })
+        .transpose()
+}
+
 pub(crate) fn evidence(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<EvidenceRow>, Fault> {
     let found: Option<(Vec<u8>, Vec<u8>)> = on!(link, c => evidence::table
         .inner_join(enrollment::table)
@@ -372,7 +392,9 @@ pub(crate) fn evidence(link: &mut Link, challenge: &[u8; 16]) -> Result<Option<E
         .select((evidence::digest, evidence::bytes))
         .first(c)
         .optional())?;
+    // What was erased is not there.
     found
+        .filter(|(_, bytes)| !bytes.is_empty())
         .map(|(digest, bytes)| {
             Ok(EvidenceRow {
                 digest: array(digest)?,

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use diesel::r2d2::{ManageConnection, Pool};
 
-use issuance::{AuditRecord, ClockReading, ClockRule, Intent, IssuedRecord, Order, RecordError, Recorder};
+use issuance::{
+    AuditRecord, ClockReading, ClockRule, Intent, IssuedRecord, Order, RecordError, Recorder, TranscriptRecord,
+};
 
 use wire::revocation::RevocationReason;
 
 use crate::change::{Change, NewDecision, NewOrder, NewStep, Signatures, new_audit, storable};
 use crate::clock::Attested;
 use crate::connect::Place;
+use crate::erase::Erasure;
 use crate::link::{Fault, Link};
 use crate::vault::{Mark, Shortfall, anchors};
 use crate::writer::Writer;
@@ -445,6 +448,33 @@ impl Store {
     /// [`StoreError`].
     pub fn evidence(&self, enrollment_id: &[u8; 16]) -> Result<Option<EvidenceRow>, StoreError> {
         self.read(|link| read::evidence(link, enrollment_id))
+    }
+
+    /// What was checked and decided in an enrollment; none before there were transcripts, and where it was erased.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn transcript(&self, enrollment_id: &[u8; 16]) -> Result<Option<TranscriptRecord>, StoreError> {
+        self.read(|link| read::transcript(link, enrollment_id))
+    }
+
+    /// Erase evidence and transcript of an enrollment, once nothing stands on them at `now` (unix seconds): every
+    /// certificate of it is past its time, revoked, or was never handed out. Their digests stay. Again is a success.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn erase_evidence(
+        &self,
+        enrollment_id: &[u8; 16],
+        now: i64,
+        audit: &AuditRecord,
+    ) -> Result<Erasure, StoreError> {
+        let challenge = *enrollment_id;
+        let audit = new_audit(audit);
+        match self.inner.writer.write(Change::Erase { challenge, now, audit })? {
+            Outcome::Erased(erasure) => Ok(erasure),
+            other => Err(strange(&other)),
+        }
     }
 
     /// Turn open intents recorded at or before `older_than` (unix seconds) into orphans and free their identities.

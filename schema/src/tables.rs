@@ -51,6 +51,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    transcript (enrollment_id) {
+        enrollment_id -> BigInt,
+        digest -> Binary,
+        bytes -> Binary,
+        path -> Binary,
+    }
+}
+
+diesel::table! {
     certificate (id) {
         id -> BigInt,
         serial -> Binary,
@@ -433,6 +442,7 @@ diesel::joinable!(replacement -> device (device_id));
 diesel::joinable!(ek_owner -> device (device_id));
 diesel::joinable!(ek_owner -> replacement (replacement_id));
 diesel::joinable!(evidence -> enrollment (enrollment_id));
+diesel::joinable!(transcript -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> enrollment (enrollment_id));
 diesel::joinable!(certificate -> device (device_id));
 diesel::joinable!(identity -> certificate (certificate_id));
@@ -442,6 +452,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     device,
     enrollment,
     evidence,
+    transcript,
     certificate,
     identity,
     key_owner,

@@ -11,8 +11,8 @@ use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::{
-    StoreError, StoreOptions, change, clock, inventory, issued, keeping, manifest, order, renewal, replacement, review,
-    revocation,
+    StoreError, StoreOptions, change, clock, erase, inventory, issued, keeping, manifest, order, renewal, replacement,
+    review, revocation,
 };
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
@@ -384,6 +384,7 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
             Change::Attempt { challenge, audit } => Outcome::Count(keeping::attempt(link, challenge, audit)?),
             Change::ForgetAttempts { before } => Outcome::Count(keeping::forget_attempts(link, *before)?),
             Change::Allow { device, audit } => Outcome::Device(inventory::allow(link, device, audit)?.map(Box::new)),
+            Change::Erase { challenge, now, audit } => Outcome::Erased(erase::erase(link, challenge, *now, audit)?),
             Change::Hold { device, held, audit } => Outcome::Found(inventory::hold(link, device, *held, audit)?),
             Change::Block {
                 spki_sha256,

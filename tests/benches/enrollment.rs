@@ -459,6 +459,7 @@ mod floor {
             enrollment_id: id,
             request_sha256: [0; 32],
             device: None,
+            transcript: None,
             renews: None,
             evidence: Some(EvidenceRecord {
                 digest: openssl::sha::sha256(&id),

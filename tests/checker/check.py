@@ -29,6 +29,7 @@ TABLES = {
     "device": ["id", "name", "ek_spki_sha256*"],
     "enrollment": ["id", "challenge*", "device_id"],
     "evidence": ["enrollment_id", "digest*", "bytes*"],
+    "transcript": ["enrollment_id", "digest*", "bytes*"],
     "certificate": ["id", "serial*", "issuer_key_id*", "enrollment_id", "device_id", "profile", "profile_sha256*",
                     "spki_sha256*", "tbs*", "certificate*", "state", "not_before", "not_after", "created_at"],
     "identity": ["device_id", "profile", "certificate_id"],
@@ -309,6 +310,7 @@ class Check:
         self.once("I16", "key", [row["spki_sha256"] for row in self.tables["key_owner"]])
         self.once("I16", "identity", [(row["device_id"], row["profile"]) for row in self.tables["identity"]])
         evidence = {row["enrollment_id"]: row for row in self.tables["evidence"]}
+        transcripts = {row["enrollment_id"]: row for row in self.tables["transcript"]}
         enrollments = {row["id"]: row for row in self.tables["enrollment"]}
         profiles = collections.defaultdict(set)
         for row in certificates:
@@ -322,6 +324,10 @@ class Check:
                 self.wrong("I5", f"evidence of {row['serial']} is not what its digest says")
             elif found["digest"] not in row["tbs"]:
                 self.wrong("I5", f"{row['serial']} does not commit to its evidence")
+            told = transcripts.get(row["enrollment_id"])
+            if not told or sha256(told["bytes"]) != told["digest"] or found and found["digest"] not in bytes.fromhex(
+                    told["bytes"]).decode():
+                self.wrong("I5", f"{row['serial']} without a transcript of its evidence")
         for profile, hashes in profiles.items():
             if len(hashes) > 1:
                 self.wrong("I8", f"profile {profile} in {len(hashes)} forms, and nobody changed it")

@@ -82,18 +82,20 @@ fn rooms_import_only_downwards() {
         ("hsm", &["wire", "attest", "policies", "issuance"]),
         ("ceremony", &["wire", "settings", "attest", "policies", "issuance"]),
         ("ledger", &["wire"]),
+        ("bundle", &["wire", "attest", "issuance", "ledger"]),
         ("schema", &["wire", "attest", "issuance", "ledger"]),
         (
             "ca-server",
             &[
-                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ledger", "manifest", "schema",
+                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ledger", "bundle", "manifest",
+                "schema",
             ],
         ),
         (
             "ca-cli",
             &[
-                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ceremony", "ledger", "manifest",
-                "schema",
+                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ceremony", "ledger", "bundle",
+                "manifest", "schema",
             ],
         ),
         ("ca-agent", &["wire", "settings", "attest"]),
@@ -101,7 +103,7 @@ fn rooms_import_only_downwards() {
         (
             "tests",
             &[
-                "wire", "attest", "policies", "issuance", "hsm", "ceremony", "ledger", "manifest", "schema",
+                "wire", "attest", "policies", "issuance", "hsm", "ceremony", "ledger", "bundle", "manifest", "schema",
             ],
         ),
     ]);
@@ -212,14 +214,14 @@ fn the_core_is_synchronous_and_pure() {
     ];
     let rooms = rooms(&metadata());
     for room in [
-        "wire", "settings", "attest", "policies", "issuance", "ceremony", "ledger", "manifest",
+        "wire", "settings", "attest", "policies", "issuance", "ceremony", "ledger", "bundle", "manifest",
     ] {
         for library in outside {
             assert!(!rooms[room].contains(library), "`{room}` may not import `{library}`");
         }
     }
     for room in [
-        "settings", "attest", "policies", "issuance", "ceremony", "ledger", "manifest",
+        "settings", "attest", "policies", "issuance", "ceremony", "ledger", "bundle", "manifest",
     ] {
         let folder = if room == "policies" {
             "policies/src".into()
@@ -249,7 +251,8 @@ fn unsafe_code_is_forbidden_everywhere() {
     assert!(manifest.contains("unsafe_code = \"forbid\""));
     for package in rooms(&metadata()).keys() {
         let folder = match package.as_str() {
-            "wire" | "settings" | "attest" | "aia" | "issuance" | "hsm" | "ceremony" | "ledger" | "manifest" => {
+            "wire" | "settings" | "attest" | "aia" | "issuance" | "hsm" | "ceremony" | "ledger" | "bundle"
+            | "manifest" => {
                 format!("crates/{package}")
             }
             other => other.to_owned(),

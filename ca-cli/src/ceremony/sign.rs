@@ -112,6 +112,7 @@ impl Run<'_> {
             request_sha256: plan.0,
             device: None,
             evidence: None,
+            transcript: None,
             renews: None,
             audit: AuditRecord {
                 at,

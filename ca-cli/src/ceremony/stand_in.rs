@@ -88,6 +88,7 @@ pub(crate) fn certificate(plan: &Plan, real: &Issuer, access: &Access, dir: &Pat
         request_sha256: sha256.0,
         device: None,
         evidence: None,
+        transcript: None,
         renews: None,
         audit: AuditRecord {
             at,

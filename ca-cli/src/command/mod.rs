@@ -25,6 +25,8 @@ mod device_show;
 mod device_tree;
 #[cfg(feature = "online")]
 mod doctor;
+#[cfg(feature = "online")]
+mod evidence;
 mod hsm_probe;
 mod init;
 mod issuer;
@@ -58,6 +60,10 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Cert(CertCommand::Inspect { file, qr }) => cert_inspect::run(&file, qr),
         #[cfg(feature = "online")]
         Command::Cert(CertCommand::Status { serial, admin }) => cert_status::run(&serial, &admin),
+        #[cfg(feature = "online")]
+        Command::Cert(CertCommand::Bundle { serial, out, admin }) => evidence::bundle(&serial, &out, &admin),
+        #[cfg(feature = "online")]
+        Command::Evidence(command) => evidence::run(&command),
         #[cfg(feature = "online")]
         Command::Crl(command) => crl::run(&command),
         #[cfg(feature = "online")]

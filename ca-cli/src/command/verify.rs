@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use crate::certificate;
+use bundle::{Bundle, BundleError};
+
+use crate::certificate::{self, CertificateView};
 use crate::cli::{Level, Verify};
 use crate::exit::{Exit, Failure};
-use crate::output::{Report, Style, field};
+use crate::output::{Report, Style, clean, field};
+use crate::trust::party::Party;
 use crate::verification::{Check, Question, level_of};
 use crate::words;
 
@@ -18,9 +21,17 @@ pub(super) fn run(arguments: &Verify) -> Result<Report, Failure> {
     for path in &arguments.untrusted {
         chain.extend(certificate::load(path)?);
     }
-    let mut anchors = Vec::new();
+    let mut party = Party::default();
     for path in &arguments.trust {
-        anchors.extend(certificate::load(path)?);
+        party.add(path)?;
+    }
+    let view = |der: &Vec<u8>| CertificateView::read(der).map_err(|e| Failure::new(Exit::Usage, e.to_string()));
+    let anchors = party.ca.iter().map(view).collect::<Result<Vec<_>, _>>()?;
+    let bundle = arguments.bundle.as_deref().map(crate::exit::read).transpose()?;
+    let bundle = bundle.map(|bytes| Bundle::read(&bytes));
+    if let Some(Ok(bundle)) = &bundle {
+        // Path material, as any other: an issuer that cannot be read is none.
+        chain.extend(bundle.issuers.iter().filter_map(|der| CertificateView::read(der).ok()));
     }
     let question = Question {
         leaf,
@@ -32,7 +43,14 @@ pub(super) fn run(arguments: &Verify) -> Result<Report, Failure> {
         crls: arguments.crl.iter().map(|path| list(path)).collect::<Result<_, _>>()?,
         rehearsal: arguments.rehearsal,
     };
-    let checks = question.checks();
+    // Of a bundle that cannot be read nothing else can be said: the path leads through it.
+    let unreadable = matches!(bundle, Some(Err(_)));
+    let mut checks = if unreadable { Vec::new() } else { question.checks() };
+    checks.extend(
+        bundle
+            .map(|bundle| again(bundle, &question.leaf.der, party))
+            .unwrap_or_default(),
+    );
     let valid = checks.iter().all(|c| c.ok);
     let json = serde_json::json!({
         "schema": "holdfast.verification.v1",
@@ -45,6 +63,28 @@ pub(super) fn run(arguments: &Verify) -> Result<Report, Failure> {
     let explain = arguments.explain;
     let report = Report::new(json, move |style| in_words(&checks, explain, style));
     Ok(report.exit(if valid { Exit::Done } else { Exit::No }))
+}
+
+/// The checks of the enrollment, made again over what the bundle holds.
+fn again(bundle: Result<Bundle, BundleError>, certificate: &[u8], party: Party) -> Vec<Check> {
+    let clause = "Holdfast docs/adr/0022-evidence-bundle.md";
+    let bundle = match bundle {
+        Ok(bundle) => bundle,
+        Err(error) => return vec![Check::new("bundle", clause, Err(error.to_string()))],
+    };
+    let trust = bundle::Trust {
+        tpm_roots: party.tpm,
+        ledgers: party.ledgers,
+    };
+    let found = bundle::verify(&bundle, certificate, &trust);
+    let archive = bundle.digest().map(|digest| format!("sha256 {}", hex::encode(digest)));
+    let whole = Check::new("bundle", clause, archive.map_err(|e| e.to_string()));
+    let checks = found.into_iter().map(|check| {
+        // The bundle is a stranger's: text of it stays text.
+        let found = check.found.map(|text| clean(&text)).map_err(|text| clean(&text));
+        Check::new(check.id, clause, found)
+    });
+    std::iter::once(whole).chain(checks).collect()
 }
 
 fn in_words(checks: &[Check], explain: bool, style: Style) -> String {

@@ -289,6 +289,7 @@ impl Demo<'_> {
             request_sha256: attest::sha256(server),
             device: None,
             evidence: None,
+            transcript: None,
             renews: None,
             audit: AuditRecord {
                 at: self.now,

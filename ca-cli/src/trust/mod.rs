@@ -6,6 +6,7 @@ mod archive;
 #[path = "no_archive.rs"]
 mod archive;
 pub(crate) mod gather;
+pub(crate) mod party;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

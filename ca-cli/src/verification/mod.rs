@@ -21,7 +21,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    fn new(id: &'static str, clause: &'static str, result: Result<String, String>) -> Self {
+    pub(crate) fn new(id: &'static str, clause: &'static str, result: Result<String, String>) -> Self {
         let ok = result.is_ok();
         let (Ok(found) | Err(found)) = result;
         Self { id, ok, found, clause }

@@ -1,10 +1,11 @@
 //! The ledger goes on: let the tree grow, compare it with all that was signed, sign, remember, show it to the witnesses,
 //! swap, publish. Never a smaller or another tree: then issuing halts.
 
-use ledger::{CA_KEY, Checkpoint, Head, SignedCheckpoint, ca_key_line};
+use ledger::{CA_KEY, Checkpoint, Head, ProofFile, SignedCheckpoint, TileNodes, ca_key_line, inclusion};
 use schema::Growth;
 
-use crate::house::{House, Ledger, LedgerFault, continued, ledger_folder};
+use super::failure::Trouble;
+use crate::house::{House, Ledger, LedgerFault, Recorded, continued, ledger_folder};
 
 /// Leaves of one transaction: enough for seconds, few enough to hold no writer up for long.
 const GROUP: u32 = 1000;
@@ -92,6 +93,27 @@ fn out(house: &House, ledger: &Ledger, signed: SignedCheckpoint) -> Result<(), L
     house.metrics.ledger(signed.head().size);
     ledger.publish(signed);
     Ok(())
+}
+
+/// The proof that the entry at this place is in the tree that is signed; `None` while it is in none.
+///
+/// # Errors
+/// [`Trouble`].
+pub fn proof(house: &House, place: u64) -> Result<Option<ProofFile>, Trouble> {
+    let Some(signed) = house.ledger.as_ref().and_then(Ledger::published) else {
+        return Ok(None);
+    };
+    let size = signed.head().size;
+    if place >= size {
+        return Ok(None);
+    }
+    let tiles = Recorded::of(&house.store);
+    let found = inclusion(&TileNodes::new(&tiles, size), place, size);
+    let inclusion = found.map_err(|e| Trouble::Storage(e.to_string()))?;
+    Ok(inclusion.map(|inclusion| ProofFile {
+        inclusion,
+        checkpoint: signed.note().clone(),
+    }))
 }
 
 fn moment(house: &House) -> Result<i64, LedgerFault> {

@@ -2,6 +2,7 @@
 
 mod activate;
 mod begin;
+pub mod bundle;
 mod challenge;
 pub mod delta;
 pub mod device;
@@ -17,6 +18,7 @@ pub mod renew;
 pub mod replace;
 pub mod review;
 pub mod revoke;
+mod transcript;
 mod witness;
 
 /// Enrollment: [`begin`](enroll::begin), [`activate`](enroll::activate) and looking back.

@@ -45,6 +45,7 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .configure(super::review::routes)
         .configure(super::revocation::routes)
         .configure(super::crl::routes)
+        .configure(super::evidence::routes)
         .service(get("/v1/audit", web::get().to(audit)))
         .service(get("/v1/orphans", web::get().to(orphans)))
         .service(get("/v1/issuers", web::get().to(issuers)))

@@ -5,6 +5,7 @@ mod answers;
 mod body;
 mod crl;
 mod device;
+mod evidence;
 mod extract;
 mod front;
 mod gate;

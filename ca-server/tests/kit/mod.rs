@@ -194,6 +194,7 @@ impl Ca {
                 request_sha256: [0; 32],
                 device: None,
                 evidence: None,
+                transcript: None,
                 renews: None,
                 audit: AuditRecord {
                     at: UnixTime(now),

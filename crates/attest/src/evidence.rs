@@ -119,7 +119,7 @@ impl Evidence {
         }
         let ak = AttestationKey::judge(self.ak_public)?;
         let ek = crate::ek::verify_allowed(&self.ek_public, allowed)?;
-        distinct("AK", ak.facts(), &ek)?;
+        distinct("AK", ak.facts(), &ek.spki_sha256)?;
         Ok(Endorsed {
             ek_certificate: self.ek_certificate,
             ek_public: self.ek_public,
@@ -164,7 +164,7 @@ impl Evidence {
         // The attributes cost nothing to judge, the chain does.
         let ak = AttestationKey::judge(self.ak_public)?;
         let ek = crate::ek::verify(&self.ek_certificate, &self.ek_chain, &self.ek_public, anchors, now)?;
-        distinct("AK", ak.facts(), &ek)?;
+        distinct("AK", ak.facts(), &ek.spki_sha256)?;
         Ok(Endorsed {
             ek_certificate: self.ek_certificate,
             ek_public: self.ek_public,
@@ -239,7 +239,7 @@ impl UnknownVendor {
             return Err(self.refusal);
         }
         let ak = AttestationKey::judge(self.evidence.ak_public)?;
-        distinct("AK", ak.facts(), &ek)?;
+        distinct("AK", ak.facts(), &ek.spki_sha256)?;
         Ok(Endorsed {
             ek_certificate: self.evidence.ek_certificate,
             ek_public: self.evidence.ek_public,
@@ -288,8 +288,8 @@ impl Endorsed {
 }
 
 /// No key in two roles: the EK only ever decrypts.
-pub(crate) fn distinct(role: &'static str, key: &KeyFacts, ek: &EkFacts) -> Result<(), Refusal> {
-    if crate::digest::sha256(&key.spki) == ek.spki_sha256 {
+pub(crate) fn distinct(role: &'static str, key: &KeyFacts, ek_spki_sha256: &[u8; 32]) -> Result<(), Refusal> {
+    if crate::digest::sha256(&key.spki) == *ek_spki_sha256 {
         return Err(Refusal::new(Reason::KeyReuse, format!("{role} has the key of the EK")));
     }
     Ok(())

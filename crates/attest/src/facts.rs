@@ -109,6 +109,8 @@ pub struct EkFacts {
     pub assurance: Assurance,
     /// What the anchor let pass: `expired` (a certificate of the path, or the EK's), `unchecked` (no current CRL).
     pub passed: Vec<String>,
+    /// The CA certificates of the path that was believed, DER, anchor first; none where people vouched for the key.
+    pub path: Vec<Vec<u8>>,
 }
 
 /// SHA-256 of the certificate of an EK that has none: that of no bytes at all.

@@ -21,6 +21,7 @@ pub mod iak;
 mod pending;
 mod refusal;
 mod renewal;
+mod replay;
 pub mod rot;
 mod ticket;
 pub mod tpm;
@@ -47,4 +48,5 @@ pub use facts::{AnchorKind, Assurance, EkFacts, IakFacts, KeyAlgorithm, KeyFacts
 pub use pending::{Answer, Pending};
 pub use refusal::{Reason, Refusal};
 pub use renewal::{RenewalPending, RenewalProof, Renewed};
+pub use replay::{Endorsement, Replay, Replayed};
 pub use ticket::{SealKey, TicketError};

@@ -115,25 +115,17 @@ impl Pending {
         }
 
         let public = TpmtPublic::parse(&answer.key_public)?;
-        let (id, nonce) = (&self.context.id, &self.nonce);
-        let extra_data = match renewed {
-            None => tpm::qualifying_data(id, nonce, &answer.csr),
-            Some(of) => tpm::renewal_qualifying_data(id, nonce, &answer.csr, &of.certificate_sha256),
+        let statement = Statement {
+            id: &self.context.id,
+            nonce: &self.nonce,
+            attest: &answer.attest,
+            signature: &answer.signature,
+            csr: &answer.csr,
+            renewed: renewed.map(|of| &of.certificate_sha256),
         };
-        let clock = tpm::verify_certify(&self.ak, &answer.attest, &answer.signature, &extra_data, &public.name())?;
-        let identity = IdentityKey::judge(&public)?.into_facts();
-        if identity.spki == self.ak.facts().spki {
-            return Err(Refusal::new(Reason::KeyReuse, "the identity key has the key of the AK"));
-        }
-        distinct("identity key", &identity, &self.ek)?;
-
-        let proven = crate::csr::prove(&answer.csr)?;
-        if proven.spki != identity.spki {
-            return Err(Refusal::new(
-                Reason::CsrKey,
-                "the request is for another key than the certified one",
-            ));
-        }
+        let clock = statement.certifies(&self.ak, &public)?;
+        let identity = identity(&public, self.ak.facts(), &self.ek.spki_sha256)?;
+        let proven = requested(&answer.csr, &identity)?;
 
         let evidence = EvidenceRecord::assemble(
             [
@@ -160,4 +152,48 @@ impl Pending {
             evidence,
         })
     }
+}
+
+/// What the AK said, and about which conversation. The checks of an answer, which a later audit makes again
+/// ([`crate::replay`]).
+pub(crate) struct Statement<'a> {
+    pub(crate) id: &'a [u8; 16],
+    pub(crate) nonce: &'a [u8; 32],
+    pub(crate) attest: &'a [u8],
+    pub(crate) signature: &'a [u8],
+    pub(crate) csr: &'a [u8],
+    pub(crate) renewed: Option<&'a [u8; 32]>,
+}
+
+impl Statement<'_> {
+    /// The AK vouches for this public area, in this conversation, for this request.
+    pub(crate) fn certifies(&self, ak: &AttestationKey, public: &TpmtPublic) -> Result<(), Refusal> {
+        let extra_data = match self.renewed {
+            None => tpm::qualifying_data(self.id, self.nonce, self.csr),
+            Some(of) => tpm::renewal_qualifying_data(self.id, self.nonce, self.csr, of),
+        };
+        tpm::verify_certify(ak, self.attest, self.signature, &extra_data, &public.name())
+    }
+}
+
+/// An identity key, which is neither the AK nor the EK.
+pub(crate) fn identity(public: &TpmtPublic, ak: &KeyFacts, ek_spki_sha256: &[u8; 32]) -> Result<KeyFacts, Refusal> {
+    let identity = IdentityKey::judge(public)?.into_facts();
+    if identity.spki == ak.spki {
+        return Err(Refusal::new(Reason::KeyReuse, "the identity key has the key of the AK"));
+    }
+    distinct("identity key", &identity, ek_spki_sha256)?;
+    Ok(identity)
+}
+
+/// A request that its key signed, which is the certified one.
+pub(crate) fn requested(csr: &[u8], identity: &KeyFacts) -> Result<crate::csr::ProvenCsr, Refusal> {
+    let proven = crate::csr::prove(csr)?;
+    if proven.spki != identity.spki {
+        return Err(Refusal::new(
+            Reason::CsrKey,
+            "the request is for another key than the certified one",
+        ));
+    }
+    Ok(proven)
 }

@@ -241,6 +241,11 @@ fn encode(pending: &Pending) -> Vec<u8> {
     put(&mut out, &ek.anchor_sha256);
     put(&mut out, ek.assurance.as_str().as_bytes());
     put(&mut out, ek.passed.join(",").as_bytes());
+    let mut path = Vec::new();
+    for certificate in &ek.path {
+        put(&mut path, certificate);
+    }
+    put(&mut out, &path);
     out
 }
 
@@ -276,6 +281,14 @@ fn decode(fields: &[u8]) -> Option<Pending> {
             .filter(|word| !word.is_empty())
             .map(str::to_owned)
             .collect(),
+        path: {
+            let path = &mut get(rest)?;
+            let mut certificates = Vec::new();
+            while !path.is_empty() {
+                certificates.push(get(path)?.to_vec());
+            }
+            certificates
+        },
     };
     rest.is_empty().then_some(())?;
     let ak = AttestationKey::judge(TpmtPublic::parse(ak_public).ok()?).ok()?;

@@ -17,8 +17,8 @@ use crate::inputs::{InputError, Inputs};
 use crate::making::{self, MakingError, PublicOnly};
 use crate::quorum::{Approval, ApprovalError, Approved, Mode, QuorumError, RawApproval, Subject};
 use crate::step::{self, Action, Step, steps};
-use crate::tar::{self, Files, TarError};
 use crate::{Backup, Event, Plan, PlanError, Record, Sha256, Transcript, TranscriptError, Work, calendar, script};
+use wire::tar::{self, Files, TarError};
 
 /// Names of the files every archive has.
 pub const PLAN: &str = "plan.toml";

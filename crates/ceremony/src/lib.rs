@@ -16,7 +16,6 @@ pub mod quorum;
 pub mod script;
 pub mod share;
 pub mod step;
-pub mod tar;
 pub mod transcript;
 
 pub use digest::Sha256;
@@ -24,6 +23,7 @@ pub use plan::{
     Backup, CertificatePlan, CrlPlan, Input, KeyPlan, Officer, Plan, PlanError, Quorum, Revocation, TokenPlan, Work,
 };
 pub use transcript::{Event, Record, Transcript, TranscriptError};
+pub use wire::tar;
 
 /// The sixteen groups of a digest on one line.
 fn display_groups(digest: &Sha256) -> String {

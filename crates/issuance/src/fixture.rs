@@ -59,6 +59,7 @@ pub(crate) fn order() -> Order {
         request_sha256: [8; 32],
         device: None,
         evidence: None,
+        transcript: None,
         renews: None,
         audit: AuditRecord {
             at: UnixTime(NOW),

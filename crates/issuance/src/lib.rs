@@ -29,7 +29,9 @@ pub use corridor::{Draft, DraftError, Issued, Linted, Recorded, SignFailure, Sig
 pub use crl::{Crl, CrlDraft, CrlNumber, CrlScope, LintedCrl, PublishableCrl, RawCrl, RevocationReason};
 pub use issuer::{CaClaims, Issuer, IssuerError, IssuerUrls};
 pub use key::{CaKey, KeyError, Probe, SignatureAlgorithm, ToSign, probe, vouch, vouched};
-pub use record::{AuditRecord, ClockReading, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder};
+pub use record::{
+    AuditRecord, ClockReading, DeviceBinding, Intent, IssuedRecord, Order, RecordError, Recorder, TranscriptRecord,
+};
 pub use request::{IssuerRequest, MAX_REQUEST_BYTES, RequestError, RequestRefusal};
 pub use serial::Serial;
 pub use statement::Statement;

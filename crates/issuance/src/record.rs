@@ -17,12 +17,25 @@ pub struct Order {
     pub device: Option<DeviceBinding>,
     /// The evidence; absent in a ceremony.
     pub evidence: Option<EvidenceRecord>,
+    /// What was checked, and decided; absent in a ceremony.
+    pub transcript: Option<TranscriptRecord>,
     /// The certificate it replaces, when it is a renewal. One order, one intent then.
     pub renews: Option<attest::Renewed>,
     /// The audit record, written in the same transaction.
     pub audit: AuditRecord,
     /// Clock of the server.
     pub at: UnixTime,
+}
+
+/// What was checked and decided, as it is kept beside the evidence: opaque here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranscriptRecord {
+    /// SHA-256 of `bytes`: goes into the leaf of the ledger.
+    pub digest: [u8; 32],
+    /// The transcript.
+    pub bytes: Vec<u8>,
+    /// The CA certificates above the EK that it names by their digests: each as u32 big-endian length || DER.
+    pub path: Vec<u8>,
 }
 
 /// One EK <-> one device; one IAK <-> one device.

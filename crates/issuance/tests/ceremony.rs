@@ -76,6 +76,7 @@ fn walk(linted: Linted, key: &dyn CaKey) -> Issued {
         request_sha256: [2; 32],
         device: None,
         evidence: None,
+        transcript: None,
         renews: None,
         audit,
         at: NOW,

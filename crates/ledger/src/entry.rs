@@ -83,6 +83,9 @@ pub struct Issuance {
     /// SHA-256 of the profile.
     #[serde(with = "digest")]
     pub profile_sha256: Hash,
+    /// SHA-256 of the transcript: what the CA checked, and decided. Absent for the CA's own, and before there were any.
+    #[serde(with = "perhaps", default, skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Hash>,
 }
 
 impl Entry {
@@ -177,6 +180,7 @@ mod tests {
             evidence: Some([3; 32]),
             profile: "device-ldevid".to_owned(),
             profile_sha256: [4; 32],
+            transcript: Some([5; 32]),
         };
         Entry::new(1_800_000_000, Event::Issued(issuance))
     }
@@ -185,6 +189,7 @@ mod tests {
         let mut own = issued();
         if let Event::Issued(issuance) = &mut own.event {
             issuance.evidence = None;
+            issuance.transcript = None;
         }
         vec![
             issued(),
@@ -213,17 +218,24 @@ mod tests {
         let hex = |byte: &str, times| byte.repeat(times);
         let text = format!(
             "{{\"v\":1,\"at\":1800000000,\"event\":\"issued\",\"issuer\":\"{}\",\"serial\":\"{}\",\"certificate\":\"{}\",\
-             \"evidence\":\"{}\",\"profile\":\"device-ldevid\",\"profile_sha256\":\"{}\"}}",
+             \"evidence\":\"{}\",\"profile\":\"device-ldevid\",\"profile_sha256\":\"{}\",\
+             \"transcript\":\"{}\"}}",
             hex("ab", 20),
             hex("01", 16),
             hex("02", 32),
             hex("03", 32),
-            hex("04", 32)
+            hex("04", 32),
+            hex("05", 32)
         );
         assert_eq!(String::from_utf8(issued().to_bytes().unwrap()).unwrap(), text);
         for entry in all() {
             assert_eq!(Entry::parse(&entry.to_bytes().unwrap()), Ok(entry));
         }
+        // As leaves were before there were transcripts: they stay what they are.
+        let (before, _) = text.split_once(",\"transcript\"").unwrap();
+        let before = format!("{before}}}");
+        let read = Entry::parse(before.as_bytes()).unwrap();
+        assert_eq!(read.to_bytes().unwrap(), before.as_bytes());
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod admin;
 mod bytes;
 pub mod crl;
 pub mod enrollment;
+pub mod evidence;
 mod exit;
 pub mod firmware;
 pub mod manifest;
@@ -16,6 +17,7 @@ pub mod renewal;
 pub mod replacement;
 pub mod review;
 pub mod revocation;
+pub mod tar;
 pub mod third_party;
 
 pub use bytes::Bytes;

@@ -172,6 +172,7 @@ pub(super) fn facts(profile: &str) -> Facts {
             anchor_sha256: [0xaa; 32],
             assurance: Assurance::HardwareVerified,
             passed: Vec::new(),
+            path: Vec::new(),
         }),
         ak: key(1, KeyAlgorithm::P256),
         attestation: Some(key(1, KeyAlgorithm::P256)),

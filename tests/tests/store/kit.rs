@@ -5,6 +5,7 @@ use attest::{Assurance, EkFacts, Entropy, EntropyError, EvidenceRecord, UnixTime
 use device_kit::postgres::{self, Cluster};
 use issuance::{
     AuditRecord, ClockReading, ClockRule, Decision, DeviceBinding, Intent, IssuedRecord, KeyRole, Order, Serial,
+    TranscriptRecord,
 };
 use schema::{AllowDevice, Store, StoreOptions};
 use tempfile::TempDir;
@@ -129,6 +130,7 @@ pub(crate) fn ek(text: &str) -> EkFacts {
         anchor_sha256: digest("st-root"),
         assurance: Assurance::HardwareVerified,
         passed: Vec::new(),
+        path: Vec::new(),
     }
 }
 
@@ -151,6 +153,11 @@ pub(crate) fn order(challenge: &str, device: &str, tpm: &str) -> Order {
             root: attest::Root::Ek(ek(tpm)),
             ak_spki_sha256: digest(&format!("ak of {tpm}")),
             clock: first_second(),
+        }),
+        transcript: Some(TranscriptRecord {
+            digest: digest(&format!("transcript {challenge}")),
+            bytes: format!("transcript {challenge}").into_bytes(),
+            path: vec![1],
         }),
         renews: None,
         evidence: Some(EvidenceRecord {
@@ -175,6 +182,7 @@ pub(crate) fn ceremony(challenge: &str) -> Order {
     Order {
         device: None,
         evidence: None,
+        transcript: None,
         ..order(challenge, "-", "-")
     }
 }

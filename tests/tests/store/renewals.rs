@@ -24,6 +24,7 @@ fn issued(store: &Store, name: &str) -> Intent {
 /// An order of this device, to replace this certificate.
 fn renewal(challenge: &str, device: &str, old: &Intent) -> Order {
     Order {
+        transcript: None,
         renews: Some(Renewed {
             certificate_sha256: digest("not looked at"),
             serial: old.serial.octets().to_vec(),

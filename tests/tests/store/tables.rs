@@ -8,7 +8,7 @@ use crate::kit::*;
 use crate::raw::{lines, run};
 
 /// Statements that would rewrite what is recorded, and a word of the refusal.
-const REWRITES: [(&str, &str); 31] = [
+const REWRITES: [(&str, &str); 35] = [
     (
         "UPDATE certificate SET state = 'orphan', certificate = NULL WHERE state = 'issued'",
         "final",
@@ -78,7 +78,11 @@ const REWRITES: [(&str, &str); 31] = [
     ("UPDATE enrollment SET device_id = NULL", "final"),
     ("DELETE FROM enrollment", "kept"),
     ("UPDATE evidence SET bytes = digest", "final"),
+    ("UPDATE evidence SET bytes = bytes, digest = digest", "final"),
     ("DELETE FROM evidence", "kept"),
+    ("UPDATE transcript SET bytes = digest", "final"),
+    ("UPDATE transcript SET path = digest", "final"),
+    ("DELETE FROM transcript", "kept"),
     ("UPDATE key_owner SET device_id = NULL", "final"),
     ("DELETE FROM key_owner", "kept"),
     ("UPDATE blocked_key SET reason = ''", "final"),

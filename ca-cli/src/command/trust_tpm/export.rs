@@ -1,6 +1,5 @@
 //! `ca-cli trust tpm export FILE`: the same store gives the same bytes.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use attest::trust::{About, Anchors};
@@ -10,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{counted, counts, verify};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, write_new};
 use crate::fingerprint;
 use crate::output::{Report, fields};
 use crate::trust;
@@ -62,22 +61,6 @@ pub(super) fn run(
     }
     let text = format!("{}SHA-256\n{}", fields(&lines), fingerprint::groups(&sha256));
     Ok(Report::new(json, move |_| text))
-}
-
-/// A file that was not there.
-fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let written = std::fs::File::create_new(file).and_then(|mut out| {
-        out.write_all(bytes)?;
-        out.sync_all()
-    });
-    written.map_err(|e| {
-        let exit = match e.kind() {
-            std::io::ErrorKind::AlreadyExists => Exit::Conflict,
-            std::io::ErrorKind::PermissionDenied => Exit::NotAllowed,
-            _ => Exit::Failed,
-        };
-        Failure::new(exit, format!("{}: {e}", file.display()))
-    })
 }
 
 /// The signature over the store's bytes by the key in this file.

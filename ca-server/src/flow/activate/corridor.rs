@@ -1,9 +1,9 @@
 //! From permission to certificates: draft, lint, record, sign, record.
 
-use attest::UnixTime;
+use attest::{ChallengeContext, UnixTime};
 use issuance::{
     AuditRecord, ClockReading, DeviceBinding, Draft, DraftError, Issued, KeyError, Order, RecordError, Serial,
-    SignFailure,
+    SignFailure, TranscriptRecord,
 };
 use policies::Permit;
 use schema::{CertificateRow, CertificateState};
@@ -13,7 +13,7 @@ use wire::revocation::RevocationState;
 
 use super::{ActivateError, other_key_live};
 use crate::flow::failure::{Trouble, sha256};
-use crate::flow::{lookup, revoke};
+use crate::flow::{lookup, revoke, transcript};
 use crate::house::{House, Phase};
 
 /// How the corridor ended well.
@@ -31,10 +31,13 @@ pub(in crate::flow) fn corridor(
     house: &House,
     id: EnrollmentId,
     request_sha256: &[u8; 32],
+    context: &ChallengeContext,
     permit: Permit,
     now: UnixTime,
 ) -> Result<Outcome, ActivateError> {
-    let order = order(id, request_sha256, &permit, now);
+    let transcript = transcript::of(house, context, &permit, now).map_err(Trouble::Bug)?;
+    let transcript_sha256 = transcript.digest;
+    let order = order(id, request_sha256, &permit, transcript, now);
     let evidence = permit.evidence.digest;
     let profiles: Vec<[u8; 32]> = permit.grants.iter().map(|grant| grant.profile().sha256()).collect();
     let keys: Vec<[u8; 32]> = permit.grants.iter().map(|grant| sha256(grant.spki())).collect();
@@ -100,6 +103,7 @@ pub(in crate::flow) fn corridor(
             evidence: Some(evidence),
             profile: issued.profile().to_owned(),
             profile_sha256,
+            transcript: Some(transcript_sha256),
         };
         // As the record has it.
         let leaf = ledger::Entry::new(now.0, ledger::Event::Issued(issuance))
@@ -138,7 +142,13 @@ fn raced(
     }
 }
 
-fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: UnixTime) -> Order {
+fn order(
+    id: EnrollmentId,
+    request_sha256: &[u8; 32],
+    permit: &Permit,
+    transcript: TranscriptRecord,
+    now: UnixTime,
+) -> Order {
     let mut rules: Vec<&str> = Vec::new();
     for rule in permit.grants.iter().flat_map(|grant| &grant.decision().rules) {
         if !rules.contains(&rule.as_str()) {
@@ -156,6 +166,7 @@ fn order(id: EnrollmentId, request_sha256: &[u8; 32], permit: &Permit, now: Unix
             clock: reading(permit),
         }),
         evidence: Some(permit.evidence.clone()),
+        transcript: Some(transcript),
         renews: permit.renews.clone(),
         audit: AuditRecord {
             at: now,

@@ -197,6 +197,7 @@ fn issue(
     now: UnixTime,
 ) -> Result<Outcome, ActivateError> {
     refuse_own_keys(house, &binding)?;
+    let context = binding.context().clone();
     let (permit, certified, second) = house.metrics.timed(Phase::Decide, || {
         let (row, second) = known(house, &binding)?;
         let certified = row.as_ref().is_some_and(|row| row.last_seen_at.is_some());
@@ -216,7 +217,7 @@ fn issue(
     };
     let certificates = match wanted {
         None => stored,
-        Some(permit) => match corridor(house, id, request_sha256, permit, now)? {
+        Some(permit) => match corridor(house, id, request_sha256, &context, permit, now)? {
             corridor::Outcome::Issued(issued) => stored.into_iter().chain(issued).collect(),
             corridor::Outcome::LiveMeanwhile => return Ok(Outcome::LookAgain(device)),
             corridor::Outcome::UsedMeanwhile => return again(house, id, request_sha256).map(Outcome::Over),

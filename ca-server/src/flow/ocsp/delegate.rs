@@ -187,6 +187,7 @@ fn order(house: &House, ocsp: &Ocsp, serial: Serial, now: UnixTime) -> Order {
         request_sha256: sha256(serial.octets()),
         device: None,
         evidence: None,
+        transcript: None,
         renews: None,
         audit: AuditRecord {
             at: now,

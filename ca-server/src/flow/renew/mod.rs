@@ -290,12 +290,13 @@ fn issue(
     now: UnixTime,
 ) -> Result<Activation, ActivateError> {
     refuse_own_keys(house, proof.binding())?;
+    let context = proof.binding().context().clone();
     let permit = house.metrics.timed(Phase::Decide, || {
         let entry = inventory(house, proof.binding(), now)?;
         policies::decide_renewal(&house.policy, &house.profiles, proof, entry, now).map_err(ActivateError::from)
     })?;
     let device = permit.device.clone();
-    match corridor(house, id, request_sha256, permit, now)? {
+    match corridor(house, id, request_sha256, &context, permit, now)? {
         corridor::Outcome::Issued(issued) => Ok(Activation::Done(EnrollmentResult {
             id,
             state: EnrollmentState::Issued,

@@ -2,11 +2,12 @@
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
-use ledger::{ProofFile, Resource, TileNodes, Tiles as _, bundle, inclusion};
+use ledger::{Resource, Tiles as _, bundle};
 use schema::StoreError;
 
 use super::Counted;
 use super::documents::Document;
+use crate::flow::ledger::proof;
 use crate::house::{House, Ledger, Recorded};
 use crate::http::answers::{not_offered, nothing_here};
 use crate::http::front::Front;
@@ -84,17 +85,13 @@ fn look(house: &House, rest: &str) -> Result<Found, StoreError> {
     };
     let size = signed.head().size;
     if let Some(serial) = rest.strip_prefix("proof/") {
-        let Some(found) = place(house, serial)?.filter(|index| *index < size) else {
+        let Some(found) = place(house, serial)? else {
             return Ok(Found::Nothing);
         };
-        let tiles = Recorded::of(&house.store);
-        let nodes = TileNodes::new(&tiles, size);
-        let Ok(Some(inclusion)) = inclusion(&nodes, found, size) else {
-            return Ok(Found::Away);
-        };
-        let file = ProofFile {
-            inclusion,
-            checkpoint: signed.note().clone(),
+        let file = match proof(house, found) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Found::Nothing),
+            Err(_) => return Ok(Found::Away),
         };
         let text = file.to_string().into_bytes();
         let document = Document::new(Counted("ledger"), "text/plain; charset=utf-8", text);

@@ -62,5 +62,6 @@ pub(crate) fn verify(public: &TpmtPublic, allowed: Option<&AllowedEk>) -> Result
         anchor_sha256: NO_CERTIFICATE,
         assurance: allowed.assurance(),
         passed: Vec::new(),
+        path: Vec::new(),
     })
 }

@@ -66,6 +66,7 @@ pub(crate) fn verify(
             .filter(|(is, _)| *is)
             .map(|(_, word)| word.to_owned())
             .collect(),
+        path: path.certificates,
     })
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn claimed(certificate: &[u8], public: &TpmtPublic, kind: AnchorKind)
         serial: hex::encode(frame.serial),
         // No path was verified, so nothing of one was let pass.
         passed: Vec::new(),
+        path: Vec::new(),
         anchor: REVIEWED.to_owned(),
         anchor_sha256: [0; 32],
         assurance: match kind {

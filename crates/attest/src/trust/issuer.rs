@@ -36,6 +36,8 @@ pub(super) struct Issuer {
     pub(super) not_before: UnixTime,
     pub(super) not_after: UnixTime,
     pub(super) sha256: [u8; 32],
+    /// The certificate.
+    pub(super) der: Vec<u8>,
     /// Of the canonical SubjectPublicKeyInfo.
     pub(super) spki_sha256: [u8; 32],
 }
@@ -68,6 +70,7 @@ impl Issuer {
             not_before: certificate.not_before,
             not_after: certificate.not_after,
             sha256: crate::digest::sha256(certificate.der),
+            der: certificate.der.to_vec(),
         })
     }
 

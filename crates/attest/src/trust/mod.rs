@@ -73,6 +73,8 @@ pub(crate) struct VerifiedPath<'a> {
     pub(crate) manufacturers: &'a [String],
     /// SHA-256 of its CA certificates, anchor first.
     pub(crate) path: Vec<[u8; 32]>,
+    /// The same, DER.
+    pub(crate) certificates: Vec<Vec<u8>>,
     /// Whether a certificate of it, the EK certificate included, has expired, which the anchor lets pass.
     pub(crate) expired: bool,
     /// Where a CRL was missing, or past its time, which the anchor lets pass.
@@ -221,6 +223,13 @@ impl Anchors {
         })
     }
 
+    /// What was decided about the anchor with this SHA-256: kind, manufacturers, whether expiry refuses.
+    #[must_use]
+    pub fn terms(&self, sha256: &[u8; 32]) -> Option<(AnchorKind, &[String], bool)> {
+        let anchor = self.anchors.iter().find(|anchor| anchor.sha256 == *sha256)?;
+        Some((anchor.kind, &anchor.manufacturers, anchor.enforce_expiry))
+    }
+
     /// Whose claims they are about.
     #[must_use]
     pub fn about(&self) -> About {
@@ -282,6 +291,7 @@ impl Anchors {
             kind: found.anchor.kind,
             manufacturers: &found.anchor.manufacturers,
             path: found.path,
+            certificates: found.certificates,
             expired: found.expired,
             unchecked: found.unchecked,
         })

@@ -28,6 +28,8 @@ pub(super) struct Proven {
     refused: Option<Arc<str>>,
     /// SHA-256 of the certificates of the path, anchor first, this one last.
     path: Vec<[u8; 32]>,
+    /// The same, as they are.
+    issuers: Vec<Arc<Issuer>>,
     /// Of each certificate below the anchor: SHA-256 of its issuer's key, and its serial.
     links: Vec<([u8; 32], Vec<u8>)>,
     /// How many more CA certificates may follow (pathLenConstraint); `None` is no limit.
@@ -52,6 +54,8 @@ pub(super) struct Found<'a> {
     pub(super) anchor: &'a Anchor,
     /// SHA-256 of its CA certificates, anchor first.
     pub(super) path: Vec<[u8; 32]>,
+    /// The same, DER.
+    pub(super) certificates: Vec<Vec<u8>>,
     /// Whether a certificate of it, the leaf included, has expired, which its anchor lets pass.
     pub(super) expired: bool,
     /// Whether a CRL of a CA in it was missing, or past its time.
@@ -158,6 +162,7 @@ impl Proven {
             end,
             refused: refused.name_of(&issuer),
             path: vec![issuer.sha256],
+            issuers: vec![issuer.clone()],
             links: Vec::new(),
             below: issuer.path_len,
             not_before: issuer.not_before,
@@ -186,6 +191,8 @@ impl Proven {
         self.check_signature(&candidate.certificate, budget)?;
         let mut path = self.path.clone();
         path.push(candidate.issuer.sha256);
+        let mut issuers = self.issuers.clone();
+        issuers.push(candidate.issuer.clone());
         let mut links = self.links.clone();
         links.push((self.issuer.spki_sha256, candidate.issuer.serial.clone()));
         Ok(Self {
@@ -194,6 +201,7 @@ impl Proven {
             end: self.end,
             refused: self.refused.clone().or_else(|| candidate.refused.clone()),
             path,
+            issuers,
             below: match (left, candidate.issuer.path_len) {
                 (Some(left), Some(own)) => Some(left.min(own)),
                 (left, own) => left.or(own),
@@ -264,6 +272,7 @@ impl Proven {
                 unchecked: self.revoked(anchors, anchor, leaf, now)?,
                 anchor,
                 path: self.path.clone(),
+                certificates: self.issuers.iter().map(|issuer| issuer.der.clone()).collect(),
                 expired,
             }),
             (None, None, End::Anchor(_)) => Err(Stop::Fault("no such anchor")),

@@ -76,7 +76,7 @@ fn fields_that_do_not_fit_are_no_ticket_though_the_key_sealed_them() {
     assert_eq!(open(&seal(&inside)), Ok(()), "untouched");
     let all = fields(&inside);
     assert_eq!(joined(&all), inside);
-    assert_eq!(all.len(), 23);
+    assert_eq!(all.len(), 24);
 
     assert_eq!(
         open(&seal(&[&inside[..], &[0]].concat())),
@@ -102,6 +102,7 @@ fn fields_that_do_not_fit_are_no_ticket_though_the_key_sealed_them() {
         (10, &[0; 10], "an AK that is no public area"),
         (13, b"L-9", "unknown template"),
         (21, b"excellent", "unknown assurance"),
+        (23, &[0, 0, 0, 2, 0x30], "a path whose last certificate is cut off"),
         (22, b"\xFF", "words that are no text"),
     ] {
         assert_eq!(with(at, field), Err(TicketError::Forged), "{what}");

@@ -26,6 +26,7 @@ fn a_sound_endorsement_gives_its_facts() {
             anchor_sha256: openssl::sha::sha256(&VENDOR.root.certificate),
             assurance: Assurance::HardwareVerified,
             passed: Vec::new(),
+            path: vec![VENDOR.root.certificate.clone()],
         }
     );
 }

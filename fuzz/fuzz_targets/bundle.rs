@@ -1,0 +1,17 @@
+//! Evidence bundles: what is read is what is written, and no bytes convince a verifier who trusts nobody, or panic.
+#![no_main]
+
+use bundle::{Bundle, Transcript, Trust, verify};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(transcript) = Transcript::parse(bytes) {
+        assert_eq!(transcript.to_bytes().as_deref(), Ok(bytes));
+    }
+    let Ok(bundle) = Bundle::read(bytes) else {
+        return;
+    };
+    assert_eq!(bundle.write().as_deref(), Ok(bytes));
+    let checks = verify(&bundle, &bundle.certificate, &Trust::default());
+    assert!(checks.iter().any(|check| check.found.is_err()));
+});

@@ -1,0 +1,214 @@
+//! Evidence bundles: 500 of them, good and each fault, judged by `ca-cli verify` and by `docs/verify/bundle.py` alike; and
+//! every byte of one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on stops"
+)]
+
+mod faults;
+mod world;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use bundle::{Bundle, CHECKS, Check, Trust, verify};
+use device_kit::rig::binary;
+use ledger::VerifierKey;
+use serde_json::Value;
+
+use crate::world::{Case, Fault, World};
+
+/// What both verifiers look at: the CA's chain, its marks and levels, and the bundle.
+fn of_both(name: &str) -> bool {
+    ["chain", "rehearsal", "level", "bundle"].contains(&name) || CHECKS.contains(&name)
+}
+
+fn lay(case: &Case, folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("certificate.der"), &case.certificate).unwrap();
+    std::fs::write(folder.join("bundle.tar"), &case.bundle).unwrap();
+    let trust = folder.join("trust");
+    let lists = [("ca", &case.ca), ("tpm", &case.tpm)];
+    for (name, all) in lists {
+        std::fs::create_dir_all(trust.join(name)).unwrap();
+        for (number, der) in all.iter().enumerate() {
+            std::fs::write(trust.join(name).join(format!("{number}.der")), der).unwrap();
+        }
+    }
+    std::fs::create_dir_all(trust.join("ledger")).unwrap();
+    for (number, key) in case.ledgers.iter().enumerate() {
+        std::fs::write(trust.join("ledger").join(number.to_string()), format!("{key}\n")).unwrap();
+    }
+}
+
+/// A time, as `ca-cli` takes it.
+fn time(at: i64) -> &'static str {
+    match at {
+        1_800_000_100 => "2027-01-15T08:01:40Z",
+        1_600_000_000 => "2020-09-13T12:26:40Z",
+        other => panic!("{other}"),
+    }
+}
+
+/// What `ca-cli verify` refuses.
+fn ours(folder: &Path, at: i64) -> BTreeSet<String> {
+    let output = Command::new(binary("ca-cli"))
+        .args(["-o", "json", "verify"])
+        .arg(folder.join("certificate.der"))
+        .arg("--bundle")
+        .arg(folder.join("bundle.tar"))
+        .arg("--trust")
+        .arg(folder.join("trust"))
+        .args(["--at", time(at)])
+        .output()
+        .unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let refused: BTreeSet<String> = said["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["ok"] == false)
+        .map(|check| check["id"].as_str().unwrap().to_owned())
+        .collect();
+    let exit = if refused.is_empty() { 0 } else { 3 };
+    assert_eq!(output.status.code(), Some(exit), "{output:?}");
+    refused.into_iter().filter(|name| of_both(name)).collect()
+}
+
+/// What `docs/verify/bundle.py` refuses, of every folder.
+fn theirs(folder: &Path, cases: &[(Fault, Case)]) -> Vec<BTreeSet<String>> {
+    const DRIVER: &str = "
+import json, pathlib, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+import bundle
+for number, at in enumerate(sys.argv[3].split()):
+    folder = pathlib.Path(sys.argv[2]) / str(number)
+    found = bundle.verdict((folder / 'bundle.tar').read_bytes(), (folder / 'certificate.der').read_bytes(),
+                           bundle.load_trust(folder / 'trust'), int(at))
+    print(json.dumps([name for name, good, _ in found if not good]))
+";
+    let times: Vec<String> = cases.iter().map(|(_, case)| case.at.to_string()).collect();
+    let output = Command::new("python3")
+        .args(["-c", DRIVER, concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verify")])
+        .arg(folder)
+        .arg(times.join(" "))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn two_verifiers_name_the_same_faults_in_500_cases() {
+    let world = World::new();
+    let cases = faults::cases(&world, 510);
+    let folder = tempfile::tempdir().unwrap();
+    for (number, (_, case)) in cases.iter().enumerate() {
+        lay(case, &folder.path().join(number.to_string()));
+    }
+    let theirs = theirs(folder.path(), &cases);
+    assert_eq!(theirs.len(), cases.len());
+    let mut wrong = Vec::new();
+    for (number, ((fault, case), theirs)) in cases.iter().zip(&theirs).enumerate() {
+        let ours = ours(&folder.path().join(number.to_string()), case.at);
+        let mut wanted: BTreeSet<String> = fault.refused.iter().map(|name| (*name).to_owned()).collect();
+        // More may refuse, where a star stands; the two verifiers agree about it all the same.
+        let at_least = wanted.remove("*");
+        let as_said = if at_least {
+            wanted.is_subset(&ours)
+        } else {
+            ours == wanted
+        };
+        if ours != *theirs || !as_said {
+            wrong.push(format!(
+                "{number} {}: wanted {wanted:?}, ca-cli {ours:?}, bundle.py {theirs:?}",
+                fault.name
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+    let verdicts: BTreeSet<&str> = cases.iter().flat_map(|(fault, _)| fault.refused).copied().collect();
+    for check in CHECKS {
+        assert!(verdicts.contains(check), "no case is refused by `{check}`");
+    }
+}
+
+/// Each check has a fault that it alone refuses.
+#[test]
+fn every_check_refuses_alone() {
+    let alone: BTreeSet<&str> = faults::all()
+        .iter()
+        .filter_map(|fault| match fault.refused {
+            [only] => Some(*only),
+            _ => None,
+        })
+        .collect();
+    // A key that is refused is no key the certificate could name, nor the next step stand on.
+    let never = BTreeSet::from(["attestation", "identity", "request"]);
+    for check in CHECKS {
+        assert_eq!(alone.contains(check), !never.contains(check), "{check}");
+    }
+}
+
+fn refused(archive: &[u8], case: &Case, trust: &Trust) -> Vec<&'static str> {
+    let Ok(bundle) = Bundle::read(archive) else {
+        return vec!["bundle"];
+    };
+    let names = |check: &Check| check.found.is_err().then_some(check.id);
+    verify(&bundle, &case.certificate, trust)
+        .iter()
+        .filter_map(names)
+        .collect()
+}
+
+#[test]
+fn bytes_of_every_class_are_found_when_they_change() {
+    let world = World::new();
+    let case = Fault::of("good", &[]).case(&world, 0);
+    let trust = Trust {
+        tpm_roots: case.tpm.clone(),
+        ledgers: case
+            .ledgers
+            .iter()
+            .map(|key| VerifierKey::parse(key).unwrap())
+            .collect(),
+    };
+    assert_eq!(refused(&case.bundle, &case, &trust), Vec::<&str>::new());
+    let bundle = Bundle::read(&case.bundle).unwrap();
+    // Every third byte: each header, length and name, each member, digest and signature is met many times.
+    for at in (0..case.bundle.len()).step_by(3) {
+        let mut spoilt = case.bundle.clone();
+        spoilt[at] ^= 1 << (at % 8);
+        let found = refused(&spoilt, &case, &trust);
+        if found.is_empty() {
+            // The root of the CA is the verifier's own: a copy of it in the bundle convinces nobody.
+            let read = Bundle::read(&spoilt).unwrap();
+            let only_the_root = Bundle {
+                issuers: bundle.issuers.clone(),
+                ..read
+            };
+            assert_eq!(only_the_root, bundle, "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_read_and_has_one_name() {
+    let world = World::new();
+    let case = Fault::of("good", &[]).case(&world, 3);
+    let bundle = Bundle::read(&case.bundle).unwrap();
+    assert_eq!(bundle.write().unwrap(), case.bundle);
+    assert_eq!(bundle.digest().unwrap(), openssl::sha::sha256(&case.bundle));
+}
