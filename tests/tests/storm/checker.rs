@@ -103,7 +103,7 @@ pub(crate) fn check(storm: &Storm, forged: Option<&Forged>) -> Verdict {
 
 /// What is done to a copy of the database, and the invariant that then does not hold. The tables refuse all of it:
 /// their triggers are taken away first.
-const STATEMENTS: [(&str, &str); 17] = [
+const STATEMENTS: [(&str, &str); 18] = [
     (
         "I1",
         "INSERT INTO certificate SELECT id + 1000000, x'0102030405', issuer_key_id, enrollment_id, device_id, profile || 'x', profile_sha256, key_role, spki_sha256, CAST(tbs || x'00' AS BLOB), CAST(certificate || x'00' AS BLOB), state, not_before, not_after, created_at, decision FROM certificate WHERE state = 'issued' AND device_id IS NOT NULL ORDER BY id LIMIT 1",
@@ -131,6 +131,10 @@ const STATEMENTS: [(&str, &str); 17] = [
     (
         "I5",
         "UPDATE evidence SET bytes = CAST(bytes || x'00' AS BLOB) WHERE enrollment_id = (SELECT max(enrollment_id) FROM evidence)",
+    ),
+    (
+        "I5",
+        "UPDATE transcript SET bytes = CAST(bytes || x'20' AS BLOB) WHERE enrollment_id = (SELECT max(enrollment_id) FROM transcript)",
     ),
     ("I6", "DELETE FROM revocation"),
     (
