@@ -87,6 +87,72 @@ fn a_promise_is_kept_and_outlives_the_server() {
     assert_eq!(rig.stop(), Some(0));
 }
 
+/// Taken out, checked where no server is, and erased when nothing stands on it any more.
+#[test]
+fn a_bundle_is_taken_out_verified_and_erased_by_command() {
+    let rig = Rig::with(&Wanted::default().with_crls(0));
+    let issued = enroll(&rig, rig.server(), "GW-1", 1);
+    let serial = issued.serial.as_str();
+    kept(rig.server(), &key(&rig), &issued);
+    let path = |name: &str| rig.path(name).display().to_string();
+    for (file, content) in [
+        ("trust/ca/root.pem", std::fs::read(rig.path("ca/root.pem")).unwrap()),
+        ("trust/tpm/vendor.der", rig.vendor.certificate.clone()),
+        ("trust/ledger/key", format!("{}\n", key(&rig)).into_bytes()),
+        ("gw-1.der", issued.certificate.0.clone()),
+    ] {
+        std::fs::create_dir_all(rig.path(file).parent().unwrap()).unwrap();
+        std::fs::write(rig.path(file), content).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let output = rig
+            .command("ca-cli")
+            .args(["-o", "json"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), said, String::from_utf8(output.stderr).unwrap())
+    };
+    let (out, leaf, trust) = (path("gw-1.tar"), path("gw-1.der"), path("trust"));
+    let (code, said, why) = run(&["cert", "bundle", serial, "--out", &out]);
+    assert_eq!(code, Some(0), "{why}");
+    let sha256 = hex::encode(openssl::sha::sha256(&std::fs::read(&out).unwrap()));
+    assert_eq!(
+        (said["sha256"].as_str(), &said["ledger"]),
+        (Some(sha256.as_str()), &true.into())
+    );
+    assert_eq!(
+        run(&["cert", "bundle", serial, "--out", &out]).0,
+        Some(5),
+        "a file that is there stays"
+    );
+    assert_eq!(
+        run(&["cert", "bundle", &"0".repeat(32), "--out", &path("none")]).0,
+        Some(4)
+    );
+    let verify = [
+        "verify", &leaf, "--bundle", &out, "--trust", &trust, "--level", "software",
+    ];
+    let (code, said, why) = run(&[&verify[..], &["--rehearsal"]].concat());
+    assert_eq!(
+        (code, said["verdict"].as_str()),
+        (Some(0), Some("valid")),
+        "{said} {why}"
+    );
+    assert_eq!(run(&verify).0, Some(3), "of a rehearsal");
+    let erase = ["evidence", "erase", serial, "--reason", "a test"];
+    assert_eq!(run(&erase).0, Some(5), "it is good");
+    assert_eq!(run(&["revoke", serial, "--reason", "superseded"]).0, Some(0));
+    let (code, said, why) = run(&erase);
+    assert_eq!(
+        (code, &said["serials"]),
+        (Some(0), &serde_json::json!([serial])),
+        "{why}"
+    );
+    assert_eq!(run(&["cert", "bundle", serial, "--out", &path("gone")]).0, Some(4));
+}
+
 /// L04, S03: yesterday's database, with the server's own memory.
 #[test]
 fn yesterday_s_database_is_refused() {

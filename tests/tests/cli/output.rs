@@ -182,7 +182,9 @@ const OF_FACTORIES: [&str; 9] = [
 ];
 
 /// A ledger with entries: tried with one in `../ledger.rs`.
-const OF_LEDGERS: [&str; 6] = [
+const OF_LEDGERS: [&str; 8] = [
+    "cert bundle",
+    "evidence erase",
     "ledger key",
     "ledger head",
     "ledger proof",
