@@ -3,7 +3,7 @@
 use crate::binding::{EvidenceRecord, VerifiedBinding};
 use crate::evidence::{ChallengeContext, Endorsed, distinct};
 use crate::renewal::Renewed;
-use crate::tpm::{self, AttestationKey, IdentityKey, TpmtPublic};
+use crate::tpm::{self, AttestationKey, IdentityKey, TpmsClockInfo, TpmtPublic};
 use crate::{EkFacts, KeyFacts, Reason, Refusal, Root};
 use zeroize::Zeroizing;
 
@@ -167,7 +167,7 @@ pub(crate) struct Statement<'a> {
 
 impl Statement<'_> {
     /// The AK vouches for this public area, in this conversation, for this request.
-    pub(crate) fn certifies(&self, ak: &AttestationKey, public: &TpmtPublic) -> Result<(), Refusal> {
+    pub(crate) fn certifies(&self, ak: &AttestationKey, public: &TpmtPublic) -> Result<TpmsClockInfo, Refusal> {
         let extra_data = match self.renewed {
             None => tpm::qualifying_data(self.id, self.nonce, self.csr),
             Some(of) => tpm::renewal_qualifying_data(self.id, self.nonce, self.csr, of),

@@ -135,6 +135,7 @@ impl Replay<'_> {
             renewed: renewed.map_err(length("a digest"))?,
         };
         let ak = ak.as_ref().map_err(|_| missing("the AK"))?;
-        statement.certifies(ak, key.as_ref().map_err(|_| missing("the identity key"))?)
+        let key = key.as_ref().map_err(|_| missing("the identity key"))?;
+        statement.certifies(ak, key).map(drop)
     }
 }
