@@ -230,11 +230,16 @@ fn number(c: &mut SqliteConnection, sql: &str) -> Result<i64, StoreError> {
 #[expect(clippy::needless_pass_by_value, reason = "used as a function of map_err")]
 fn unavailable(error: diesel::result::Error) -> StoreError {
     let text = error.to_string();
-    if text.contains("malformed") || text.contains("not a database") {
+    if is_damage(&text) {
         StoreError::Unusable(format!("the database is damaged: {text}"))
     } else {
         StoreError::Unavailable(text)
     }
+}
+
+/// Whether SQLite says that the file is no whole database.
+pub(crate) fn is_damage(text: &str) -> bool {
+    text.contains("malformed") || text.contains("not a database")
 }
 
 #[cfg(test)]

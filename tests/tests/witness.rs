@@ -553,7 +553,7 @@ fn s03_a_witness_remembers_what_the_house_forgot() {
     assert_eq!(rig.stop(), Some(0));
     let yesterday = rig.path("yesterday");
     std::fs::create_dir(&yesterday).unwrap();
-    for file in ["ca.db", "ledger.head"] {
+    for file in ["ca.db", "ledger.head", "anchor.json"] {
         std::fs::copy(rig.path(file), yesterday.join(file)).unwrap();
     }
     rig.start();
@@ -563,7 +563,7 @@ fn s03_a_witness_remembers_what_the_house_forgot() {
     for behind in ["ca.db-wal", "ca.db-shm"] {
         let _ = std::fs::remove_file(rig.path(behind));
     }
-    for file in ["ca.db", "ledger.head"] {
+    for file in ["ca.db", "ledger.head", "anchor.json"] {
         std::fs::copy(yesterday.join(file), rig.path(file)).unwrap();
     }
     let output = rig.refuses_to_start();

@@ -58,7 +58,14 @@ pub enum VaultError {
 
 impl From<Fault> for VaultError {
     fn from(fault: Fault) -> Self {
-        Self::Store(StoreError::Unavailable(fault.text()))
+        let text = fault.text();
+        // Another try reads the same file.
+        let damaged = crate::sqlite::is_damage(&text);
+        Self::Store(if damaged {
+            StoreError::Unusable(format!("the database is damaged: {text}"))
+        } else {
+            StoreError::Unavailable(text)
+        })
     }
 }
 
