@@ -143,7 +143,7 @@ fn proof(file: &Path, place: &Place, out: Option<&Path>) -> Result<Report, Failu
     Ok(Report::new(json, move |style| {
         let found = format!("{} entry {index} of {}", style.tick(true), head.size);
         fields(&[
-            ("in the ledger", found),
+            ("ledger", found),
             ("recorded", words::rfc3339(said.at)),
             ("profile", clean(&profile)),
             ("evidence", evidence.unwrap_or_else(|| "-".to_owned())),
