@@ -35,39 +35,72 @@ pub(crate) fn verify(
     anchors: &Anchors,
     now: UnixTime,
 ) -> Result<EkFacts, Refusal> {
-    let frame = Certificate::parse(certificate, Leniencies::VENDOR)
-        .map_err(|error| Refusal::new(Reason::Malformed, format!("EK certificate: {error}")))?;
-    let profile = Profile::read(&frame)?;
-    let template = EkTemplate::of(public)?;
-    let spki = public.spki().map_err(|refusal| refusal.because(Reason::EkKey))?;
-    // Both sides are canonical: equal bytes are equal numbers, or equal points.
-    if profile.key.to_spki() != spki {
-        return Err(Refusal::new(
-            Reason::EkKey,
-            "the EK public area is not the certified key",
-        ));
-    }
-    let path = anchors.verify(&frame, offered, now)?;
-    let name = vouched(&profile, &path)?;
+    let fitting = Fitting::of(certificate, public)?;
+    let path = anchors.verify(&fitting.frame, offered, now)?;
+    let name = vouched(&fitting.profile, &path)?;
     Ok(EkFacts {
-        certificate_sha256: crate::digest::sha256(certificate),
-        spki_sha256: crate::digest::sha256(&spki),
-        template,
-        manufacturer: name.manufacturer,
-        model: name.model,
-        version: name.version,
-        authority_key_id: profile.authority_key_id.map(hex::encode).unwrap_or_default(),
-        serial: hex::encode(frame.serial),
         anchor: path.anchor.to_owned(),
         anchor_sha256: path.anchor_sha256,
-        assurance: assurance(path.kind),
         passed: [(path.expired, "expired"), (path.unchecked, "unchecked")]
             .into_iter()
             .filter(|(is, _)| *is)
             .map(|(_, word)| word.to_owned())
             .collect(),
         path: path.certificates,
+        ..fitting.facts(certificate, name, assurance(path.kind))
     })
+}
+
+/// An EK certificate that fits a public area, whoever signed it.
+struct Fitting<'a> {
+    frame: Certificate<'a>,
+    profile: Profile<'a>,
+    template: EkTemplate,
+    /// SubjectPublicKeyInfo, canonical DER.
+    spki: Vec<u8>,
+}
+
+impl<'a> Fitting<'a> {
+    /// Judge profile, template and key.
+    fn of(certificate: &'a [u8], public: &TpmtPublic) -> Result<Self, Refusal> {
+        let frame = Certificate::parse(certificate, Leniencies::VENDOR)
+            .map_err(|error| Refusal::new(Reason::Malformed, format!("EK certificate: {error}")))?;
+        let profile = Profile::read(&frame)?;
+        let template = EkTemplate::of(public)?;
+        let spki = public.spki().map_err(|refusal| refusal.because(Reason::EkKey))?;
+        // Both sides are canonical: equal bytes are equal numbers, or equal points.
+        if profile.key.to_spki() != spki {
+            return Err(Refusal::new(
+                Reason::EkKey,
+                "the EK public area is not the certified key",
+            ));
+        }
+        Ok(Self {
+            frame,
+            profile,
+            template,
+            spki,
+        })
+    }
+
+    /// What it says, as on the word of people: nothing of a path.
+    fn facts(&self, certificate: &[u8], name: name::TpmName, assurance: Assurance) -> EkFacts {
+        EkFacts {
+            certificate_sha256: crate::digest::sha256(certificate),
+            spki_sha256: crate::digest::sha256(&self.spki),
+            template: self.template,
+            manufacturer: name.manufacturer,
+            model: name.model,
+            version: name.version,
+            authority_key_id: self.profile.authority_key_id.map(hex::encode).unwrap_or_default(),
+            serial: hex::encode(self.frame.serial),
+            anchor: REVIEWED.to_owned(),
+            anchor_sha256: [0; 32],
+            assurance,
+            passed: Vec::new(),
+            path: Vec::new(),
+        }
+    }
 }
 
 /// What stands where the name of an anchor would, when people vouched for an EK under a CA that nobody trusts.
@@ -86,38 +119,14 @@ pub(crate) fn unknown_issuer(certificate: &[u8], anchors: &Anchors, refusal: &Re
 /// # Errors
 /// EK_PROFILE, EK_KEY or MALFORMED.
 pub(crate) fn claimed(certificate: &[u8], public: &TpmtPublic, kind: AnchorKind) -> Result<EkFacts, Refusal> {
-    let frame = Certificate::parse(certificate, Leniencies::VENDOR)
-        .map_err(|error| Refusal::new(Reason::Malformed, format!("EK certificate: {error}")))?;
-    let profile = Profile::read(&frame)?;
-    let template = EkTemplate::of(public)?;
-    let spki = public.spki().map_err(|refusal| refusal.because(Reason::EkKey))?;
-    if profile.key.to_spki() != spki {
-        return Err(Refusal::new(
-            Reason::EkKey,
-            "the EK public area is not the certified key",
-        ));
-    }
-    let name = profile.named_below(kind, &[])?;
-    Ok(EkFacts {
-        certificate_sha256: crate::digest::sha256(certificate),
-        spki_sha256: crate::digest::sha256(&spki),
-        template,
-        manufacturer: name.manufacturer,
-        model: name.model,
-        version: name.version,
-        authority_key_id: profile.authority_key_id.map(hex::encode).unwrap_or_default(),
-        serial: hex::encode(frame.serial),
-        // No path was verified, so nothing of one was let pass.
-        passed: Vec::new(),
-        path: Vec::new(),
-        anchor: REVIEWED.to_owned(),
-        anchor_sha256: [0; 32],
-        assurance: match kind {
-            AnchorKind::Hardware => Assurance::HardwareAllowlisted,
-            AnchorKind::Virtual => Assurance::Virtual,
-            AnchorKind::Software => Assurance::Software,
-        },
-    })
+    let fitting = Fitting::of(certificate, public)?;
+    let name = fitting.profile.named_below(kind, &[])?;
+    let assurance = match kind {
+        AnchorKind::Hardware => Assurance::HardwareAllowlisted,
+        AnchorKind::Virtual => Assurance::Virtual,
+        AnchorKind::Software => Assurance::Software,
+    };
+    Ok(fitting.facts(certificate, name, assurance))
 }
 
 /// The TPM that is named, by a CA whose anchor may speak for its manufacturer.
