@@ -136,7 +136,10 @@ fn ids_of(
                 .inner_join(certificate::table)
                 .filter(identity::device_id.eq(device::id))
                 .filter(certificate::state.eq(Issued))
-                .filter(certificate::not_after.lt(before));
+                .filter(certificate::not_after.lt(before))
+                // Asked for one device after the other until the page is full: PostgreSQL would join all that end with all
+                // devices before it sorts out the first ones.
+                .offset(0);
             query = query.filter(diesel::dsl::exists(ending));
         }
         query.load(c)
