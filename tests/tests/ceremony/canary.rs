@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use ceremony::archive;
 use device_kit::trial::shows;
 
-use crate::kit::{Desk, Said, fill};
+use crate::kit::{Desk, Said};
 use crate::pty;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -136,18 +136,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn l01_pin_and_shares_typed_at_a_ceremony_are_nowhere_afterwards() {
     let desk = Desk::new();
-    crate::unchanged::real_root(&desk);
-    let new = [
-        "ceremony",
-        "new",
-        "--kind",
-        "crl",
-        "--name",
-        "example-crl-1",
-        "--issuer",
-        "root.cer",
-    ];
-    let plan = fill(desk.run(&new).done().out, "", "", "0123456789abcdef");
+    let plan = crate::unchanged::crl_plan(&desk);
     let shared = "split_pin = true\nshares_of = \"example-root-r1\"";
     desk.put("crl.toml", plan.replace("split_pin = false", shared).as_bytes());
     let mut command = desk.command(&["ceremony", "rehearse", "crl.toml", "--dir", "crl"]);
@@ -234,18 +223,7 @@ fn l01_pin_and_shares_typed_at_a_ceremony_are_nowhere_afterwards() {
 #[test]
 fn c05_a_ceremony_under_way_is_not_disturbed() {
     let desk = Desk::new();
-    crate::unchanged::real_root(&desk);
-    let new = [
-        "ceremony",
-        "new",
-        "--kind",
-        "crl",
-        "--name",
-        "example-crl-1",
-        "--issuer",
-        "root.cer",
-    ];
-    let plan = fill(desk.run(&new).done().out, "", "", "0123456789abcdef");
+    let plan = crate::unchanged::crl_plan(&desk);
     desk.put("crl.toml", plan.as_bytes());
     let mut command = desk.command(&["ceremony", "rehearse", "crl.toml", "--dir", "crl"]);
     command.env("HOLDFAST_TEST_POWER_CUT", "before-1");

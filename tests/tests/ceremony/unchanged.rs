@@ -11,6 +11,22 @@ use crate::interrupted;
 use crate::kit::{Desk, OnlineToken, Said, fill};
 use crate::second_reader::python;
 
+/// A plan for a CRL of a root that was made in earnest, and that root.
+pub(crate) fn crl_plan(desk: &Desk) -> String {
+    real_root(desk);
+    let new = [
+        "ceremony",
+        "new",
+        "--kind",
+        "crl",
+        "--name",
+        "example-crl-1",
+        "--issuer",
+        "root.cer",
+    ];
+    fill(desk.run(&new).done().out, "", "", "0123456789abcdef")
+}
+
 /// A root of no rehearsal, in `root.cer` and `root.pem`: made by OpenSSL, and its key is gone.
 pub(crate) fn real_root(desk: &Desk) {
     let config = desk.put("root.cnf", b"[req]\ndistinguished_name = name\n[name]\n");
@@ -127,18 +143,7 @@ fn the_plan_of_a_real_root_is_rehearsed_unchanged_interrupted_everywhere_and_is_
 #[test]
 fn shares_are_rehearsed_too_and_the_real_ones_stay_in_their_bags() {
     let desk = Desk::new();
-    real_root(&desk);
-    let new = [
-        "ceremony",
-        "new",
-        "--kind",
-        "crl",
-        "--name",
-        "example-crl-1",
-        "--issuer",
-        "root.cer",
-    ];
-    let plan = fill(desk.run(&new).done().out, "", "", "0123456789abcdef");
+    let plan = crl_plan(&desk);
     let shared = "split_pin = true\nshares_of = \"example-root-r1\"";
     let split = plan.replace("split_pin = false", shared);
     assert_ne!(plan, split);
