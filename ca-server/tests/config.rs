@@ -187,6 +187,52 @@ fn ed25519() -> Vec<u8> {
         .unwrap()
 }
 
+/// Each mistake in what is said of witnesses is shown; more than half of them is the quorum.
+fn witnesses_of_the_ledger(ca: &Ca, with: &dyn Fn(&str) -> String) {
+    let key = |name: &str, kind, seed| {
+        let name = ledger::KeyName::new(name).unwrap();
+        let key = ledger::SigningKey::from_seed(name, kind, &[seed; 32]).unwrap();
+        key.verifier().to_string()
+    };
+    let of = |number: u8| {
+        let key = key(&format!("w{number}"), ledger::SignatureKind::Cosignature, number);
+        format!("[[ledger.witness]]\nurl = \"https://w{number}.example.org\"\nkey = \"{key}\"\n")
+    };
+    for (count, quorum) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3)] {
+        let text: String = (1..=count).map(of).collect();
+        let config = load(ca, &with(&text)).map_err(|(shown, _)| shown).unwrap();
+        let (_, terms) = config.ledger.unwrap();
+        assert_eq!((terms.witnesses.len(), terms.quorum), (usize::from(count), quorum));
+        assert_eq!(terms.witness_timeout.as_secs(), 5);
+    }
+    let two = of(1) + &of(2);
+    let trees = key("w1", ledger::SignatureKind::Ed25519, 1);
+    let ours = key("w1", ledger::SignatureKind::Cosignature, 1);
+    for (text, word) in [
+        (format!("quorum = 3\n{two}"), "2 witnesses are named"),
+        (
+            two.replacen("https://w1", "ftp://w1", 1),
+            "starts with https:// or http://",
+        ),
+        (
+            two.replacen("https://w1.example.org", "https://", 1),
+            "starts with https:// or http://",
+        ),
+        (
+            two.replacen("w1.example.org\"", "w1.example.org/\"", 1),
+            "does not end with a slash",
+        ),
+        (two.replacen(&ours, &trees, 1), "this key signs trees"),
+        (two.replacen(&ours, "w1+00+xx", 1), "key"),
+        (two.replacen("w2.example.org", "w1.example.org", 1), "named twice"),
+        (of(1) + &of(1).replacen("https://w1", "https://w3", 1), "named twice"),
+        (format!("{two}ca = \"nowhere.pem\"\n"), "nowhere.pem"),
+    ] {
+        let (shown, exit) = load(ca, &with(&text)).err().unwrap_or_else(|| panic!("taken: {text}"));
+        assert!(shown.contains(word) && exit == 2, "{word}: {shown}");
+    }
+}
+
 /// The shipped section means the defaults, and each mistake in it is shown.
 #[test]
 fn the_ledger_s_section() {
@@ -212,6 +258,7 @@ fn the_ledger_s_section() {
         let (shown, exit) = load(&ca, &with(&section.replacen(from, to, 1))).err().unwrap();
         assert!(shown.contains(word) && exit == 2, "{shown}");
     }
+    witnesses_of_the_ledger(&ca, &|text| with(&format!("{section}{text}")));
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
     let (shown, _) = load(&ca, &with(section)).err().unwrap();
     assert!(shown.contains("others may read this secret"), "{shown}");

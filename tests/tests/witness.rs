@@ -313,6 +313,62 @@ fn a_witness_says_what_it_must() {
     );
 }
 
+/// What it does not begin with; a request that is longer than any may be.
+#[test]
+fn a_witness_refuses_to_begin_with_what_is_wrong() {
+    let rig = Rig::initialised(&Wanted::default().with_crls(0));
+    let ledger = signing(&rig).verifier().to_string();
+    let mut witness = Witness::start(&rig, "w1.example.org", &ledger);
+    let longest = "x".repeat(ledger::MAX_NOTE_BYTES + 64 * 64 + 1);
+    assert_eq!(post(&witness.url(), &longest).0, 413);
+    // Its memory is not for others: no core, nobody looks into it.
+    let status = std::fs::read_to_string(format!("/proc/{}/limits", witness.pid())).unwrap();
+    let cores = status
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(cores.split_whitespace().nth(4), Some("0"), "{cores}");
+    witness.kill();
+    let own = witness.key().to_owned();
+    let key = rig.path("w1.example.org.key");
+    for (what, more, says) in [
+        ("a ledger twice", vec!["--ledger", &ledger], "named twice"),
+        ("a witness for a ledger", vec!["--ledger", &own], "the key of a witness"),
+        ("no key", vec!["--ledger", "nowhere.vkey"], "nowhere.vkey"),
+    ] {
+        let output = witness.refuses_with(&more);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(says), "{what}: {said}");
+    }
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let output = witness.refuses_to_start();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(2) && said.contains("others may read this secret"),
+        "{said}"
+    );
+}
+
+/// What it cannot remember it does not sign, and what it did not sign it does not stand at.
+#[test]
+fn a_witness_on_a_full_disk_signs_nothing() {
+    let rig = Rig::initialised(&Wanted::default().with_crls(0));
+    let Some(disk) = device_kit::small_disk::SmallDisk::wanted(&rig.path("w1.example.org.state")) else {
+        return;
+    };
+    let key = signing(&rig);
+    let mut witness = Witness::start(&rig, "w1.example.org", &key.verifier().to_string());
+    let (one, two) = (tree("a", 1), tree("a", 2));
+    assert_eq!(post(&witness.url(), &request(&key, 0, one, vec![])).0, 200);
+    disk.fill();
+    let next = request(&key, 1, two, vec![leaf_hash(b"a1")]);
+    assert_eq!(post(&witness.url(), &next).0, 503);
+    assert_eq!(post(&witness.url(), &request(&key, 0, two, vec![])).2, "1\n");
+    disk.free();
+    assert_eq!(post(&witness.url(), &next).0, 200);
+    witness.kill();
+}
+
 /// Somebody who answers HTTP as `answer` says, which is given the body of the request.
 struct Somebody {
     url: String,

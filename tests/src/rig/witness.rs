@@ -113,6 +113,15 @@ impl Witness {
         terms(&self.url(), &self.key)
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("a running witness").id()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.running.take() {
@@ -127,8 +136,18 @@ impl Witness {
     /// When it cannot be run.
     #[must_use]
     pub fn refuses_to_start(&self) -> Output {
+        self.refuses_with(&[])
+    }
+
+    /// The same, with more arguments.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn refuses_with(&self, more: &[&str]) -> Output {
         Command::new(binary("ca-witness"))
             .args(&self.arguments)
+            .args(more)
             .output()
             .expect("ca-witness runs")
     }
