@@ -12,7 +12,7 @@ case $want in
         packages+=(softhsm2 swtpm swtpm-tools tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd0 dbus openssl python3-cryptography)
         ;;&
     test)
-        packages+=(postgresql sqlite3 opensc curl faketime gnutls-bin util-linux)
+        packages+=(postgresql haproxy sqlite3 opensc curl faketime gnutls-bin util-linux)
         # Validators of others, by which everything we sign is judged.
         packages+=(libnss3-tools golang-go golang-golang-x-crypto-dev python3-venv)
         # A ceremony's script is printed, and the sheets are read.

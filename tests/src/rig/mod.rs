@@ -1,5 +1,6 @@
 //! The whole house as processes: `ca-cli init` on SoftHSM, `ca-server` on a free port, devices over TLS.
 
+mod balancer;
 mod certificates;
 mod client;
 mod clock;
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::vendor::VendorCa;
 
+pub use balancer::{Balancer, Hosts};
 pub use certificates::Certificate;
 pub use client::{Client, Raw, Refused};
 pub use clock::{FakeClock, false_time};

@@ -5,10 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use serde::Serialize;
 use wire::admin::{AllowDevice, AuditEntry, AuditPage, Device, DeviceTree, OrphanPage};
 
-use super::Rig;
+use super::{Rig, Server};
 use crate::soft_tpm::SoftTpm;
 
 /// Tables that are counted.
@@ -94,25 +93,7 @@ impl Rig {
     /// When there is no answer.
     #[must_use]
     pub fn admin_call(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        let mut stream = UnixStream::connect(self.server().admin()).expect("the administration socket");
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).expect("the socket");
-        stream.write_all(body).expect("the socket");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
-        let (head, body) = answer.split_at(end + 4);
-        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-        assert!(!head.contains("transfer-encoding"), "an answer of known length: {head}");
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        (status, body.to_vec())
-    }
-
-    fn admin_post(&self, path: &str, body: &impl Serialize) -> (u16, Vec<u8>) {
-        self.admin_call("POST", path, &serde_json::to_vec(body).expect("JSON"))
+        self.server().admin_call(method, path, body)
     }
 
     /// Put a device into the inventory by its EK.
@@ -120,11 +101,7 @@ impl Rig {
     /// # Panics
     /// When it is refused.
     pub fn allow(&self, name: &str, tpm: &SoftTpm) {
-        self.allow_with(&AllowDevice {
-            iak_spki_sha256: None,
-            ek_spki_sha256: Some(hex::encode(tpm.ek.sha256())),
-            ..expected(name)
-        });
+        self.server().allow(name, tpm);
     }
 
     /// Put a device into the inventory whose first TPM within an hour is its own.
@@ -147,8 +124,7 @@ impl Rig {
     /// # Panics
     /// When it is refused.
     pub fn allow_with(&self, device: &AllowDevice) {
-        let (status, body) = self.admin_post("/v1/devices", device);
-        assert_eq!(status, 201, "{}: {}", device.name, String::from_utf8_lossy(&body));
+        self.server().allow_with(device);
     }
 
     /// A device of the inventory.
@@ -194,6 +170,49 @@ impl Rig {
             .iter()
             .filter(|byte| **byte == b'\n')
             .count()
+    }
+}
+
+impl Server {
+    /// Any request on the administration socket: status and body.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    pub fn admin_call(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let mut stream = UnixStream::connect(self.admin()).expect("the administration socket");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("the socket");
+        stream.write_all(body).expect("the socket");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+        let (head, body) = answer.split_at(end + 4);
+        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+        assert!(!head.contains("transfer-encoding"), "an answer of known length: {head}");
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+        (status, body.to_vec())
+    }
+
+    /// Put a device into the inventory by its EK.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn allow(&self, name: &str, tpm: &SoftTpm) {
+        self.allow_with(&AllowDevice {
+            iak_spki_sha256: None,
+            ek_spki_sha256: Some(hex::encode(tpm.ek.sha256())),
+            ..expected(name)
+        });
+    }
+
+    fn allow_with(&self, device: &AllowDevice) {
+        let body = serde_json::to_vec(device).expect("JSON");
+        let (status, body) = self.admin_call("POST", "/v1/devices", &body);
+        assert_eq!(status, 201, "{}: {}", device.name, String::from_utf8_lossy(&body));
     }
 }
 
