@@ -51,9 +51,10 @@ pub fn run(cli: &Cli) -> ExitCode {
 }
 
 fn start(cli: &Cli) -> Result<(), StartError> {
-    process::harden().map_err(StartError::Refused)?;
+    let memory = process::harden().map_err(StartError::Refused)?;
     let config = Config::load(&cli.config)?;
     process::log(config.log);
+    process::tell(memory);
     if cli.check {
         return check(&config);
     }

@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal as _;
 
+use hardening::Memory;
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -11,17 +11,23 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// No core dump, no `/proc/PID/mem` for others, and every file this process makes is its own.
-pub(crate) fn harden() -> Result<(), String> {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    rustix::process::setrlimit(Resource::Core, none).map_err(|e| format!("RLIMIT_CORE: {e}"))?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|e| format!("PR_SET_DUMPABLE: {e}"))?;
+/// Close the process to others, and make every file it writes its own.
+pub(crate) fn harden() -> Result<Memory, String> {
+    let memory = hardening::close().map_err(|e| format!("this process cannot be closed to others: {e}"))?;
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    Ok(())
+    Ok(memory)
+}
+
+/// Tell the operator when a PIN may come to stand on a disk.
+pub(crate) fn tell(memory: Memory) {
+    let swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+    match (memory, swap) {
+        (Memory::Locked, _) => tracing::info!("memory is locked: no page of it goes to swap"),
+        (Memory::Unlocked, false) => tracing::info!("memory is not locked; this machine has no swap"),
+        (Memory::Unlocked, true) => tracing::warn!(
+            "memory is not locked and this machine has swap: secrets may reach a disk; LimitMEMLOCK=infinity in the unit"
+        ),
+    }
 }
 
 /// Log lines to standard error. What is logged is chosen where it is logged: never a body, a secret, a ticket, a PIN.
@@ -65,14 +71,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn no_core_no_peeking_and_files_of_our_own() {
+    fn files_are_our_own() {
         harden().unwrap();
-        assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
-        assert_eq!(rustix::process::getrlimit(Resource::Core).maximum, Some(0));
-        assert_eq!(
-            rustix::process::dumpable_behavior().unwrap(),
-            DumpableBehavior::NotDumpable
-        );
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new");
         std::fs::write(&path, "x").unwrap();

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ledger::{KeyName, SignatureKind, SigningKey, VerifierKey};
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use wire::Exit;
 use zeroize::Zeroizing;
 
@@ -78,7 +77,8 @@ impl Fault {
 /// [`Fault`].
 pub(crate) fn start(cli: &Cli) -> Result<(), Fault> {
     let wrong = |at: &Path, e: &dyn core::fmt::Display| Fault::Usage(format!("{}: {e}", at.display()));
-    harden()?;
+    // The key is in it.
+    hardening::close().map_err(Fault::System)?;
     let mode = std::fs::metadata(&cli.key)
         .map_err(|e| wrong(&cli.key, &e))?
         .permissions()
@@ -106,17 +106,6 @@ pub(crate) fn start(cli: &Cli) -> Result<(), Fault> {
         let _ = out.flush();
     })?;
     Ok(())
-}
-
-/// No core dump and no `/proc/PID/mem` for others: the key is in it.
-fn harden() -> Result<(), Fault> {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let done = rustix::process::setrlimit(Resource::Core, none)
-        .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    done.map_err(|e| Fault::System(e.into()))
 }
 
 /// A ledger's key, as text or in a file.

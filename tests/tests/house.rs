@@ -77,6 +77,7 @@ fn rooms_import_only_downwards() {
         ("manifest", &["wire", "ledger"]),
         ("attest", &["wire"]),
         ("aia", &[]),
+        ("hardening", &[]),
         ("policies", &["wire", "attest"]),
         ("issuance", &["wire", "attest", "policies"]),
         ("hsm", &["wire", "attest", "policies", "issuance"]),
@@ -87,19 +88,40 @@ fn rooms_import_only_downwards() {
         (
             "ca-server",
             &[
-                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ledger", "bundle", "manifest",
+                "wire",
+                "settings",
+                "hardening",
+                "attest",
+                "aia",
+                "policies",
+                "issuance",
+                "hsm",
+                "ledger",
+                "bundle",
+                "manifest",
                 "schema",
             ],
         ),
         (
             "ca-cli",
             &[
-                "wire", "settings", "attest", "aia", "policies", "issuance", "hsm", "ceremony", "ledger", "bundle",
-                "manifest", "schema",
+                "wire",
+                "settings",
+                "hardening",
+                "attest",
+                "aia",
+                "policies",
+                "issuance",
+                "hsm",
+                "ceremony",
+                "ledger",
+                "bundle",
+                "manifest",
+                "schema",
             ],
         ),
         ("ca-agent", &["wire", "settings", "attest"]),
-        ("ca-witness", &["wire", "ledger"]),
+        ("ca-witness", &["wire", "hardening", "ledger"]),
         (
             "tests",
             &[
@@ -252,7 +274,7 @@ fn unsafe_code_is_forbidden_everywhere() {
     for package in rooms(&metadata()).keys() {
         let folder = match package.as_str() {
             "wire" | "settings" | "attest" | "aia" | "issuance" | "hsm" | "ceremony" | "ledger" | "bundle"
-            | "manifest" => {
+            | "manifest" | "hardening" => {
                 format!("crates/{package}")
             }
             other => other.to_owned(),

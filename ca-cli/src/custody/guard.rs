@@ -5,41 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ceremony::Sha256;
-use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use rustix::thread::{CapabilitySet, capabilities};
+use hardening::Memory;
 
 use crate::exit::{Exit, Failure};
 
 /// No core dump, no `/proc/PID/mem` for others, and no page of it in swap where the system lets us: this process is about to
-/// hold a PIN or shares.
+/// hold a PIN or shares. Where its memory cannot be locked, [`memory`] asks for a machine without swap.
 pub(crate) fn harden() -> Result<(), Failure> {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    rustix::process::setrlimit(Resource::Core, none)
-        .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
+    let memory = hardening::close()
         .map_err(|e| Failure::new(Exit::Failed, format!("this process cannot be closed to others: {e}")))?;
-    LOCKED.get_or_init(lock);
+    LOCKED.get_or_init(|| memory == Memory::Locked);
     Ok(())
 }
 
 /// Whether the memory of this process was locked.
 static LOCKED: OnceLock<bool> = OnceLock::new();
-
-/// Lock all memory, that which is yet to come included. With a limit a later allocation would fail in the middle of a
-/// ceremony, so only without one: then nothing is locked, and [`memory`] asks for a machine without swap.
-fn lock() -> bool {
-    let limit = rustix::process::getrlimit(Resource::Memlock);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let unlimited = limit.maximum.is_none() && rustix::process::setrlimit(Resource::Memlock, raised).is_ok();
-    let capable = || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
-    (unlimited || capable()) && mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).is_ok()
-}
 
 /// What is said of the memory: locked, or on a machine without swap as `ROOT/proc/swaps` tells. Neither is refused, but in
 /// a rehearsal.

@@ -105,6 +105,20 @@ fn l01_no_secret_where_others_look() {
     assert!(rig.log().len() > 1000, "the log said something");
 }
 
+/// No page of the server goes to swap where the system lets it lock its memory; and the log tells which of both it is.
+#[test]
+fn l01_memory_is_locked_where_it_may_be() {
+    let rig = Rig::with(&Wanted::default());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+    let locked = locked.trim() != "0 kB";
+    if rustix::process::geteuid().is_root() {
+        assert!(locked, "root is not limited");
+    }
+    assert_eq!(locked, rig.log().contains("memory is locked"), "{}", rig.log());
+    assert_eq!(!locked, rig.log().contains("memory is not locked"), "{}", rig.log());
+}
+
 /// A secret of the configuration that others can read is refused.
 #[test]
 fn l01_secrets_in_files_of_everybody() {
