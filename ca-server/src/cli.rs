@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use failpoint::{Point, reach};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::Exit;
 
@@ -107,6 +108,7 @@ fn serve(config: Config) -> Result<(), StartError> {
     let house = Arc::new(House::open(config)?);
     let which = if embedded { Which::All } else { Which::Overdue };
     recover(&house, which).map_err(|e| StartError::NotNow(e.to_string()))?;
+    reach(Point::StartRecovered);
     if let Some(ocsp) = &house.ocsp {
         match renew(&house, ocsp) {
             Ok(_) => {}
@@ -115,6 +117,7 @@ fn serve(config: Config) -> Result<(), StartError> {
             Err(DelegateFault::Later(why)) => tracing::warn!(why, "the OCSP responder has no certificate yet"),
         }
     }
+    reach(Point::StartDelegate);
     if let Some(ledger) = house.ledger.as_ref().filter(|ledger| !ledger.witnesses.is_empty()) {
         match advance(&house, ledger) {
             Ok(_) => {}
@@ -132,6 +135,7 @@ fn serve(config: Config) -> Result<(), StartError> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let serving = Serving::start(house, manners, &server, tls)?;
+        reach(Point::StartReady);
         announce(&serving.addresses);
         process::notify(sd_notify::NotifyState::Ready);
         serving

@@ -89,6 +89,12 @@ impl Fault {
     }
 }
 
+impl From<failpoint::Injected> for Fault {
+    fn from(error: failpoint::Injected) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {

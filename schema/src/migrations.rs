@@ -146,7 +146,11 @@ where
             "the tables were made by a newer Holdfast (migration {newer})"
         )));
     }
-    connection.run_pending_migrations(source).map_err(unusable)?;
+    // One by one, each in a transaction of its own: whoever dies between two goes on with the next.
+    for pending in connection.pending_migrations(source).map_err(unusable)? {
+        failpoint::reach(failpoint::Point::StartMigrate);
+        connection.run_migration(&pending).map_err(unusable)?;
+    }
     Ok(())
 }
 

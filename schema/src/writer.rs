@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use failpoint::{Point, pass};
+
 use crate::change::{Change, Outcome};
 use crate::connect::Place;
 use crate::link::{Fault, Link};
@@ -275,10 +277,15 @@ impl Hand {
         let written = link
             .begin()
             .map_err(Fault::from)
-            .and_then(|()| fill(&mut link, batch, again));
+            .and_then(|()| fill(&mut link, batch, again))
+            .and_then(|outcomes| Ok(come_by(batch, |[before, _]| before).map(|()| outcomes)?));
         let ending = match written {
             Ok(outcomes) => match link.run("COMMIT") {
-                Ok(()) => Ending::Committed(outcomes),
+                Ok(()) => match come_by(batch, |[_, after]| after) {
+                    Ok(()) => Ending::Committed(outcomes),
+                    // As a connection that ends before the answer to COMMIT is heard.
+                    Err(unheard) => Ending::Unconfirmed(Fault::Lost(unheard.to_string())),
+                },
                 Err(e) => Ending::Unconfirmed(e.into()),
             },
             Err(fault) => Ending::NotWritten(fault),
@@ -338,6 +345,19 @@ impl Hand {
 fn answer(job: Job, outcome: Result<Outcome, StoreError>) {
     // A caller that stopped waiting hears nothing; it was told "unknown".
     let _heard = job.reply.try_send(outcome);
+}
+
+/// The places before and after the COMMIT of each change.
+fn come_by(batch: &[Job], side: impl Fn([Point; 2]) -> Point) -> Result<(), failpoint::Injected> {
+    batch.iter().try_for_each(|job| {
+        pass(side(match &job.change {
+            Change::Intend(_) => [Point::RecordCommit, Point::RecordCommitted],
+            Change::Issued(_) => [Point::IssueCommit, Point::IssueCommitted],
+            Change::Revocation(_) => [Point::RevokeCommit, Point::RevokeCommitted],
+            Change::Recover { .. } => [Point::OrphanCommit, Point::OrphanCommitted],
+            _ => [Point::ChangeCommit, Point::ChangeCommitted],
+        }))
+    })
 }
 
 /// Everything inside the transaction.

@@ -78,13 +78,14 @@ fn rooms_import_only_downwards() {
         ("attest", &["wire"]),
         ("aia", &[]),
         ("hardening", &[]),
+        ("failpoint", &[]),
         ("policies", &["wire", "attest"]),
         ("issuance", &["wire", "attest", "policies"]),
         ("hsm", &["wire", "attest", "policies", "issuance"]),
         ("ceremony", &["wire", "settings", "attest", "policies", "issuance"]),
         ("ledger", &["wire"]),
         ("bundle", &["wire", "attest", "issuance", "ledger"]),
-        ("schema", &["wire", "attest", "issuance", "ledger"]),
+        ("schema", &["wire", "attest", "issuance", "ledger", "failpoint"]),
         (
             "ca-server",
             &[
@@ -100,6 +101,7 @@ fn rooms_import_only_downwards() {
                 "bundle",
                 "manifest",
                 "schema",
+                "failpoint",
             ],
         ),
         (
@@ -125,7 +127,17 @@ fn rooms_import_only_downwards() {
         (
             "tests",
             &[
-                "wire", "attest", "policies", "issuance", "hsm", "ceremony", "ledger", "bundle", "manifest", "schema",
+                "wire",
+                "attest",
+                "policies",
+                "issuance",
+                "hsm",
+                "ceremony",
+                "ledger",
+                "bundle",
+                "manifest",
+                "schema",
+                "failpoint",
             ],
         ),
     ]);
@@ -274,7 +286,7 @@ fn unsafe_code_is_forbidden_everywhere() {
     for package in rooms(&metadata()).keys() {
         let folder = match package.as_str() {
             "wire" | "settings" | "attest" | "aia" | "issuance" | "hsm" | "ceremony" | "ledger" | "bundle"
-            | "manifest" | "hardening" => {
+            | "manifest" | "hardening" | "failpoint" => {
                 format!("crates/{package}")
             }
             other => other.to_owned(),

@@ -1,6 +1,7 @@
 //! `POST /v1/enrollments`: evidence in, challenge out. Leaves nothing behind.
 
 use attest::{ChallengeContext, EvidenceBytes, Reason, Refusal, UnixTime};
+use failpoint::{Point, reach};
 use wire::enrollment::{EnrollmentChallenge, EnrollmentRequest, RotEvidence};
 
 use super::challenge::{draw_id, told};
@@ -100,8 +101,10 @@ pub fn begin(
     caller: &str,
     request: EnrollmentRequest,
 ) -> Result<EnrollmentChallenge, Failure<BeginError>> {
+    reach(Point::BeginAsked);
     match question(house, request) {
         Ok(challenge) => {
+            reach(Point::BeginMade);
             house.metrics.step("begin", "challenged");
             Ok(challenge)
         }

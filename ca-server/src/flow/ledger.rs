@@ -1,6 +1,7 @@
 //! The ledger goes on: let the tree grow, compare it with all that was signed, sign, remember, show it to the witnesses,
 //! swap, publish. Never a smaller or another tree: then issuing halts.
 
+use failpoint::{Point, reach};
 use ledger::{CA_KEY, Checkpoint, Head, ProofFile, SignedCheckpoint, TileNodes, ca_key_line, inclusion};
 use schema::Growth;
 
@@ -49,7 +50,9 @@ fn turn(house: &House, ledger: &Ledger) -> Result<bool, LedgerFault> {
     }
     let before = state.signed.map(|(size, _)| size);
     let signed = sign(house, ledger, head)?;
+    reach(Point::CheckpointSigned);
     ledger.remember(&signed)?;
+    reach(Point::CheckpointRemembered);
     let signed = super::witness::seen(house, ledger, signed)?;
     let size = signed.head().size;
     if house.store.sign_ledger(before, size, &signed.note().to_string(), now)? {
@@ -92,6 +95,7 @@ fn out(house: &House, ledger: &Ledger, signed: SignedCheckpoint) -> Result<(), L
     }
     house.metrics.ledger(signed.head().size);
     ledger.publish(signed);
+    reach(Point::CheckpointPublished);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Publishing a CRL: take a number, read the revoked, draft, write down, sign, compare, swap. On any doubt the published
 //! one stays. Goes on while issuing is halted: what is revoked must be heard of, and every CRL is verified in software.
 
+use failpoint::{Point, reach};
 use issuance::crl::{
     Crl, CrlDoubt, CrlDraft, CrlDraftError, CrlError, CrlNumber, CrlSpec, LintedCrl, RawCrl, compare, first,
 };
@@ -89,6 +90,7 @@ impl PublishError {
 /// # Errors
 /// [`PublishError`]; what must be told was told.
 pub fn publish(house: &House, point: &CrlPoint, forced: bool) -> Result<Published, PublishError> {
+    reach(Point::CrlDue);
     let mut outcome = attempt(house, point, forced);
     for _ in 0..AGAIN {
         if !forced || !matches!(outcome, Ok(Published::Overtaken)) || newer_is_out(house, point) {
@@ -177,6 +179,7 @@ pub(super) fn take(house: &House, point: &CrlPoint, forced: bool) -> Result<Opti
     let Some(turn) = taken else {
         return Ok(None);
     };
+    reach(Point::CrlTaken);
     if turn.steps < turn.point.steps() {
         return Err(PublishError::Incomplete {
             read: turn.steps,
@@ -223,10 +226,12 @@ pub(super) fn sign(
         base,
     };
     house.store.draft_crl(turn.id, &drafted)?;
+    reach(Point::CrlDrafted);
     let crl = linted.sign(house.key.as_ref()).inspect_err(|failure| match failure {
         SignFailure::Key(away) => house.signer.failed(&away.to_string()),
         wrong => house.halt.set(&wrong.to_string()),
     })?;
+    reach(Point::CrlSigned);
     house.signer.signed(this_update.0);
     Ok(crl)
 }
@@ -272,6 +277,7 @@ pub(super) fn shelve(house: &House, url: String, crl: &Crl) -> Published {
     house
         .shelf
         .put(Shelved::new(url, crl.number(), times, crl.der().to_vec()));
+    reach(Point::CrlShelved);
     Published::Done {
         number: crl.number(),
         entries: crl.entries().len(),

@@ -1,6 +1,7 @@
 //! `POST /v1/certificates/{serial}/revocation` and `/release`: what people say about a certificate. Written down before
 //! it is answered; also while issuing is halted or the signer is away.
 
+use failpoint::{Point, reach};
 use issuance::AuditRecord;
 use schema::{CertificateRow, CertificateState, IakProofRow, Revocation};
 use wire::revocation::{CertificateStatus, RevocationEntry, RevocationPage, RevocationReason, RevocationStep};
@@ -60,10 +61,12 @@ pub fn revoke(
         RevocationReason::CertificateHold => "certificate.held",
         _ => "certificate.revoked",
     };
+    reach(Point::RevokeAsked);
     let row = row(house, serial)?;
     let comment = told(comment)?;
     let audit = audit(house, actor, action, &row, reason, comment);
     house.store.revoke(row.id, reason, comment, &audit)?;
+    reach(Point::RevokeDone);
     tracing::warn!(serial = %hex::encode(serial), %reason, actor, "{action}");
     status_of(house, row)
 }

@@ -325,7 +325,9 @@ impl House {
     pub fn open(config: Config) -> Result<Self, StartError> {
         let token = open_token(&config)?;
         let (key, responder) = keys_in(&token, &config)?;
+        failpoint::reach(failpoint::Point::StartToken);
         let store = Store::open(&config.database.url, &config.database.options).map_err(storage)?;
+        failpoint::reach(failpoint::Point::StartStore);
         let anchor = config.anchor.clone().map(|terms| Anchor::new(terms, &token));
         if let Some(anchor) = &anchor {
             anchor.check(&store).map_err(anchored)?;

@@ -197,6 +197,7 @@ fn ledger(house: &House, stop: &Receiver<()>) {
 fn reconcile(house: &House, stop: &Receiver<()>) {
     let pause = (house.terms.sign_deadline / 2).clamp(SOON, Duration::from_secs(30));
     while wait(stop, pause) {
+        failpoint::reach(failpoint::Point::ReconcileLooked);
         match house.store.latest_time() {
             Ok(Some(latest)) => house.clock.saw(latest),
             Ok(None) => {}

@@ -1,6 +1,7 @@
 //! Writing down what is about to be signed, and putting it in the place of what it was compared with.
 
 use diesel::prelude::*;
+use failpoint::Point;
 use issuance::crl::{CrlNumber, PublishableCrl, PublishableDelta};
 
 use crate::link::{Fault, Link, on};
@@ -45,6 +46,7 @@ impl Store {
             if count != 1 {
                 return Err(Fault::Failed("the number of a CRL is not on record".to_owned()));
             }
+            failpoint::pass(Point::CrlDraftCommit)?;
             Ok(link.run("COMMIT")?)
         })
     }
@@ -76,7 +78,9 @@ impl Store {
                     crl_point::delta_url.eq(next.delta_url()),
                 ))
                 .execute(c))?;
+            failpoint::pass(Point::CrlSwapCommit)?;
             link.run("COMMIT")?;
+            failpoint::pass(Point::CrlSwapCommitted)?;
             Ok(true)
         })
     }

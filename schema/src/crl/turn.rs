@@ -11,6 +11,7 @@ use attest::UnixTime;
 use diesel::connection::DefaultLoadingMode;
 use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
+use failpoint::Point;
 use issuance::Serial;
 use issuance::crl::{CrlNumber, Known, Revoked};
 use wire::revocation::{RevocationReason, RevocationState};
@@ -81,6 +82,7 @@ impl Store {
                 ))
                 .returning(crl::id)
                 .get_result(c))?;
+            failpoint::pass(Point::CrlNumberCommit)?;
             if let Link::Sqlite(_) = link {
                 link.run("COMMIT")?;
             }

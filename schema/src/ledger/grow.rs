@@ -3,6 +3,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt};
+use failpoint::Point;
 use ledger::{Edge, Hash, Head, Tile, leaf_hash, tile_bytes};
 
 use super::state;
@@ -68,7 +69,9 @@ impl Store {
             if moved != 1 {
                 return Err(Fault::Failed("the tree grew beside its lock".to_owned()));
             }
+            failpoint::pass(Point::LedgerGrowCommit)?;
             link.run("COMMIT")?;
+            failpoint::pass(Point::LedgerGrown)?;
             Ok(Growth::Built { head, added: ids.len() })
         })
     }
@@ -95,7 +98,9 @@ impl Store {
                     .set(values)
                     .execute(c))?,
             };
+            failpoint::pass(Point::CheckpointSwapCommit)?;
             link.run("COMMIT")?;
+            failpoint::pass(Point::CheckpointSwapped)?;
             Ok(count == 1)
         })
     }

@@ -277,6 +277,13 @@ impl Rig {
         ));
     }
 
+    /// Start the server, which may end before it listens; whether it listens.
+    pub fn try_start(&mut self) -> bool {
+        let program = binary("ca-server");
+        self.server = Server::try_start(&program, &self.path(""), "server", &self.root, &self.around).ok();
+        self.server.is_some()
+    }
+
     /// Start one more server on the same token, the same seal key and the same database, which must be PostgreSQL.
     ///
     /// # Panics

@@ -180,21 +180,39 @@ impl Server {
     /// When there is no answer.
     #[must_use]
     pub fn admin_call(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        let mut stream = UnixStream::connect(self.admin()).expect("the administration socket");
+        self.try_admin_call(method, path, body).expect("an answer")
+    }
+
+    /// The same of a server that may go away at any moment.
+    ///
+    /// # Errors
+    /// When there is no whole answer.
+    ///
+    /// # Panics
+    /// When the answer is none of HTTP with a told length.
+    pub fn try_admin_call(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
+        let mut stream = UnixStream::connect(self.admin())?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).expect("the socket");
-        stream.write_all(body).expect("the socket");
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+        stream.read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
+        let end = end.ok_or(std::io::ErrorKind::UnexpectedEof)?;
         let (head, body) = answer.split_at(end + 4);
         let head = String::from_utf8_lossy(head).to_ascii_lowercase();
         assert!(!head.contains("transfer-encoding"), "an answer of known length: {head}");
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        (status, body.to_vec())
+        let told = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if told.is_some_and(|told| told != body.len()) {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok((status, body.to_vec()))
     }
 
     /// Put a device into the inventory by its EK.

@@ -62,6 +62,22 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub(super) fn start(program: &Path, ca: &Path, name: &str, root: &[u8], around: &Surroundings) -> Self {
+        Self::try_start(program, ca, name, root, around).unwrap_or_else(|log| {
+            panic!(
+                "ca-server did not start: {}",
+                std::fs::read_to_string(log).unwrap_or_default()
+            )
+        })
+    }
+
+    /// The same of one that may end before it listens; then: its log.
+    pub(super) fn try_start(
+        program: &Path,
+        ca: &Path,
+        name: &str,
+        root: &[u8],
+        around: &Surroundings,
+    ) -> Result<Self, PathBuf> {
         let log = ca.join(format!("{name}.log"));
         let errors = std::fs::OpenOptions::new()
             .create(true)
@@ -99,12 +115,9 @@ impl Server {
         else {
             let _ = child.kill();
             let _ = child.wait();
-            panic!(
-                "ca-server did not start: {}",
-                std::fs::read_to_string(&log).unwrap_or_default()
-            );
+            return Err(log);
         };
-        Self {
+        Ok(Self {
             public,
             metrics,
             status: address("status="),
@@ -112,7 +125,7 @@ impl Server {
             child: Some(child),
             log,
             root: root.to_vec(),
-        }
+        })
     }
 
     /// Process id.

@@ -53,6 +53,12 @@ pub(crate) struct Device {
     standing: Option<(Vec<u8>, String)>,
     current: Option<Try>,
     pub(crate) want: Want,
+    /// It is in the inventory.
+    listed: bool,
+    /// It is revoked over the administration socket, which costs less than a program.
+    pub(crate) by_socket: bool,
+    /// What will be wanted next, the last first.
+    pub(crate) plan: Vec<Want>,
     /// Nothing more will be asked of it.
     pub(crate) retired: bool,
 }
@@ -60,14 +66,23 @@ pub(crate) struct Device {
 impl Device {
     /// A new one, of the inventory.
     pub(crate) fn allowed(rig: &Rig, name: String) -> Self {
+        let device = Self::strange(rig, name);
+        rig.allow(&device.name, &device.tpm);
+        Self { listed: true, ..device }
+    }
+
+    /// A new one, not yet of the inventory.
+    pub(crate) fn strange(rig: &Rig, name: String) -> Self {
         let tpm = SoftTpm::p256(&rig.vendor);
-        rig.allow(&name, &tpm);
         Self {
             name,
             tpm,
             standing: None,
             current: None,
             want: Want::Enroll,
+            listed: false,
+            by_socket: false,
+            plan: Vec::new(),
             retired: false,
         }
     }
@@ -81,7 +96,9 @@ impl Device {
     pub(crate) fn step(&mut self, rig: &Rig, journal: &Journal) -> Step {
         match self.want {
             Want::Nothing => Step::Done,
+            Want::Revoke if self.by_socket => self.revoke_by_socket(rig, journal),
             Want::Revoke => self.revoke(rig, journal),
+            Want::Enroll if !self.listed => self.list(rig, journal),
             Want::Enroll | Want::Renew => {
                 let renewal = self.want == Want::Renew;
                 let client = match &self.standing {
@@ -93,6 +110,49 @@ impl Device {
                     Some(_) => self.activate(&client, journal),
                 }
             }
+        }
+    }
+
+    /// Into the inventory. That it is there already says that an answer was lost.
+    fn list(&mut self, rig: &Rig, journal: &Journal) -> Step {
+        let body = json!({"name": self.name, "ek_spki_sha256": hex::encode(self.tpm.ek.sha256())});
+        match rig
+            .server()
+            .try_admin_call("POST", "/v1/devices", body.to_string().as_bytes())
+        {
+            Ok((201 | 409, _)) => {
+                self.listed = true;
+                Step::Again
+            }
+            Ok((status, _)) => self.refused(status, journal),
+            Err(_) => Step::Lost,
+        }
+    }
+
+    fn refused(&self, status: u16, journal: &Journal) -> Step {
+        journal.note(&json!({"kind": "answer", "device": self.name, "status": status, "code": "socket"}));
+        Step::Again
+    }
+
+    fn revoke_by_socket(&mut self, rig: &Rig, journal: &Journal) -> Step {
+        let Some((_, serial)) = &self.standing else {
+            self.want = Want::Nothing;
+            return Step::Done;
+        };
+        let began = now();
+        let path = format!("/v1/certificates/{serial}/revocation");
+        match rig
+            .server()
+            .try_admin_call("POST", &path, b"{\"reason\":\"cessationOfOperation\"}")
+        {
+            Ok((200, _)) => {
+                journal.note(&json!({"kind": "revoked", "serial": serial, "began": began, "ended": now()}));
+                self.want = Want::Nothing;
+                self.retired = true;
+                Step::Done
+            }
+            Ok((status, _)) => self.refused(status, journal),
+            Err(_) => Step::Lost,
         }
     }
 

@@ -16,11 +16,14 @@ mod device;
 mod dice;
 mod fault;
 mod journal;
+mod kill;
 mod play;
+mod points;
+mod report;
 
 use device_kit::rig::Wanted;
 
-use play::{Storm, trials};
+use play::{Storm, number, seed, trials};
 
 /// F01, F02, F11, F12, S01, H03 on SQLite.
 #[test]
@@ -36,4 +39,33 @@ fn f03_a_storm_on_postgres() {
     let mut storm = Storm::new(Wanted::postgres(), "PostgreSQL");
     storm.run(trials());
     storm.verdict();
+}
+
+/// F01: SIGKILL at every fail-point by its name, on SQLite.
+#[test]
+fn f01_killed_at_every_point_on_sqlite() {
+    kill::every_point(Wanted::default(), "SQLite");
+}
+
+/// F01: the same on PostgreSQL.
+#[test]
+fn f01_killed_at_every_point_on_postgres() {
+    kill::every_point(Wanted::postgres(), "PostgreSQL");
+}
+
+/// Kills when nobody asks for others: a moment.
+fn kills() -> usize {
+    number("HOLDFAST_STORM_KILLS").map_or(12, |count| usize::try_from(count).unwrap())
+}
+
+/// F01, F02: SIGKILL at drawn points, inside of the token and anywhere, again and again, on SQLite.
+#[test]
+fn f01_killed_again_and_again_on_sqlite() {
+    kill::kills(Wanted::default, "SQLite", seed(), kills());
+}
+
+/// F01, F02: the same on PostgreSQL.
+#[test]
+fn f01_killed_again_and_again_on_postgres() {
+    kill::kills(Wanted::postgres, "PostgreSQL", seed(), kills());
 }

@@ -29,7 +29,12 @@ pub(crate) fn trials() -> usize {
     number("HOLDFAST_STORM_TRIALS").map_or(TRIALS, |count| usize::try_from(count).unwrap())
 }
 
-fn number(variable: &str) -> Option<u64> {
+/// The seed, by `HOLDFAST_STORM_SEED`.
+pub(crate) fn seed() -> u64 {
+    number("HOLDFAST_STORM_SEED").unwrap_or(1)
+}
+
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}: a number: {text}")))
 }
@@ -40,19 +45,26 @@ pub(crate) struct Storm {
     pub(crate) shim: Shim,
     pub(crate) journal: Journal,
     pub(crate) database: String,
-    engine: &'static str,
+    pub(crate) engine: &'static str,
     proxy: Option<Proxy>,
-    dice: Dice,
+    pub(crate) dice: Dice,
     seed: u64,
-    devices: Vec<Device>,
-    made: usize,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) made: usize,
+    issuer: Issuer,
     faults: usize,
     restarts: usize,
 }
 
 impl Storm {
     pub(crate) fn new(wanted: Wanted, engine: &'static str) -> Self {
-        let seed = number("HOLDFAST_STORM_SEED").unwrap_or(1);
+        let mut storm = Self::still(wanted, engine, seed());
+        storm.rig.start();
+        storm
+    }
+
+    /// One whose server was never started.
+    pub(crate) fn still(wanted: Wanted, engine: &'static str, seed: u64) -> Self {
         let wanted = wanted.with_crls(0);
         let real = wanted.database.clone();
         let mut wanted = wanted
@@ -68,13 +80,13 @@ impl Storm {
         }
         let mut rig = Rig::initialised(&wanted);
         let shim = rig.shim();
-        rig.start();
         let database = match real.strip_prefix("sqlite://") {
             Some(path) => rig.path(path).display().to_string(),
             None => real,
         };
         Self {
             journal: Journal::at(rig.path("journal.jsonl")),
+            issuer: issuer(&rig),
             rig,
             shim,
             database,
@@ -217,7 +229,7 @@ impl Storm {
     }
 
     /// Whoever has not what he came for asks again, and begins anew where he must.
-    fn everybody_persists(&mut self) {
+    pub(crate) fn everybody_persists(&mut self) {
         let begun = Instant::now();
         loop {
             let mut halted = false;
@@ -250,66 +262,76 @@ impl Storm {
     }
 
     /// CRL and OCSP, as they are shown now.
-    fn relying_parties_look(&mut self) {
+    pub(crate) fn relying_parties_look(&mut self) {
+        let asked: Vec<String> = self
+            .devices
+            .iter()
+            .rev()
+            .filter_map(|d| Some(d.serial()?.to_owned()))
+            .take(3)
+            .collect();
+        self.crl_is_read().unwrap();
+        for hex in asked {
+            self.status_is_asked(&hex).unwrap();
+        }
+    }
+
+    /// A relying party reads the CRL.
+    pub(crate) fn crl_is_read(&self) -> Result<(), ureq::Error> {
         let began = now();
-        let url = self.rig.sql("SELECT url FROM crl_point");
-        let path = url.strip_prefix("http://pki.example.net").unwrap();
-        let (status, der) = self.rig.server().fetch(path);
-        if status == 200 {
-            let der = hex::encode(der);
+        let mut answer = silent()
+            .get(format!("http://{}/crl/all.crl", self.rig.server().status()))
+            .call()?;
+        if answer.status() == 200 {
+            let der = hex::encode(answer.body_mut().read_to_vec()?);
+            let url = "http://pki.example.net/crl/all.crl";
             self.journal
                 .note(&json!({"kind": "crl", "url": url, "began": began, "ended": now(), "der": der}));
         }
-        let issuer = self.issuer();
-        let mut asked: Vec<String> = self
-            .devices
-            .iter()
-            .filter_map(|d| Some(d.serial()?.to_owned()))
-            .collect();
-        asked.reverse();
-        for hex in asked.into_iter().take(3) {
-            let octets: [u8; 16] = hex::decode(&hex).unwrap().try_into().unwrap();
-            let serial = Serial::from_octets(octets).unwrap();
-            let id = CertId {
-                form: CertIdForm::Sha256,
-                serial,
-            };
-            let question = OcspRequest::encode(id, &IssuerHashes::of(&issuer), None);
-            let began = now();
-            let answer = ureq::post(format!("http://{}/ocsp", self.rig.server().status()))
-                .header("content-type", "application/ocsp-request")
-                .send(&question)
-                .unwrap()
-                .body_mut()
-                .read_to_vec()
-                .unwrap();
-            let said = RawOcspResponse::decode(answer).and_then(|raw| raw.verify(&issuer));
-            let word = match said.map(|answer| answer.status(serial)) {
-                Ok(Some(CertStatus::Good)) => "good",
-                Ok(Some(CertStatus::Revoked { .. })) => "revoked",
-                Ok(_) => "unknown",
-                Err(_) => "later",
-            };
-            self.journal
-                .note(&json!({"kind": "ocsp", "serial": hex, "began": began, "ended": now(), "status": word}));
-        }
+        Ok(())
     }
 
-    fn issuer(&self) -> Issuer {
-        let pem = std::fs::read(self.rig.path("ca/chain.pem")).unwrap();
-        let chain = X509::stack_from_pem(&pem).unwrap();
-        let chain: Vec<Vec<u8>> = chain.iter().map(|c| c.to_der().unwrap()).collect();
-        Issuer::from_chain(&chain, SignatureAlgorithm::EcdsaP256Sha256, IssuerUrls::default()).unwrap()
+    /// A relying party asks about a certificate.
+    pub(crate) fn status_is_asked(&self, hex: &str) -> Result<(), ureq::Error> {
+        let octets: [u8; 16] = hex::decode(hex).unwrap().try_into().unwrap();
+        let serial = Serial::from_octets(octets).unwrap();
+        let id = CertId {
+            form: CertIdForm::Sha256,
+            serial,
+        };
+        let question = OcspRequest::encode(id, &IssuerHashes::of(&self.issuer), None);
+        let began = now();
+        let answer = silent()
+            .post(format!("http://{}/ocsp", self.rig.server().status()))
+            .header("content-type", "application/ocsp-request")
+            .send(&question)?
+            .body_mut()
+            .read_to_vec()?;
+        let said = RawOcspResponse::decode(answer).and_then(|raw| raw.verify(&self.issuer));
+        let word = match said.map(|answer| answer.status(serial)) {
+            Ok(Some(CertStatus::Good)) => "good",
+            Ok(Some(CertStatus::Revoked { .. })) => "revoked",
+            Ok(_) => "unknown",
+            Err(_) => "later",
+        };
+        self.journal
+            .note(&json!({"kind": "ocsp", "serial": hex, "began": began, "ended": now(), "status": word}));
+        Ok(())
     }
 
-    /// Nothing is open any more; what the independent reader says.
-    pub(crate) fn verdict(&mut self) {
+    /// Nothing is left open.
+    pub(crate) fn settled(&self) {
         let begun = Instant::now();
         while self.rig.open_intents() > 0 {
             assert!(begun.elapsed() < PATIENCE, "intents stay open: {}", self.rig.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(!self.rig.log().contains("defect"), "{}", self.rig.log());
+    }
+
+    /// Nothing is open any more; what the independent reader says.
+    pub(crate) fn verdict(&mut self) {
+        self.settled();
         println!("{}: seed {}, {} trials' verdict", self.engine, self.seed, self.faults);
         let verdict = checker::check(self, None);
         println!("{}", verdict.text);
@@ -317,4 +339,16 @@ impl Storm {
         checker::holds_elsewhere(self);
         checker::finds_what_is_done_to_it(self);
     }
+}
+
+/// What an error status says is heard as well.
+fn silent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+fn issuer(rig: &Rig) -> Issuer {
+    let pem = std::fs::read(rig.path("ca/chain.pem")).unwrap();
+    let chain = X509::stack_from_pem(&pem).unwrap();
+    let chain: Vec<Vec<u8>> = chain.iter().map(|c| c.to_der().unwrap()).collect();
+    Issuer::from_chain(&chain, SignatureAlgorithm::EcdsaP256Sha256, IssuerUrls::default()).unwrap()
 }

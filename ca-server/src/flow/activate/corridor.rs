@@ -1,6 +1,7 @@
 //! From permission to certificates: draft, lint, record, sign, record.
 
 use attest::{ChallengeContext, UnixTime};
+use failpoint::{Point, reach};
 use issuance::{
     AuditRecord, ClockReading, DeviceBinding, Draft, DraftError, Issued, KeyError, Order, RecordError, Serial,
     SignFailure, TranscriptRecord,
@@ -54,6 +55,7 @@ pub(in crate::flow) fn corridor(
             })
             .collect::<Result<Vec<_>, ActivateError>>()
     })?;
+    reach(Point::CorridorLinted);
     let recorded = match house
         .metrics
         .timed(Phase::Record, || issuance::record(linted, &order, &house.store))
@@ -72,6 +74,7 @@ pub(in crate::flow) fn corridor(
         Err(RecordError::IdentityExists { device, profile }) => return raced(house, device, &profile, &keys, now),
         Err(error) => return Err(record_error(error)),
     };
+    reach(Point::CorridorRecorded);
     let signed = house
         .metrics
         .timed(Phase::Sign, || {
@@ -82,10 +85,12 @@ pub(in crate::flow) fn corridor(
         })
         .map_err(|failure| sign_failure(house, &failure))?;
     house.signer.signed(house.clock.read().now.0);
+    reach(Point::CorridorSigned);
     let issued = house
         .metrics
         .timed(Phase::Store, || issuance::issue(signed, &id.0, &house.store))
         .map_err(record_error)?;
+    reach(Point::CorridorIssued);
     for certificate in &issued {
         house.metrics.issued(certificate.profile());
         tracing::info!(

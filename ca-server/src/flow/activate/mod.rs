@@ -5,6 +5,7 @@ pub(super) mod corridor;
 mod error;
 
 use attest::{Answer, Pending, Refusal, Root, TicketError, UnixTime, VerifiedBinding};
+use failpoint::{Point, reach};
 use issuance::AuditRecord;
 use policies::{InventoryEntry, Permit};
 use schema::{DeviceRow, EkLink, NewDeviceError};
@@ -45,6 +46,7 @@ pub fn activate(
     // Held until a refusal is counted: guesses at one challenge are compared one after the other, and
     // with several servers at most one more for each of them than is allowed.
     let _held = house.at_work.hold(id.0);
+    reach(Point::ActivateAsked);
     let moment = house.clock.read();
     let answer = || Answer {
         secret: request.secret.0.clone(),
@@ -78,6 +80,7 @@ pub(super) fn refuse(
     match outcome {
         Ok(activation) => {
             house.metrics.step("activate", "done");
+            reach(Point::ActivateDone);
             Ok(activation)
         }
         Err((error, costs_a_try)) => {
@@ -196,6 +199,7 @@ fn issue(
     binding: VerifiedBinding,
     now: UnixTime,
 ) -> Result<Outcome, ActivateError> {
+    reach(Point::ActivateProven);
     refuse_own_keys(house, &binding)?;
     let context = binding.context().clone();
     let (permit, certified, second) = house.metrics.timed(Phase::Decide, || {

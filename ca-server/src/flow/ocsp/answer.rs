@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use attest::UnixTime;
+use failpoint::{Point, reach};
 use issuance::ocsp::{
     CertId, CertStatus, Nonce, OcspAnswer, OcspDraft, OcspRefusal, OcspRequest, OcspResponse, OcspSpec,
 };
@@ -106,8 +107,10 @@ pub fn reply(
     let (plain, Some(first)) = (asked.plain(), rows.first().copied()) else {
         return Err(OcspRefusal::InternalError);
     };
+    reach(Point::OcspFound);
     match sign(house, ocsp, asked, rows, now) {
         Ok(response) => {
+            reach(Point::OcspSigned);
             let answer = Arc::new(Answer::new(&response, first));
             if let Some(id) = plain {
                 ocsp.answers.keep(id, Arc::clone(&answer));

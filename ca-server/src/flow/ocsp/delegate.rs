@@ -1,6 +1,7 @@
 //! The responder's certificate: taken from the record, or made, before the one that answers ends.
 
 use attest::UnixTime;
+use failpoint::{Point, reach};
 use issuance::ocsp::{Responder, ResponderError};
 use issuance::{AuditRecord, Draft, DraftError, Order, RecordError, Serial};
 use policies::{DelegateError, ProfileKind, delegate};
@@ -139,6 +140,7 @@ fn make(house: &House, ocsp: &Ocsp, now: UnixTime) -> Result<Vec<u8>, DelegateFa
     let linted = Draft::responder(grant, ocsp.key.as_ref(), &house.issuer, serial)?.lint()?;
     let order = order(house, ocsp, serial, now);
     let recorded = issuance::record(vec![linted], &order, &house.store).map_err(record_error)?;
+    reach(Point::DelegateRecorded);
     let signed = recorded.into_iter().map(|recorded| recorded.sign(house.key.as_ref()));
     let signed = signed.collect::<Result<Vec<_>, _>>().map_err(|failure| {
         match &failure {
@@ -147,7 +149,9 @@ fn make(house: &House, ocsp: &Ocsp, now: UnixTime) -> Result<Vec<u8>, DelegateFa
         }
         DelegateFault::Later(failure.to_string())
     })?;
+    reach(Point::DelegateSigned);
     let issued = issuance::issue(signed, &order.enrollment_id, &house.store).map_err(record_error)?;
+    reach(Point::DelegateIssued);
     house.metrics.issued(&profile);
     let issued = issued.first().map(|issued| issued.certificate().to_vec());
     issued.ok_or_else(|| DelegateFault::Later("nothing was issued".to_owned()))

@@ -12,6 +12,7 @@ use attest::{
     Answer, ChallengeContext, EvidenceBytes, EvidenceFields, Refusal, RenewalPending, RenewalProof, Renewed,
     TicketError, UnixTime,
 };
+use failpoint::{Point, reach};
 use policies::Renewal;
 use schema::CertificateRow;
 use wire::EnrollmentId;
@@ -52,6 +53,7 @@ pub(super) fn asked<C>(
     certificate: Option<&[u8]>,
     ask: impl FnOnce(&CertificateRow, &[u8], UnixTime) -> Result<C, RenewError>,
 ) -> Result<C, Failure<RenewError>> {
+    reach(Point::RenewalAsked);
     let question = || {
         let moment = house.clock.read();
         open_for_business(house, moment).map_err(|e| (e.into(), String::new()))?;
@@ -64,6 +66,7 @@ pub(super) fn asked<C>(
     match question() {
         Ok(challenge) => {
             house.metrics.step("renewal_begin", "challenged");
+            reach(Point::RenewalMade);
             Ok(challenge)
         }
         Err((error, context)) => {
@@ -205,6 +208,7 @@ pub(super) fn refuse(
     match outcome {
         Ok(activation) => {
             house.metrics.step("renewal", "done");
+            reach(Point::RenewalDone);
             Ok(activation)
         }
         Err((error, costs_a_try)) => {
@@ -289,6 +293,7 @@ fn issue(
     proof: RenewalProof,
     now: UnixTime,
 ) -> Result<Activation, ActivateError> {
+    reach(Point::RenewalProven);
     refuse_own_keys(house, proof.binding())?;
     let context = proof.binding().context().clone();
     let permit = house.metrics.timed(Phase::Decide, || {
