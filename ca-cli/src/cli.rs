@@ -1,5 +1,7 @@
 //! The command tree.
 
+#[cfg(feature = "online")]
+pub(crate) mod audit;
 pub(crate) mod ceremony;
 #[cfg(feature = "online")]
 pub(crate) mod crl;
@@ -10,6 +12,8 @@ pub(crate) mod issuer;
 pub(crate) mod ledger;
 #[cfg(feature = "online")]
 pub(crate) mod manifest;
+#[cfg(feature = "online")]
+pub(crate) mod policy;
 #[cfg(feature = "online")]
 pub(crate) mod replacement;
 #[cfg(feature = "online")]
@@ -232,13 +236,20 @@ Examples:
         after_help = "Examples:\n  ca-cli hsm probe --module /usr/lib/softhsm/libsofthsm2.so"
     )]
     Hsm(HsmCommand),
-    /// The audit record.
+    /// The audit record; and an audit of the CA, drawn from its ledger.
     #[cfg(feature = "online")]
     #[command(
         subcommand,
-        after_help = "Examples:\n  ca-cli audit show\n  ca-cli audit show GW-7F3K-00412"
+        after_help = "Examples:\n  ca-cli audit show\n  ca-cli audit show GW-7F3K-00412\n  ca-cli audit verify 2027.export --trust trust"
     )]
-    Audit(AuditCommand),
+    Audit(audit::AuditCommand),
+    /// Try a policy before it is in force.
+    #[cfg(feature = "online")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ca-cli policy test --against last:200 --policy new-policy"
+    )]
+    Policy(policy::PolicyCommand),
     /// Check a running server and this machine; each red line comes with what to do.
     #[cfg(feature = "online")]
     #[command(after_help = "\
@@ -630,23 +641,6 @@ pub(crate) struct DeviceRenew {
     pub(crate) yes_count: Option<usize>,
     #[command(flatten)]
     pub(crate) admin: Admin,
-}
-
-/// `ca-cli audit …`.
-#[derive(Subcommand)]
-pub(crate) enum AuditCommand {
-    /// Show why: the records of an incident (`inc_...`), an enrollment (`enr_...`) or a device, newest first.
-    #[command(after_help = "\
-Examples:
-  ca-cli audit show
-  ca-cli audit show inc_0123456789abcdef0123456789abcdef
-  ca-cli audit show GW-7F3K-00412 -o json")]
-    Show {
-        /// Incident, enrollment or device; without it the latest records.
-        id: Option<String>,
-        #[command(flatten)]
-        admin: Admin,
-    },
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ impl Scene {
         let all = self.store.audit_entries(&AuditFilter::default(), 1000).unwrap();
         all.into_iter()
             .filter(|r| r.action == action)
-            .map(|r| r.reason)
+            .map(|r| r.record.reason)
             .collect()
     }
 

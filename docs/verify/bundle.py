@@ -65,8 +65,8 @@ def archive(files):
     return out + bytes(1024)
 
 
-def read_archive(data):
-    need(len(data) <= 1 << 20, "longer than 1048576 bytes")
+def read_archive(data, most=1 << 20):
+    need(len(data) <= most, f"longer than {most} bytes")
     files, at = {}, 0
     while True:
         block = data[at:at + 512]
@@ -608,7 +608,8 @@ def shape(value, members, what):
 def transcript(data):
     value = strict(data, "the transcript")
     need(len(data) <= 65536, "the transcript is too long")
-    shape(value, {"v": str, "enrollment": str, "nonce": str, "evidence": str, "ca": dict, "asked": dict, "challenged_at": int,
+    shape(value, {"v": str, "enrollment": str, "nonce": str, "evidence": str, "ca": dict, "policy?": str,
+                  "asked": dict, "challenged_at": int,
                   "expires_at": int, "decided_at": int, "root": dict, "device": str, "decisions": object, "renewed?": str},
           "the transcript")
     need(value["v"] == "holdfast-transcript/v1", "a transcript of another version")

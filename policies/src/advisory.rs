@@ -44,6 +44,8 @@ pub struct Advisory {
 #[derive(Clone, Debug, Default)]
 pub struct Advisories {
     rows: Vec<Advisory>,
+    /// Names and texts of the files it was read from.
+    texts: Vec<(String, String)>,
 }
 
 /// Rows that do not load.
@@ -88,6 +90,7 @@ impl Advisories {
     pub fn builtin() -> Result<Self, AdvisoryError> {
         Ok(Self {
             rows: read("advisories.toml", BUILTIN)?,
+            texts: vec![("advisories.toml".to_owned(), BUILTIN.to_owned())],
         })
     }
 
@@ -99,7 +102,13 @@ impl Advisories {
         let own = read(file, toml)?;
         self.rows.retain(|row| own.iter().all(|new| new.id != row.id));
         self.rows.extend(own);
+        self.texts.push((file.to_owned(), toml.to_owned()));
         Ok(self)
+    }
+
+    /// Names and texts of the files it was read from, in their order.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(file, text)| (file.as_str(), text.as_str()))
     }
 
     /// All rows.

@@ -1,5 +1,6 @@
 //! From proof to permission by Cedar rules.
 
+mod again;
 mod build;
 mod csr;
 mod facts;
@@ -11,6 +12,7 @@ use attest::tpm::TpmsClockInfo;
 use attest::{EvidenceRecord, RenewalProof, Renewed, Root, UnixTime, VerifiedBinding};
 
 use crate::{Advisory, ClockRule, Grant, GrantKind, KeyRole, Profile, ProfileKey, Profiles, Renewal, Verdict};
+pub use again::{Shown, WouldGrant, reconsider};
 use facts::Facts;
 pub use rules::{Mode, PolicyError, PolicySet};
 

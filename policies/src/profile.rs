@@ -143,6 +143,8 @@ pub struct Profile {
     pub(crate) name: String,
     pub(crate) kind: ProfileKind,
     pub(crate) sha256: [u8; 32],
+    /// The TOML as read.
+    pub(crate) text: String,
     pub(crate) lifetime: Option<i64>,
     pub(crate) organization: Option<String>,
     pub(crate) common_name: bool,
@@ -168,6 +170,8 @@ pub struct ProfileError {
 #[derive(Debug, Clone)]
 pub struct Profiles {
     pub(crate) by_name: Vec<Arc<Profile>>,
+    /// Put into those that name none.
+    pub(crate) organization: Option<String>,
 }
 
 impl Profile {
@@ -299,7 +303,10 @@ impl Profiles {
                 Err(at) => by_name.insert(at, Arc::new(profile)),
             }
         }
-        Ok(Self { by_name })
+        Ok(Self {
+            by_name,
+            organization: None,
+        })
     }
 
     /// Put `organization` into the subject of all device and responder profiles that name none.
@@ -315,7 +322,19 @@ impl Profiles {
                 profile.organization = Some(organization.to_owned());
             }
         }
+        self.organization = Some(organization.to_owned());
         Ok(self)
+    }
+
+    /// Organization that [`Self::with_organization`] put into those that name none.
+    #[must_use]
+    pub fn organization(&self) -> Option<&str> {
+        self.organization.as_deref()
+    }
+
+    /// Name and TOML of each, by name.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.by_name.iter().map(|one| (one.name.as_str(), one.text.as_str()))
     }
 
     /// By name.

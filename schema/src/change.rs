@@ -14,6 +14,7 @@ use crate::rows::{
     AllowDevice, DeviceRow, EkLink, IakProofRow, NewDeviceError, NewReplacement, Orphan, ReplaceError, ReplacementRow,
     Revocation, RevokeError,
 };
+use crate::standing::Grounds;
 use crate::tables::NewAudit;
 
 /// One unit that is written whole or not at all.
@@ -81,6 +82,8 @@ pub(crate) enum Change {
     Review { decision: ReviewDecision, audit: NewAudit },
     /// Open intents become orphans.
     Recover { older_than: i64, now: i64 },
+    /// What is stood on.
+    Stand(Box<Grounds>),
     /// An audit record on its own.
     Audit(NewAudit),
     /// A defect, for the test of what follows one.
@@ -104,6 +107,7 @@ pub(crate) enum Outcome {
     Manifest(Result<Box<ManifestRow>, ManifestError>),
     Asked(Asked),
     Reviewed(Result<Box<ReviewRow>, ReviewError>),
+    Stood(Vec<&'static str>),
     Arrived(Result<Option<Box<DeviceRow>>, NewDeviceError>),
     Done,
 }
@@ -122,6 +126,7 @@ impl Change {
             Self::Manifest { .. } | Self::Part { .. } | Self::Withdraw { .. } | Self::Arrive { .. } => true,
             // A second call says the same again.
             Self::CallRenewal { .. } => true,
+            Self::Stand(_) => true,
             Self::Attempt { .. } | Self::Recover { .. } | Self::Audit(_) => false,
             #[cfg(test)]
             Self::Panic => false,
@@ -371,6 +376,8 @@ pub(crate) fn new_audit(record: &AuditRecord) -> NewAudit {
         subject: storable(&record.subject).chars().take(255).collect(),
         reason: storable(&record.reason),
         detail: storable(&record.detail),
+        before: None,
+        after: None,
     }
 }
 

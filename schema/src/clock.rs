@@ -83,6 +83,8 @@ impl Clocks {
             subject: new.device.chars().take(255).collect(),
             reason: "TPM_CLOCK".to_owned(),
             detail,
+            before: None,
+            after: None,
         };
         let done = match rule {
             ClockRule::Alarm => "issued nevertheless",
@@ -192,10 +194,19 @@ impl Clocks {
                 .filter(tpm_clock::ak_spki_sha256.eq(ak.as_slice()));
             on!(link, c => diesel::update(row).set(tpm_clock::alarmed_at.eq(Some(alarm.at))).execute(c))?;
             if alarm.rule == ClockRule::Hold {
+                let before = crate::seal::row(link, "device", *id)?;
                 let row = device::table.filter(device::id.eq(*id));
                 on!(link, c => diesel::update(row).set(device::held.eq(true)).execute(c))?;
+                let after = crate::seal::row(link, "device", *id)?;
+                let told = |audit: &NewAudit| match audit.action.as_str() {
+                    "device.held" => audit.changed(before, after),
+                    _ => audit.clone(),
+                };
+                let audits: Vec<NewAudit> = alarm.audits.iter().map(told).collect();
+                crate::keeping::audit(link, &audits)?;
+            } else {
+                crate::keeping::audit(link, &alarm.audits)?;
             }
-            crate::keeping::audit(link, &alarm.audits)?;
         }
         Ok(())
     }

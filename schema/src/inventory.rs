@@ -7,6 +7,7 @@ use crate::StoreError;
 use crate::link::{Fault, Link, on};
 use crate::read::{self, StoredDevice};
 use crate::rows::{AllowDevice, DeviceRow, NewDeviceError};
+use crate::seal;
 use crate::tables::{NewAudit, device, ek_allowed};
 
 /// Longest name, batch in characters; the tables hold the same.
@@ -25,7 +26,15 @@ pub(crate) fn allow(
         if !same(&found, new) {
             return Ok(Err(NewDeviceError::NameTaken(new.name.clone())));
         }
-        return Ok(vouch(link, new, record)?.map(|()| found));
+        return Ok(match vouch(link, new, record)? {
+            Err(taken) => Err(taken),
+            // Nothing new was said: no effect, no record.
+            Ok(None) => Ok(found),
+            Ok(Some(after)) => {
+                crate::keeping::audit(link, &[record.changed(None, Some(after))])?;
+                Ok(found)
+            }
+        });
     }
     if let Some(ek) = &new.ek_spki_sha256
         && let Some(owner) = crate::replacement::owner(link, ek)?
@@ -63,17 +72,23 @@ pub(crate) fn allow(
         ))
         .returning(StoredDevice::as_returning())
         .get_result(c))?;
-    crate::keeping::audit(link, std::slice::from_ref(record))?;
+    let id: i64 = on!(link, c => device::table.filter(device::name.eq(&new.name)).select(device::id).first(c))?;
+    let after = seal::row(link, "device", id)?;
+    crate::keeping::audit(link, &[record.changed(None, after)])?;
     Ok(Ok(stored.into_row(None)?))
 }
 
-/// Write down what kind of TPM the EK is in, if that is said.
-fn vouch(link: &mut Link, new: &AllowDevice, record: &NewAudit) -> Result<Result<(), NewDeviceError>, Fault> {
+/// Write down what kind of TPM the EK is in, if that is said and new; its digest.
+fn vouch(
+    link: &mut Link,
+    new: &AllowDevice,
+    record: &NewAudit,
+) -> Result<Result<Option<[u8; 32]>, NewDeviceError>, Fault> {
     let (Some(ek), Some(kind)) = (&new.ek_spki_sha256, new.ek_kind) else {
-        return Ok(Ok(()));
+        return Ok(Ok(None));
     };
     match ek_allowed(link, ek)? {
-        Some(found) if found == kind => return Ok(Ok(())),
+        Some(found) if found == kind => return Ok(Ok(None)),
         Some(other) => return Ok(Err(NewDeviceError::EkKind(word(other)))),
         None => {}
     }
@@ -85,7 +100,7 @@ fn vouch(link: &mut Link, new: &AllowDevice, record: &NewAudit) -> Result<Result
             ek_allowed::at.eq(record.at),
         ))
         .execute(c))?;
-    Ok(Ok(()))
+    Ok(Ok(seal::row_of(link, "ek_allowed", ek)?))
 }
 
 /// What kind of TPM an EK is in, if somebody vouched for it.
@@ -120,17 +135,24 @@ pub(crate) fn hold(link: &mut Link, name: &str, held: bool, record: &NewAudit) -
     if name.contains('\0') {
         return Ok(false);
     }
-    let changes = device::table
+    let found = device::table
         .filter(device::name.eq(name))
-        .filter(device::held.ne(held));
-    let count = on!(link, c => diesel::update(changes).set(device::held.eq(held)).execute(c))?;
-    if count == 0 {
+        .filter(device::held.ne(held))
+        .select(device::id);
+    let id: Option<i64> = match link {
+        Link::Sqlite(c) => found.first(c).optional()?,
+        Link::Postgres(c) => found.for_no_key_update().first(c).optional()?,
+    };
+    let Some(id) = id else {
         return Ok(read::device_by_name(link, name)?.is_some());
-    }
+    };
+    let before = seal::row(link, "device", id)?;
+    on!(link, c => diesel::update(device::table.find(id)).set(device::held.eq(held)).execute(c))?;
     if !held {
         crate::clock::forget(link, name)?;
     }
-    crate::keeping::audit(link, std::slice::from_ref(record))?;
+    let after = seal::row(link, "device", id)?;
+    crate::keeping::audit(link, &[record.changed(before, after)])?;
     Ok(true)
 }
 

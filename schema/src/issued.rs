@@ -216,5 +216,7 @@ fn told(job: &Signatures, found: &[(&Row, &[u8])]) -> NewAudit {
         subject: EnrollmentId(job.challenge).to_string(),
         reason: "ISSUED".to_owned(),
         detail: list.join(", "),
+        before: None,
+        after: None,
     }
 }

@@ -6,9 +6,9 @@ use wire::EnrollmentId;
 use crate::fixed::{Intent, Orphaned};
 use crate::ledger::entry;
 use crate::link::{Fault, Link, insert, on};
-use crate::renewal;
 use crate::rows::Orphan;
 use crate::tables::{NewAudit, audit, blocked_key, certificate, challenge_attempt, device, enrollment, identity};
+use crate::{renewal, seal};
 
 /// Append audit records, and the leaf of the ledger that holds them to what they say.
 pub(crate) fn audit(link: &mut Link, records: &[NewAudit]) -> Result<(), Fault> {
@@ -26,6 +26,8 @@ pub(crate) fn audit(link: &mut Link, records: &[NewAudit]) -> Result<(), Fault> 
                 audit::reason.eq(&record.reason),
                 audit::detail.eq(&record.detail),
                 audit::entry_id.eq(entry_id),
+                audit::before_sha256.eq(record.before.map(|hash| hash.to_vec())),
+                audit::after_sha256.eq(record.after.map(|hash| hash.to_vec())),
             )
         })
         .collect();
@@ -62,7 +64,7 @@ pub(crate) fn forget_attempts(link: &mut Link, before: i64) -> Result<u32, Fault
 
 /// Block a key; again is a success, and the first reason stays.
 pub(crate) fn block(link: &mut Link, spki_sha256: &[u8; 32], reason: &str, record: &NewAudit) -> Result<(), Fault> {
-    let new = on!(link, c => diesel::insert_into(blocked_key::table)
+    let new: Option<i64> = on!(link, c => diesel::insert_into(blocked_key::table)
         .values((
             blocked_key::spki_sha256.eq(spki_sha256.as_slice()),
             blocked_key::reason.eq(reason),
@@ -70,9 +72,12 @@ pub(crate) fn block(link: &mut Link, spki_sha256: &[u8; 32], reason: &str, recor
         ))
         .on_conflict(blocked_key::spki_sha256)
         .do_nothing()
-        .execute(c))?;
-    if new == 1 {
-        audit(link, std::slice::from_ref(record))?;
+        .returning(blocked_key::id)
+        .get_result(c)
+        .optional())?;
+    if let Some(id) = new {
+        let after = seal::row(link, "blocked_key", id)?;
+        audit(link, &[record.changed(None, after)])?;
     }
     Ok(())
 }
@@ -129,6 +134,8 @@ pub(crate) fn recover(link: &mut Link, older_than: i64, now: i64) -> Result<Vec<
                 subject: EnrollmentId(enrollment_id).to_string(),
                 reason: "ORPHANED".to_owned(),
                 detail: format!("{profile} {}", hex::encode(&serial)),
+                before: None,
+                after: None,
             });
             orphans.push(Orphan {
                 serial,

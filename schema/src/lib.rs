@@ -23,8 +23,10 @@ mod replacement;
 mod review;
 mod revocation;
 mod rows;
+mod seal;
 mod seen;
 mod sqlite;
+mod standing;
 mod status;
 mod store;
 mod tables;
@@ -39,9 +41,10 @@ pub use manifest::{
 };
 pub use review::{ADVISORY, Asked, NewReview, ReviewDecision, ReviewError, ReviewRow, ReviewState};
 pub use rows::{
-    AllowDevice, AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow, DeviceTpm,
-    EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, IakGone, IakProofRow, KnownBy, LastStep, NewDeviceError,
-    NewReplacement, NewTpm, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState, Revocation,
-    RevocationRow, RevokeError, StatusRow, TpmClock,
+    AllowDevice, AuditFilter, AuditRow, CertificateRow, CertificateState, ChallengeRow, DeviceFilter, DeviceRow,
+    DeviceTpm, EkLink, EkOwner, EkShown, EnrollmentRow, EvidenceRow, IakGone, IakProofRow, KnownBy, LastStep,
+    NewDeviceError, NewReplacement, NewTpm, Orphan, Page, RenewalCall, ReplaceError, ReplacementRow, ReplacementState,
+    Revocation, RevocationRow, RevokeError, StatusRow, TpmClock,
 };
+pub use standing::{Ground, Grounds};
 pub use store::{ClockAlarms, Store, StoreError, StoreOptions};

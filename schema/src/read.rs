@@ -7,8 +7,8 @@ use crate::fixed::{Issued, Orphaned};
 use crate::link::{Fault, Link, on};
 use crate::revocation;
 use crate::rows::{
-    AuditFilter, CertificateRow, CertificateState, ChallengeRow, DeviceRow, DeviceTpm, EnrollmentRow, EvidenceRow,
-    IakProofRow,
+    AuditFilter, AuditRow, CertificateRow, CertificateState, ChallengeRow, DeviceRow, DeviceTpm, EnrollmentRow,
+    EvidenceRow, IakProofRow,
 };
 use crate::tables::{
     audit, certificate, challenge_attempt, crl_point, device, ek_owner, enrollment, evidence, iak_proof, identity,
@@ -408,14 +408,64 @@ pub(crate) fn orphans(link: &mut Link) -> Result<Vec<CertificateRow>, Fault> {
     certificates!(link, all => all.filter(certificate::state.eq(Orphaned)).order(certificate::id))
 }
 
-pub(crate) fn audit_entries(link: &mut Link, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRecord>, Fault> {
+/// The columns of an audit record.
+pub(crate) type AuditColumns = (
+    audit::at,
+    audit::action,
+    audit::actor,
+    audit::subject,
+    audit::reason,
+    audit::detail,
+    audit::before_sha256,
+    audit::after_sha256,
+);
+/// The same.
+pub(crate) const AUDIT: AuditColumns = (
+    audit::at,
+    audit::action,
+    audit::actor,
+    audit::subject,
+    audit::reason,
+    audit::detail,
+    audit::before_sha256,
+    audit::after_sha256,
+);
+/// What they hold.
+pub(crate) type StoredAudit = (
+    i64,
+    String,
+    String,
+    String,
+    String,
+    String,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+);
+
+/// An audit record as it stands.
+pub(crate) fn audit_row(stored: StoredAudit) -> Result<AuditRow, Fault> {
+    let (at, action, actor, subject, reason, detail, before, after) = stored;
+    Ok(AuditRow {
+        record: AuditRecord {
+            at: attest::UnixTime(at),
+            action,
+            actor,
+            subject,
+            reason,
+            detail,
+        },
+        before: before.map(array).transpose()?,
+        after: after.map(array).transpose()?,
+    })
+}
+
+pub(crate) fn audit_entries(link: &mut Link, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, Fault> {
     if filter.subject.as_ref().is_some_and(|s| s.contains('\0')) {
         return Ok(Vec::new());
     }
-    type Loaded = (i64, String, String, String, String, String);
-    let loaded: Vec<Loaded> = on!(link, c => {
+    let loaded: Vec<StoredAudit> = on!(link, c => {
         let mut query = audit::table
-            .select((audit::at, audit::action, audit::actor, audit::subject, audit::reason, audit::detail))
+            .select(AUDIT)
             .order(audit::id.desc())
             .limit(i64::from(limit))
             .into_boxed();
@@ -424,13 +474,5 @@ pub(crate) fn audit_entries(link: &mut Link, filter: &AuditFilter, limit: u32) -
         }
         query.load(c)
     })?;
-    let record = |(at, action, actor, subject, reason, detail): Loaded| AuditRecord {
-        at: attest::UnixTime(at),
-        action,
-        actor,
-        subject,
-        reason,
-        detail,
-    };
-    Ok(loaded.into_iter().map(record).collect())
+    loaded.into_iter().map(audit_row).collect()
 }

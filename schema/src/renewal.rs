@@ -126,7 +126,7 @@ pub(crate) fn call(link: &mut Link, name: &str, within: i64, record: &NewAudit) 
         .filter(certificate::device_id.eq(id))
         .select(diesel::dsl::max(certificate::id))
         .first(c))?;
-    on!(link, c => diesel::insert_into(renewal_call::table)
+    let call: i64 = on!(link, c => diesel::insert_into(renewal_call::table)
         .values((
             renewal_call::device_id.eq(id),
             renewal_call::upto.eq(upto.unwrap_or(0)),
@@ -135,8 +135,10 @@ pub(crate) fn call(link: &mut Link, name: &str, within: i64, record: &NewAudit) 
             renewal_call::actor.eq(&record.actor),
             renewal_call::reason.eq(&record.detail),
         ))
-        .execute(c))?;
-    crate::keeping::audit(link, std::slice::from_ref(record))?;
+        .returning(renewal_call::id)
+        .get_result(c))?;
+    let after = crate::seal::row(link, "renewal_call", call)?;
+    crate::keeping::audit(link, &[record.changed(None, after)])?;
     Ok(true)
 }
 

@@ -13,7 +13,7 @@ use crate::rows::{
     ReplacementState,
 };
 use crate::tables::{NewAudit, certificate, device, ek_owner, iak_gone, key_owner, replacement};
-use crate::{keeping, revocation};
+use crate::{keeping, revocation, seal};
 
 /// Longest reason and comment, in characters; the tables hold the same.
 const LONGEST: usize = 500;
@@ -88,7 +88,16 @@ pub(crate) fn request(
     };
     if let Some(open) = open_of(link, id)? {
         if open.expires_at < record.at {
+            let before = seal::row(link, "replacement", open.id)?;
             close(link, open.id, ReplacementState::Expired, "server", record.at, None)?;
+            let expired = NewAudit {
+                action: "replacement.expired".to_owned(),
+                actor: "server".to_owned(),
+                reason: "EXPIRED".to_owned(),
+                detail: format!("replacement {}", open.id),
+                ..record.changed(before, seal::row(link, "replacement", open.id)?)
+            };
+            keeping::audit(link, &[expired])?;
         } else {
             let same = open.requested_by == record.actor
                 && open.new_tpm == wish.new_tpm
@@ -129,7 +138,8 @@ pub(crate) fn request(
         ))
         .returning(Stored::as_returning())
         .get_result(c))?;
-    keeping::audit(link, std::slice::from_ref(record))?;
+    let after = seal::row(link, "replacement", stored.id)?;
+    keeping::audit(link, &[record.changed(None, after)])?;
     Ok(Ok(stored.into_row(wish.device.clone())?))
 }
 
@@ -180,8 +190,10 @@ pub(crate) fn decide(link: &mut Link, new: &NewDecision) -> Result<Result<Replac
         return Err(Fault::Failed("a replacement of a TPM that is not bound".to_owned()));
     }
     let comment = Some(new.comment.as_str()).filter(|text| !text.is_empty());
+    let before = seal::row(link, "replacement", open.id)?;
     close(link, open.id, wanted, who, now, comment)?;
-    keeping::audit(link, std::slice::from_ref(&new.audit))?;
+    let after = seal::row(link, "replacement", open.id)?;
+    keeping::audit(link, &[new.audit.changed(before, after)])?;
     if new.approve {
         carry_out(link, id, &open, new)?;
     }
@@ -286,7 +298,7 @@ pub(crate) fn link(link: &mut Link, new: &EkLink, record: &NewAudit) -> Result<R
             None => Err(RecordError::EkBoundElsewhere(owner.device)),
         });
     }
-    on!(link, c => diesel::insert_into(ek_owner::table)
+    let row: i64 = on!(link, c => diesel::insert_into(ek_owner::table)
         .values((
             ek_owner::ek_spki_sha256.eq(new.ek_spki_sha256.as_slice()),
             ek_owner::device_id.eq(id),
@@ -295,8 +307,10 @@ pub(crate) fn link(link: &mut Link, new: &EkLink, record: &NewAudit) -> Result<R
             ek_owner::ak_spki_sha256.eq(new.ak_spki_sha256.as_slice()),
             ek_owner::evidence.eq(new.evidence.as_slice()),
         ))
-        .execute(c))?;
-    keeping::audit(link, std::slice::from_ref(record))?;
+        .returning(ek_owner::id)
+        .get_result(c))?;
+    let after = seal::row(link, "ek_owner", row)?;
+    keeping::audit(link, &[record.changed(None, after)])?;
     Ok(Ok(()))
 }
 

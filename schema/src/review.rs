@@ -6,7 +6,7 @@ use crate::StoreError;
 use crate::link::{Fault, Link, on};
 use crate::rows::Page;
 use crate::tables::{NewAudit, audit, device, expected, manifest as manifest_table, review};
-use crate::{keeping, manifest, replacement};
+use crate::{keeping, manifest, replacement, seal};
 
 /// Most that may wait at once, whoever asks.
 const MOST: i64 = 10_000;
@@ -170,15 +170,7 @@ pub(crate) fn ask(link: &mut Link, new: &NewReview, record: &NewAudit) -> Result
         return Ok(Asked::Unnamed);
     };
     // Expired ones make room for what comes anew.
-    on!(link, c => diesel::update(review::table
-            .filter(review::state.eq("pending"))
-            .filter(review::expires_at.lt(record.at)))
-        .set((
-            review::state.eq("expired"),
-            review::decided_by.eq("server"),
-            review::decided_at.eq(record.at),
-        ))
-        .execute(c))?;
+    expire(link, record)?;
     let waiting: i64 = on!(link, c => review::table
         .filter(review::state.eq("pending"))
         .count()
@@ -210,10 +202,43 @@ pub(crate) fn ask(link: &mut Link, new: &NewReview, record: &NewAudit) -> Result
         .get_result(c))?;
     let record = NewAudit {
         subject: device,
-        ..record.clone()
+        ..record.changed(None, seal::row(link, "review", id)?)
     };
     keeping::audit(link, std::slice::from_ref(&record))?;
     Ok(Asked::Pending(id))
+}
+
+/// What nobody decided in time is over, each with its record.
+fn expire(link: &mut Link, record: &NewAudit) -> Result<(), Fault> {
+    let over = review::table
+        .filter(review::state.eq("pending"))
+        .filter(review::expires_at.lt(record.at))
+        .order(review::id)
+        .select((review::id, review::device));
+    let over: Vec<(i64, String)> = match link {
+        Link::Sqlite(c) => over.load(c)?,
+        Link::Postgres(c) => over.for_no_key_update().load(c)?,
+    };
+    for (id, device) in over {
+        let before = seal::row(link, "review", id)?;
+        on!(link, c => diesel::update(review::table.find(id))
+            .set((
+                review::state.eq("expired"),
+                review::decided_by.eq("server"),
+                review::decided_at.eq(record.at),
+            ))
+            .execute(c))?;
+        let told = NewAudit {
+            action: "review.expired".to_owned(),
+            actor: "server".to_owned(),
+            subject: device,
+            reason: "EXPIRED".to_owned(),
+            detail: format!("review {id}"),
+            ..record.changed(before, seal::row(link, "review", id)?)
+        };
+        keeping::audit(link, &[told])?;
+    }
+    Ok(())
 }
 
 /// What stands for an EK and a reason: about that advisory, or, whatever else the reason is, about its vendor. A rejection
@@ -314,6 +339,7 @@ pub(crate) fn decide(
             return Ok(Err(ReviewError::Expired));
         }
     }
+    let before = seal::row(link, "review", new.review)?;
     on!(link, c => diesel::update(review::table.find(new.review))
         .set((
             review::state.eq(wanted.as_str()),
@@ -323,7 +349,8 @@ pub(crate) fn decide(
             review::comment.eq(&new.comment),
         ))
         .execute(c))?;
-    keeping::audit(link, std::slice::from_ref(record))?;
+    let after = seal::row(link, "review", new.review)?;
+    keeping::audit(link, &[record.changed(before, after)])?;
     Ok(find(link, new.review)?.ok_or(ReviewError::NotFound))
 }
 

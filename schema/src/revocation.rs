@@ -10,6 +10,7 @@ use crate::change::NewStep;
 use crate::crl;
 use crate::link::{Fault, Link, on};
 use crate::rows::{Page, Revocation, RevocationRow, RevokeError};
+use crate::seal;
 use crate::tables::{blocked_key, certificate, device, revocation};
 
 /// A row of `revocation`.
@@ -67,6 +68,7 @@ pub(crate) fn step(link: &mut Link, new: &NewStep) -> Result<Result<Revocation, 
         .select(Stored::as_select())
         .first(c)
         .optional())?;
+    let was = before.as_ref().map(|last| last.id);
     let number = before.as_ref().map_or(1, |last| last.step.saturating_add(1));
     let before = before.map(Stored::into_step).transpose()?;
     let (state, reason, since) = match decide(before.as_ref(), new.reason, new.audit.at) {
@@ -96,7 +98,7 @@ pub(crate) fn step(link: &mut Link, new: &NewStep) -> Result<Result<Revocation, 
         actor: new.audit.actor.chars().take(255).collect(),
         comment: new.comment.clone(),
     };
-    on!(link, c => diesel::insert_into(revocation::table)
+    let row: i64 = on!(link, c => diesel::insert_into(revocation::table)
         .values((
             revocation::certificate_id.eq(new.certificate),
             revocation::step.eq(number),
@@ -107,7 +109,8 @@ pub(crate) fn step(link: &mut Link, new: &NewStep) -> Result<Result<Revocation, 
             revocation::actor.eq(&taken.actor),
             revocation::comment.eq(&taken.comment),
         ))
-        .execute(c))?;
+        .returning(revocation::id)
+        .get_result(c))?;
     let (issuer, serial): (Vec<u8>, Vec<u8>) = on!(link, c => certificate::table
         .find(new.certificate)
         .select((certificate::issuer_key_id, certificate::serial))
@@ -120,7 +123,12 @@ pub(crate) fn step(link: &mut Link, new: &NewStep) -> Result<Result<Revocation, 
     };
     let leaf = crate::ledger::entry::of_event(new.audit.at, event, None)?;
     crate::ledger::entry::write(link, &leaf)?;
-    crate::keeping::audit(link, std::slice::from_ref(&new.audit))?;
+    let before = match was {
+        Some(id) => seal::row(link, "revocation", id)?,
+        None => None,
+    };
+    let after = seal::row(link, "revocation", row)?;
+    crate::keeping::audit(link, &[new.audit.changed(before, after)])?;
     Ok(Ok(taken))
 }
 

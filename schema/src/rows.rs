@@ -598,6 +598,42 @@ pub struct AuditFilter {
     pub subject: Option<String>,
 }
 
+/// An audit record as it stands, with what it is about. It reads as the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// The record.
+    pub record: issuance::AuditRecord,
+    /// SHA-256 of the row that was changed, as a backup writes it, or of the text; none where there was none.
+    pub before: Option<[u8; 32]>,
+    /// The same, as it became.
+    pub after: Option<[u8; 32]>,
+}
+
+impl core::ops::Deref for AuditRow {
+    type Target = issuance::AuditRecord;
+
+    fn deref(&self) -> &issuance::AuditRecord {
+        &self.record
+    }
+}
+
+impl AuditRow {
+    /// As the ledger hashes it.
+    #[must_use]
+    pub fn line(&self) -> ledger::AuditLine<'_> {
+        ledger::AuditLine {
+            at: self.record.at.0,
+            action: &self.record.action,
+            actor: &self.record.actor,
+            subject: &self.record.subject,
+            reason: &self.record.reason,
+            detail: &self.record.detail,
+            before: self.before,
+            after: self.after,
+        }
+    }
+}
+
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {

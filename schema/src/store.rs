@@ -6,6 +6,7 @@ mod devices;
 mod manifests;
 mod replacements;
 mod reviews;
+mod standings;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::vault::{Mark, Shortfall, anchors};
 use crate::writer::Writer;
-use crate::{AuditFilter, ChallengeRow, EnrollmentRow, ManifestError, ManifestRow, read};
+use crate::{AuditFilter, AuditRow, ChallengeRow, EnrollmentRow, ManifestError, ManifestRow, read};
 
 /// Why storage does not serve.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -255,7 +256,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn audit_entries(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+    pub fn audit_entries(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         self.read(|link| read::audit_entries(link, filter, limit))
     }
 

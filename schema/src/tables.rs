@@ -128,8 +128,32 @@ diesel::table! {
         reason -> Text,
         detail -> Text,
         entry_id -> Nullable<BigInt>,
+        before_sha256 -> Nullable<Binary>,
+        after_sha256 -> Nullable<Binary>,
     }
 }
+
+diesel::table! {
+    archive (id) {
+        id -> BigInt,
+        sha256 -> Binary,
+        bytes -> Binary,
+    }
+}
+
+diesel::table! {
+    standing (id) {
+        id -> BigInt,
+        what -> Text,
+        archive_id -> BigInt,
+        since -> BigInt,
+        entry_id -> BigInt,
+    }
+}
+
+diesel::joinable!(standing -> archive (archive_id));
+diesel::allow_tables_to_appear_in_same_query!(standing, archive);
+diesel::allow_tables_to_appear_in_same_query!(audit, ledger_entry);
 
 diesel::table! {
     revocation (id) {
@@ -505,4 +529,19 @@ pub(crate) struct NewAudit {
     pub(crate) subject: String,
     pub(crate) reason: String,
     pub(crate) detail: String,
+    /// What it is about, as it was and as it became ([`crate::seal`]).
+    pub(crate) before: Option<[u8; 32]>,
+    /// The same, afterwards.
+    pub(crate) after: Option<[u8; 32]>,
+}
+
+impl NewAudit {
+    /// The same, about what was and became.
+    pub(crate) fn changed(&self, before: Option<[u8; 32]>, after: Option<[u8; 32]>) -> Self {
+        Self {
+            before,
+            after,
+            ..self.clone()
+        }
+    }
 }

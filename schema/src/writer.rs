@@ -14,7 +14,7 @@ use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::{
     StoreError, StoreOptions, change, clock, erase, inventory, issued, keeping, manifest, order, renewal, replacement,
-    review, revocation,
+    review, revocation, standing,
 };
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
@@ -436,6 +436,7 @@ fn fill(link: &mut Link, batch: &[Job], again: bool) -> Result<Vec<Outcome>, Fau
             }
             Change::Link { link: new, audit } => Outcome::Recorded(replacement::link(link, new, audit)?),
             Change::Recover { older_than, now } => Outcome::Orphans(keeping::recover(link, *older_than, *now)?),
+            Change::Stand(grounds) => Outcome::Stood(standing::stand(link, grounds)?),
             Change::Audit(audit) => {
                 keeping::audit(link, std::slice::from_ref(audit))?;
                 Outcome::Done
@@ -462,6 +463,8 @@ mod tests {
             subject: subject.to_owned(),
             reason: String::new(),
             detail: String::new(),
+            before: None,
+            after: None,
         })
     }
 

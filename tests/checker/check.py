@@ -37,7 +37,8 @@ TABLES = {
     "revocation": ["id", "certificate_id", "step", "state", "reason", "at"],
     "crl": ["id", "number", "crl_point_id", "tbs_sha256*", "this_update", "next_update", "entries"],
     "crl_point": ["id", "url", "number", "crl_id", "der*"],
-    "audit": ["id", "at", "action", "actor", "subject", "reason", "detail", "entry_id"],
+    "audit": ["id", "at", "action", "actor", "subject", "reason", "detail", "entry_id",
+              "before_sha256*", "after_sha256*"],
     "ledger_entry": ["id", "bytes*", "certificate_id", "salt*", "position"],
     "ledger": ["id", "size", "root*", "checkpoint"],
 }
@@ -266,6 +267,7 @@ class Check:
             for place, record in enumerate(sorted(records[row["id"]], key=lambda record: int(record["id"]))):
                 line = {name: record[name] for name in ("at", "action", "actor", "subject", "reason", "detail")}
                 line["at"] = int(line["at"])
+                line.update({name: record[f"{name}_sha256"] for name in ("before", "after") if record[f"{name}_sha256"]})
                 own = b"holdfast-audit/v1\n" + bytes.fromhex(row["salt"]) + place.to_bytes(4, "big")
                 text = json.dumps(line, separators=(",", ":"), ensure_ascii=False)
                 digest.append(hashlib.sha256(own).digest() + text.encode())

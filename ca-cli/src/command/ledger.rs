@@ -247,6 +247,7 @@ fn told(schema: &'static str, before: Head, head: Head, news: &[Entry]) -> Repor
     let issued = count(|event| matches!(event, Event::Issued(_)));
     let status = count(|event| matches!(event, Event::Status { .. }));
     let audit = count(|event| matches!(event, Event::Audit { .. }));
+    let changed = count(|event| matches!(event, Event::Changed { .. }));
     let json = json!({
         "schema": schema,
         "old": of_head(&before),
@@ -256,7 +257,8 @@ fn told(schema: &'static str, before: Head, head: Head, news: &[Entry]) -> Repor
     Report::new(json, move |style| {
         let ok = style.tick(true);
         format!(
-            "{ok} {} entries, {} of them new: {issued} issued, {status} revoked, held or released, {audit} of the audit record",
+            "{ok} {} entries, {} of them new: {issued} issued, {status} revoked, held or released, {changed} of what the \
+             CA stands on, {audit} of the audit record",
             head.size,
             head.size - before.size
         )

@@ -35,6 +35,8 @@ mod man;
 #[cfg(feature = "online")]
 mod manifest;
 #[cfg(feature = "online")]
+mod policy;
+#[cfg(feature = "online")]
 mod replacement;
 #[cfg(feature = "online")]
 mod review;
@@ -44,9 +46,9 @@ mod trust_tpm;
 mod vendor;
 mod verify;
 
-use crate::cli::trust::TrustCommand;
 #[cfg(feature = "online")]
-use crate::cli::{AuditCommand, DeviceCommand};
+use crate::cli::DeviceCommand;
+use crate::cli::trust::TrustCommand;
 use crate::cli::{CertCommand, Cli, Command, HsmCommand};
 use crate::exit::Failure;
 use crate::output::Report;
@@ -104,7 +106,9 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         #[cfg(feature = "online")]
         Command::Device(DeviceCommand::Tree { name, admin }) => device_tree::run(&name, &admin),
         #[cfg(feature = "online")]
-        Command::Audit(AuditCommand::Show { id, admin }) => audit::run(id.as_deref(), &admin),
+        Command::Audit(command) => audit::run(&command),
+        #[cfg(feature = "online")]
+        Command::Policy(command) => policy::run(&command),
         #[cfg(feature = "online")]
         Command::Doctor(admin) => Ok(doctor::run(&admin)),
     }

@@ -91,7 +91,7 @@ fn proof(house: &House, row: &CertificateRow) -> Result<Option<LedgerProof>, Bun
 }
 
 /// What [`bundle::path_bytes`] wrote.
-fn path(mut rest: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(super) fn path(mut rest: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut path = Vec::new();
     while !rest.is_empty() && path.len() < MAX_PATH {
         let (length, after) = rest.split_first_chunk()?;

@@ -1,6 +1,8 @@
 //! The house read aloud: what happens, in order. Synchronous; no HTTP in here.
 
 mod activate;
+pub mod again;
+pub mod auditor;
 mod begin;
 pub mod bundle;
 mod challenge;

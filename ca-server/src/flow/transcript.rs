@@ -55,6 +55,7 @@ pub(super) fn of(
             name: house.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
+        policy: Some(hex::encode(house.policy_archive)),
         asked: Asked {
             profile: context.profile.clone(),
             attestation_profile: context.attestation_profile.clone(),

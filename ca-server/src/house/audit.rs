@@ -15,7 +15,24 @@ use serde::Serialize;
 #[derive(Debug)]
 pub struct AuditFile {
     path: PathBuf,
-    writer: Mutex<()>,
+    writer: Mutex<Unsealed>,
+}
+
+/// Lines that this server appended since it last said so in the ledger.
+#[derive(Default)]
+struct Unsealed {
+    lines: u64,
+    digest: openssl::sha::Sha256,
+    /// What was taken to be said, and is not yet.
+    said: Option<(u64, [u8; 32])>,
+}
+
+impl core::fmt::Debug for Unsealed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Unsealed")
+            .field("lines", &self.lines)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Serialize)]
@@ -34,7 +51,7 @@ impl AuditFile {
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,
-            writer: Mutex::new(()),
+            writer: Mutex::default(),
         }
     }
 
@@ -60,8 +77,42 @@ impl AuditFile {
             detail: &record.detail,
         })?;
         line.push(b'\n');
-        let _one_at_a_time = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.open()?.write_all(&line)
+        let mut unsealed = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open()?.write_all(&line)?;
+        unsealed.lines += 1;
+        unsealed.digest.update(&line);
+        Ok(())
+    }
+
+    /// Say in the ledger how many lines were appended since it was said last, and their SHA-256: what `say` fails to write
+    /// is tried again. Whether anything was said.
+    ///
+    /// # Errors
+    /// Those of `say`.
+    pub fn seal<E>(&self, say: impl FnOnce(&AuditRecord) -> Result<(), E>, at: attest::UnixTime) -> Result<bool, E> {
+        let lock = || self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = {
+            let mut unsealed = lock();
+            if unsealed.said.is_none() && unsealed.lines > 0 {
+                let digest = std::mem::take(&mut unsealed.digest).finish();
+                unsealed.said = Some((std::mem::take(&mut unsealed.lines), digest));
+            }
+            unsealed.said
+        };
+        let Some((lines, digest)) = next else {
+            return Ok(false);
+        };
+        // Not under the lock: a database that hangs must not keep a refusal from being written.
+        say(&AuditRecord {
+            at,
+            action: "refusals.recorded".to_owned(),
+            actor: "server".to_owned(),
+            subject: self.path.display().to_string(),
+            reason: "REFUSED".to_owned(),
+            detail: format!("{lines} lines, sha256 {}", hex::encode(digest)),
+        })?;
+        lock().said = None;
+        Ok(true)
     }
 
     fn open(&self) -> io::Result<std::fs::File> {
@@ -105,6 +156,36 @@ mod tests {
              \"reason\":\"EK_CHAIN\",\"detail\":\"a\\nb\\u001b\"}\n"
                 .repeat(2)
         );
+    }
+
+    #[test]
+    fn what_was_appended_is_said_once_and_again_where_that_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let file = AuditFile::new(path.clone());
+        let said = |fails: bool| {
+            let mut details = Vec::new();
+            let outcome = file.seal(
+                |record| {
+                    details.push(record.detail.clone());
+                    if fails { Err("away") } else { Ok(()) }
+                },
+                attest::UnixTime(2),
+            );
+            (outcome, details.pop())
+        };
+        assert_eq!(said(false), (Ok(false), None));
+        file.append(&record()).unwrap();
+        file.append(&record()).unwrap();
+        let sha256 = hex::encode(openssl::sha::sha256(&std::fs::read(&path).unwrap()));
+        let text = Some(format!("2 lines, sha256 {sha256}"));
+        assert_eq!(said(true), (Err("away"), text.clone()));
+        file.append(&record()).unwrap();
+        assert_eq!(said(false), (Ok(true), text));
+        let (outcome, rest) = said(false);
+        assert_eq!(outcome, Ok(true));
+        assert!(rest.unwrap().starts_with("1 lines"));
+        assert_eq!(said(false), (Ok(false), None));
     }
 
     #[test]

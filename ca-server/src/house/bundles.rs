@@ -3,7 +3,7 @@
 use attest::UnixTime;
 use issuance::AuditRecord;
 use policies::trust::bundle::SignedBundle;
-use schema::{AuditFilter, Store};
+use schema::{AuditFilter, AuditRow, Store};
 
 use super::{StartError, storage};
 
@@ -46,7 +46,7 @@ pub(super) fn accept(store: &Store, bundles: &[SignedBundle], now: UnixTime) -> 
 }
 
 /// Version and SHA-256 in a row.
-fn read(row: &AuditRecord) -> Option<(u64, [u8; 32])> {
+fn read(row: &AuditRow) -> Option<(u64, [u8; 32])> {
     let (version, digits) = row.detail.split_once(' ')?;
     let mut sha256 = [0; 32];
     hex::decode_to_slice(digits, &mut sha256).ok()?;

@@ -14,6 +14,7 @@ mod ledger;
 pub mod ledger_folder;
 mod metrics;
 mod responder;
+mod standing;
 mod statuses;
 pub mod witness;
 
@@ -101,6 +102,8 @@ pub struct House {
     pub aia: Option<Aia>,
     /// What is remembered of the record outside of it.
     pub anchor: Option<Anchor>,
+    /// SHA-256 of the archived policy by which it decides.
+    pub policy_archive: [u8; 32],
 }
 
 /// What a [`House`] is built from.
@@ -201,7 +204,8 @@ impl House {
                 Some(Aia::open(terms).map_err(|e| StartError::Other(format!("[aia] {folder}: {e}")))?)
             }
         };
-        let house = Self {
+        let mut house = Self {
+            policy_archive: [0; 32],
             aia,
             name: parts.name,
             issuer: parts.issuer,
@@ -256,6 +260,7 @@ impl House {
             SignFailure::Key(away) => StartError::NotNow(away.to_string()),
             wrong => StartError::Refused(wrong.to_string()),
         })?;
+        house.policy_archive = attest::sha256(&house.policy_text()?);
         Ok(house)
     }
 
@@ -354,6 +359,8 @@ impl House {
             ledger: config.ledger,
             aia: config.aia,
         })?;
+        // The last thing before it may issue: a server that does not start stands on nothing.
+        house.stand()?;
         if let Some(anchor) = &anchor {
             anchor.follow(&house.store).map_err(anchored)?;
         }

@@ -8,8 +8,8 @@ use schema::{
 };
 use wire::EnrollmentId;
 use wire::admin::{
-    AllowDevice, AuditEntry, AuditPage, Device, DeviceCertificate, DevicePage, DeviceTpm, DeviceTree, EkKind,
-    EnrollmentEvidence, Orphan, OrphanPage,
+    AllowDevice, AuditPage, Device, DeviceCertificate, DevicePage, DeviceTpm, DeviceTree, EkKind, EnrollmentEvidence,
+    Orphan, OrphanPage,
 };
 use wire::firmware::FirmwareRule;
 use wire::problem::{Problem, ProblemCode};
@@ -46,6 +46,8 @@ pub fn routes(service: &mut web::ServiceConfig) {
         .configure(super::revocation::routes)
         .configure(super::crl::routes)
         .configure(super::evidence::routes)
+        .configure(super::auditor::routes)
+        .configure(super::policy::routes)
         .service(get("/v1/audit", web::get().to(audit)))
         .service(get("/v1/orphans", web::get().to(orphans)))
         .service(get("/v1/issuers", web::get().to(issuers)))
@@ -269,17 +271,7 @@ async fn audit(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
             .work_aside(move |house| house.store.audit_entries(&filter, limit))
             .await?
             .map_err(away)?;
-        let items = records
-            .into_iter()
-            .map(|record| AuditEntry {
-                at: record.at.0,
-                action: record.action,
-                actor: record.actor,
-                subject: record.subject,
-                reason: record.reason,
-                detail: record.detail,
-            })
-            .collect();
+        let items = records.into_iter().map(crate::flow::auditor::shown).collect();
         Ok(HttpResponse::Ok().json(AuditPage { items }))
     };
     settle(&front, outcome.await)

@@ -136,6 +136,16 @@ fn publish_now(house: &House, actor: &str, body: &PublishCrl) -> Result<Vec<CrlP
     if points.is_empty() {
         return Err(Problem::new(ProblemCode::NotFound).with_detail("no CRL is published there"));
     }
+    // Who wanted it is written down before anything is signed for it.
+    let asked = issuance::AuditRecord {
+        at: house.clock.read().now,
+        action: "crl.requested".to_owned(),
+        actor: actor.to_owned(),
+        subject: body.url.clone().unwrap_or_else(|| "all".to_owned()),
+        reason: "ADMIN".to_owned(),
+        detail: format!("{} places", points.len()),
+    };
+    house.store.audit(&asked).map_err(|e| trouble(&e.into()))?;
     tracing::info!(actor, count = points.len(), "CRLs asked for");
     let items = points.into_iter().map(|point| {
         let outcome = publish(house, &point, true);

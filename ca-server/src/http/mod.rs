@@ -2,6 +2,7 @@
 
 mod admin;
 mod answers;
+mod auditor;
 mod body;
 mod crl;
 mod device;
@@ -13,6 +14,7 @@ mod limits;
 mod manifest;
 mod monitor;
 mod peer;
+mod policy;
 mod presented;
 mod problem;
 mod public;

@@ -37,14 +37,36 @@ pub(super) async fn only_this_host<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let own = rustix::process::geteuid().as_raw();
     let operators = &front.manners.operators;
-    match request.conn_data::<Peer>() {
+    let reads = request.method() == actix_web::http::Method::GET;
+    let who = actor(request.request());
+    let answer = match request.conn_data::<Peer>() {
         Some(peer) if peer.uid == 0 || peer.uid == own || operators.name(peer.uid).is_some() => {
-            Ok(next.call(request).await?.map_into_left_body())
+            next.call(request).await?.map_into_left_body()
         }
         _ => {
             let answer = response(&front.manners.base_url, Problem::new(ProblemCode::Forbidden));
-            Ok(request.into_response(answer).map_into_right_body())
+            request.into_response(answer).map_into_right_body()
         }
+    };
+    let status = answer.status();
+    if status.is_client_error() && (!reads || status == actix_web::http::StatusCode::FORBIDDEN) {
+        refused(&front, answer.request(), who, status.as_u16());
+    }
+    Ok(answer)
+}
+
+/// What was refused to people is in the audit file.
+fn refused(front: &Front, request: &HttpRequest, actor: String, status: u16) {
+    let record = issuance::AuditRecord {
+        at: front.house.clock.read().now,
+        action: "admin.refused".to_owned(),
+        actor,
+        subject: request.path().to_owned(),
+        reason: format!("HTTP_{status}"),
+        detail: request.method().to_string(),
+    };
+    if let Err(error) = front.house.audit.append(&record) {
+        tracing::error!(%error, "the audit file does not take records");
     }
 }
 

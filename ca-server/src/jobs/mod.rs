@@ -193,10 +193,22 @@ fn ledger(house: &House, stop: &Receiver<()>) {
     }
 }
 
+/// How often the ledger hears how many refusals are in the audit file.
+const REFUSALS: Duration = Duration::from_secs(3600);
+
 /// Overdue intents become orphans, counters of expired challenges go; the newest record, of whatever server, moves the clock's memory.
 fn reconcile(house: &House, stop: &Receiver<()>) {
     let pause = (house.terms.sign_deadline / 2).clamp(SOON, Duration::from_secs(30));
+    let mut unsaid = Duration::ZERO;
     while wait(stop, pause) {
+        unsaid += pause;
+        if unsaid >= REFUSALS {
+            unsaid = Duration::ZERO;
+            let now = house.clock.read().now;
+            if let Err(error) = house.audit.seal(|record| house.store.audit(record), now) {
+                tracing::warn!(%error, "refusals are in the audit file, and not yet in the ledger");
+            }
+        }
         failpoint::reach(failpoint::Point::ReconcileLooked);
         match house.store.latest_time() {
             Ok(Some(latest)) => house.clock.saw(latest),

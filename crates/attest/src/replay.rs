@@ -48,8 +48,8 @@ pub struct Replayed {
     pub certification: Result<(), Refusal>,
     /// The identity key's attributes and algorithms; it is neither AK nor EK.
     pub identity_key: Result<KeyFacts, Refusal>,
-    /// The request, signed by the identity key.
-    pub request: Result<(), Refusal>,
+    /// The request, signed by the identity key: what it asks for.
+    pub request: Result<crate::csr::CsrRequest, Refusal>,
 }
 
 fn missing(what: &str) -> Refusal {
@@ -85,7 +85,7 @@ impl Replay<'_> {
             identity(&public, ak.facts(), &ek.ok_or_else(|| missing("the EK"))?)
         });
         let request = match &identity_key {
-            Ok(identity) => requested(fields.csr, identity).map(drop),
+            Ok(identity) => requested(fields.csr, identity).map(|proven| proven.request),
             Err(_) => Err(missing("the identity key")),
         };
         Replayed {

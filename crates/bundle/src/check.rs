@@ -99,7 +99,7 @@ pub fn verify(bundle: &Bundle, certificate: &[u8], trust: &Trust) -> Vec<Check> 
             Err(refusal) => Err(refusal.to_string()),
         }),
         of(|all| match &all.request {
-            Ok(()) => Ok("signed by the identity key".to_owned()),
+            Ok(_) => Ok("signed by the identity key".to_owned()),
             Err(refusal) => Err(refusal.to_string()),
         }),
         named(),

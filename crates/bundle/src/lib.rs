@@ -9,6 +9,7 @@
 //! Pure: time and trust are arguments; no clock, socket, file or environment.
 
 mod archive;
+pub mod audit;
 mod check;
 mod transcript;
 

@@ -38,6 +38,9 @@ pub struct Transcript {
     pub evidence: String,
     /// Which CA, and what ran there.
     pub ca: Ca,
+    /// SHA-256 of the archived policy that decided (`policies::ArchivedPolicy`); absent before it was archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// What the device asked for.
     pub asked: Asked,
     /// When the EK was judged and the challenge made.

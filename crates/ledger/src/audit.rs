@@ -20,6 +20,12 @@ pub struct AuditLine<'a> {
     pub reason: &'a str,
     /// More, for people.
     pub detail: &'a str,
+    /// SHA-256 of what it is about, as it was; absent where there was nothing, or nothing changed.
+    #[serde(with = "crate::entry::perhaps", skip_serializing_if = "Option::is_none")]
+    pub before: Option<Hash>,
+    /// The same, as it became.
+    #[serde(with = "crate::entry::perhaps", skip_serializing_if = "Option::is_none")]
+    pub after: Option<Hash>,
 }
 
 /// The salt of one of the records that share a salt.
@@ -63,6 +69,8 @@ mod tests {
         subject: "c",
         reason: "D",
         detail: "e\n\"",
+        before: None,
+        after: None,
     };
 
     #[test]
@@ -76,6 +84,14 @@ mod tests {
             AuditLine { subject: "x", ..LINE },
             AuditLine { reason: "x", ..LINE },
             AuditLine { detail: "x", ..LINE },
+            AuditLine {
+                before: Some([1; 32]),
+                ..LINE
+            },
+            AuditLine {
+                after: Some([1; 32]),
+                ..LINE
+            },
         ] {
             for lines in [[changed, LINE, LINE], [LINE, LINE, changed]] {
                 assert_ne!(audit_digest(&salt, lines), all);
@@ -103,5 +119,17 @@ mod tests {
         let text = r#"{"at":1,"action":"a","actor":"b","subject":"c","reason":"D","detail":"e\n\""}"#;
         let own = line_salt(&[7; 16], 0);
         assert_eq!(line_hash(&own, &LINE), leaf_hash(&[&own, text.as_bytes()].concat()));
+        let changed = AuditLine {
+            before: Some([1; 32]),
+            after: Some([2; 32]),
+            ..LINE
+        };
+        let more = format!(
+            ",\"before\":\"{}\",\"after\":\"{}\"}}",
+            "01".repeat(32),
+            "02".repeat(32)
+        );
+        let text = text.replace("\"}", "\"") + &more;
+        assert_eq!(line_hash(&own, &changed), leaf_hash(&[&own, text.as_bytes()].concat()));
     }
 }

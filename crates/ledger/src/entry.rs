@@ -53,6 +53,17 @@ pub enum Event {
         /// Why, as CRLs have it.
         reason: String,
     },
+    /// What the CA stands on is another thing from here on: a server that decides by it writes this first.
+    Changed {
+        /// `policy`, `trust` or `issuer`.
+        what: String,
+        /// SHA-256 of what was said last; absent at first.
+        #[serde(with = "perhaps", default, skip_serializing_if = "Option::is_none")]
+        before: Option<Hash>,
+        /// SHA-256 of what counts now.
+        #[serde(with = "digest")]
+        after: Hash,
+    },
     /// Audit records were written.
     Audit {
         /// How many.
@@ -153,17 +164,17 @@ mod digest {
     }
 }
 
-mod perhaps {
+pub(crate) mod perhaps {
     use serde::{Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(hash: &Option<[u8; 32]>, out: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(hash: &Option<[u8; 32]>, out: S) -> Result<S::Ok, S::Error> {
         match hash {
             Some(hash) => super::digest::serialize(hash, out),
             None => out.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 32]>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 32]>, D::Error> {
         super::digest::deserialize(from).map(Some)
     }
 }
@@ -201,6 +212,22 @@ mod tests {
                     serial: vec![2],
                     state: "revoked".to_owned(),
                     reason: "keyCompromise".to_owned(),
+                },
+            ),
+            Entry::new(
+                8,
+                Event::Changed {
+                    what: "policy".to_owned(),
+                    before: Some([7; 32]),
+                    after: [8; 32],
+                },
+            ),
+            Entry::new(
+                9,
+                Event::Changed {
+                    what: "trust".to_owned(),
+                    before: None,
+                    after: [8; 32],
                 },
             ),
             Entry::new(

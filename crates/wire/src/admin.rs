@@ -179,6 +179,12 @@ pub struct AuditEntry {
     /// More, for people.
     #[serde(default)]
     pub detail: String,
+    /// SHA-256 of what was changed, as it was: of its row as a backup writes it, or of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The same, as it became.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// Answer to `GET /v1/devices/{name}/tree`: what is needed to draw, and to check again, how an identity hangs

@@ -4,6 +4,7 @@
 //! unknown and duplicate fields, so that the two ends never disagree about what was said.
 
 pub mod admin;
+pub mod audit;
 mod bytes;
 pub mod crl;
 pub mod enrollment;
@@ -12,6 +13,7 @@ mod exit;
 pub mod firmware;
 pub mod manifest;
 mod parse;
+pub mod policy;
 pub mod problem;
 pub mod renewal;
 pub mod replacement;

@@ -36,6 +36,8 @@ pub struct PolicySet {
     entities: Entities,
     types: Types,
     sha256: [u8; 32],
+    /// Schema, then names and texts of the rules.
+    texts: (String, Vec<(String, String)>),
     advisories: Advisories,
 }
 
@@ -125,6 +127,17 @@ impl PolicySet {
         &self.advisories
     }
 
+    /// The schema, as it was read.
+    #[must_use]
+    pub fn schema_text(&self) -> &str {
+        &self.texts.0
+    }
+
+    /// Names and texts of the files of rules, in the order of [`Self::sha256`].
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.1.iter().map(|(file, text)| (file.as_str(), text.as_str()))
+    }
+
     /// What the rules were loaded for.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -181,6 +194,13 @@ impl PolicySet {
             entities,
             types: Types::new()?,
             sha256: hash.finish(),
+            texts: (
+                schema_text.to_owned(),
+                sources
+                    .iter()
+                    .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
+                    .collect(),
+            ),
             advisories: Advisories::builtin().map_err(|e| PolicyError(e.to_string()))?,
         })
     }

@@ -179,6 +179,7 @@ impl Reader<'_> {
             name: raw.name.into_inner(),
             kind,
             sha256: attest::sha256(self.text.as_bytes()),
+            text: self.text.to_owned(),
             lifetime,
             organization,
             common_name,

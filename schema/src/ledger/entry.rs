@@ -39,6 +39,8 @@ pub(crate) fn of_records(link: &mut Link, records: &[NewAudit]) -> Result<Option
         subject: &record.subject,
         reason: &record.reason,
         detail: &record.detail,
+        before: record.before,
+        after: record.after,
     });
     let event = Event::Audit {
         records: u32::try_from(records.len()).unwrap_or(u32::MAX),

@@ -7,9 +7,9 @@ use diesel::prelude::*;
 use ledger::{Hash, Head};
 
 use crate::link::{Fault, Link, on};
-use crate::read::array;
+use crate::read::{AUDIT, StoredAudit, array, audit_row};
 use crate::tables::{audit, ledger as tree, ledger_entry};
-use crate::{Store, StoreError};
+use crate::{AuditRow, Store, StoreError};
 
 pub use grow::Growth;
 
@@ -39,7 +39,7 @@ pub struct HeldRecords {
     /// The salt.
     pub salt: [u8; 16],
     /// The records, in the order in which they were hashed.
-    pub records: Vec<issuance::AuditRecord>,
+    pub records: Vec<AuditRow>,
 }
 
 fn count(number: i64) -> Result<u64, Fault> {
@@ -156,26 +156,14 @@ impl Store {
             let Some((id, Some(salt))) = found else {
                 return Ok(None);
             };
-            type Row = (i64, String, String, String, String, String);
-            let rows: Vec<Row> = on!(link, c => audit::table
+            let rows: Vec<StoredAudit> = on!(link, c => audit::table
                 .filter(audit::entry_id.eq(id))
                 .order(audit::id)
-                .select((audit::at, audit::action, audit::actor, audit::subject, audit::reason, audit::detail))
+                .select(AUDIT)
                 .load(c))?;
-            let records = rows
-                .into_iter()
-                .map(|(at, action, actor, subject, reason, detail)| issuance::AuditRecord {
-                    at: attest::UnixTime(at),
-                    action,
-                    actor,
-                    subject,
-                    reason,
-                    detail,
-                })
-                .collect();
             Ok(Some(HeldRecords {
                 salt: array(salt)?,
-                records,
+                records: rows.into_iter().map(audit_row).collect::<Result<_, _>>()?,
             }))
         })
     }

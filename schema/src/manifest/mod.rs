@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use crate::link::{Fault, Link, on};
 use crate::rows::Page;
 use crate::tables::{NewAudit, manifest, refused_line};
-use crate::{keeping, read};
+use crate::{keeping, read, seal};
 
 pub(crate) use arrive::{arrive, expected};
 pub(crate) use named::{lines, named, standing};
@@ -116,7 +116,8 @@ pub(crate) fn open(
         ))
         .returning(Stored::as_returning())
         .get_result(c))?;
-    keeping::audit(link, std::slice::from_ref(record))?;
+    let after = seal::row(link, "manifest", stored.id)?;
+    keeping::audit(link, &[record.changed(None, after)])?;
     Ok(Ok(stored.into_row()?))
 }
 
@@ -134,8 +135,10 @@ pub(crate) fn withdraw(
         ManifestState::Refused => return Ok(Err(ManifestError::Closed(now.state))),
         ManifestState::Open | ManifestState::Complete => {}
     }
+    let before = seal::row(link, "manifest", id)?;
     on!(link, c => diesel::update(manifest::table.find(id)).set(manifest::state.eq("withdrawn")).execute(c))?;
-    keeping::audit(link, std::slice::from_ref(record))?;
+    let after = seal::row(link, "manifest", id)?;
+    keeping::audit(link, &[record.changed(before, after)])?;
     Ok(find(link, id)?.ok_or(ManifestError::NotFound))
 }
 

@@ -6,9 +6,9 @@ use diesel::prelude::*;
 
 use super::known::Known;
 use super::{ManifestError, ManifestPart, ManifestRow, ManifestState, find, number};
-use crate::keeping;
 use crate::link::{Fault, Link, insert, on};
 use crate::tables::{NewAudit, expected, expected_identity, manifest, refused_line};
+use crate::{keeping, seal};
 
 /// Longest reason of a refused line, in characters; the table holds the same.
 const LONGEST: usize = 500;
@@ -107,6 +107,10 @@ pub(crate) fn part(
     } else {
         ManifestState::Complete
     };
+    let before = match state {
+        ManifestState::Open => None,
+        _ => seal::row(link, "manifest", new.manifest)?,
+    };
     on!(link, c => diesel::update(manifest::table.find(new.manifest))
         .set((
             manifest::lines_read.eq(number(upto)?),
@@ -120,7 +124,7 @@ pub(crate) fn part(
         let record = NewAudit {
             action: format!("manifest.{}", state.as_str()),
             detail: format!("{}: {upto} lines, {refused} refused", record.detail),
-            ..record.clone()
+            ..record.changed(before, seal::row(link, "manifest", new.manifest)?)
         };
         keeping::audit(link, std::slice::from_ref(&record))?;
     }

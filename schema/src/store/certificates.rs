@@ -97,6 +97,24 @@ impl Store {
         self.read(|link| read::transcript(link, enrollment_id))
     }
 
+    /// Enrollments with evidence of which a certificate was handed out, newest first, older than `before`: number of the row,
+    /// and id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn enrollments_issued(&self, before: Option<i64>, limit: u32) -> Result<Vec<(i64, [u8; 16])>, StoreError> {
+        self.read(|link| crate::erase::issued(link, before, limit))
+    }
+
+    /// Of an enrollment whose evidence was erased: number of the emptied row, and the place of the leaf that holds the
+    /// record of it, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn erased(&self, enrollment_id: &[u8; 16]) -> Result<Option<(i64, Option<u64>)>, StoreError> {
+        self.read(|link| crate::erase::erased(link, enrollment_id))
+    }
+
     /// Erase evidence and transcript of an enrollment, once nothing stands on them at `now` (unix seconds): every
     /// certificate of it is past its time, revoked, or was never handed out. Their digests stay. Again is a success.
     ///

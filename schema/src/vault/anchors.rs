@@ -284,7 +284,7 @@ pub(super) fn begin(
     // The time of day in it: an epoch that was begun in a state that is lost has another number.
     let number = before.max(seen).saturating_add(1).max(now);
     let reason = storable(despite.reason);
-    on!(link, c => diesel::insert_into(epoch::table)
+    let row: i64 = on!(link, c => diesel::insert_into(epoch::table)
         .values((
             epoch::number.eq(number),
             epoch::since.eq(now),
@@ -292,7 +292,8 @@ pub(super) fn begin(
             epoch::actor.eq(storable(despite.actor)),
             epoch::reason.eq(&reason),
         ))
-        .execute(c))?;
+        .returning(epoch::id)
+        .get_result(c))?;
     let record = issuance::AuditRecord {
         at: attest::UnixTime(now),
         action: action.to_owned(),
@@ -301,6 +302,7 @@ pub(super) fn begin(
         reason: "OPERATOR".to_owned(),
         detail: format!("{reason}: {detail}"),
     };
-    keeping::audit(link, &[new_audit(&record)])?;
+    let after = crate::seal::row(link, "epoch", row).map_err(VaultError::from)?;
+    keeping::audit(link, &[new_audit(&record).changed(None, after)])?;
     Ok(number)
 }

@@ -183,6 +183,31 @@ fn select(link: &Link, table: &Table) -> String {
     )
 }
 
+/// One row of each table, as a backup writes it.
+#[derive(Debug)]
+pub(crate) struct RowText(Vec<(String, String)>);
+
+impl RowText {
+    /// Ask the engine for its tables.
+    pub(crate) fn of(link: &mut Link) -> Result<Self, VaultError> {
+        let catalog = Catalog::of(link)?;
+        let one = |table: &Table| {
+            let all = select(link, table);
+            let (cells, _) = all.split_once(" ORDER BY ")?;
+            let key = table.key.first()?;
+            Some((table.name.clone(), format!("{cells} WHERE \"{key}\" = ")))
+        };
+        Ok(Self(catalog.tables.iter().filter_map(one).collect()))
+    }
+
+    /// The row with this first column of the key.
+    pub(crate) fn one(&self, link: &mut Link, table: &str, key: &str) -> Result<Option<String>, VaultError> {
+        let known = self.0.iter().find(|(name, _)| name == table);
+        let (_, sql) = known.ok_or_else(|| VaultError::Strange(format!("there is no table {table}")))?;
+        Ok(lines(link, &format!("{sql}{key}"))?.into_iter().next())
+    }
+}
+
 fn cell(link: &Link, column: &Column) -> String {
     let name = format!("\"{}\"", column.name);
     let text = match (link, column.kind) {

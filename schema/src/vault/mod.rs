@@ -18,6 +18,8 @@ use crate::connect::Place;
 use crate::link::{Fault, Link};
 use crate::{StoreError, StoreOptions, migrations};
 
+pub(crate) use dump::RowText;
+
 pub use anchors::{Known, Mark, Shortfall};
 pub use verify::{Finding, Findings};
 

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
 use issuance::crl::RawCrl;
-use ledger::{AuditLine, Checkpoint, Edge, Entry, Event, Hash, Note, audit_digest, leaf_hash};
+use ledger::{Checkpoint, Edge, Entry, Event, Hash, Note, audit_digest, leaf_hash};
 use openssl::sha::sha256;
 use openssl::x509::X509;
 
 use super::catalog::{Catalog, lines, number};
 use super::{Progress, VaultError};
+use crate::AuditRow;
 use crate::link::{Link, on};
+use crate::read::{AUDIT, StoredAudit, audit_row};
 use crate::tables::{audit, certificate, crl_point, evidence, ledger as tree, ledger_entry, ledger_tile};
 
 /// Rows that are read at once.
@@ -279,7 +281,7 @@ fn evidences(link: &mut Link, findings: &mut Findings, progress: Progress<'_>) -
 }
 
 /// An audit record: its leaf, and what it says.
-type Record = (Option<i64>, i64, String, String, String, String, String);
+type Record = (Option<i64>, AuditRow);
 
 /// The audit records say what their leaves hold them to.
 fn leaves(link: &mut Link, findings: &mut Findings, progress: Progress<'_>) -> Result<(), VaultError> {
@@ -296,13 +298,15 @@ fn leaves(link: &mut Link, findings: &mut Findings, progress: Progress<'_>) -> R
         let (Some((first, ..)), Some((end, ..))) = (page.first(), page.last()) else {
             return Ok(());
         };
-        let records: Vec<Record> = on!(link, c => audit::table
+        let records: Vec<(Option<i64>, StoredAudit)> = on!(link, c => audit::table
             .filter(audit::entry_id.between(*first, *end))
             .order(audit::id)
-            .select((
-                audit::entry_id, audit::at, audit::action, audit::actor, audit::subject, audit::reason, audit::detail,
-            ))
+            .select((audit::entry_id, AUDIT))
             .load(c))?;
+        let records: Vec<Record> = records
+            .into_iter()
+            .map(|(leaf, stored)| Ok((leaf, audit_row(stored)?)))
+            .collect::<Result<_, crate::link::Fault>>()?;
         let mut by_leaf: HashMap<i64, Vec<&Record>> = HashMap::new();
         for record in &records {
             by_leaf.entry(record.0.unwrap_or_default()).or_default().push(record);
@@ -330,16 +334,7 @@ fn holds(bytes: &[u8], salt: Option<&[u8]>, held: &[&Record]) -> Result<(), Stri
         };
     };
     let salt: [u8; 16] = salt.and_then(|salt| salt.try_into().ok()).ok_or("it has no salt")?;
-    let lines = held
-        .iter()
-        .map(|(_, at, action, actor, subject, reason, detail)| AuditLine {
-            at: *at,
-            action,
-            actor,
-            subject,
-            reason,
-            detail,
-        });
+    let lines = held.iter().map(|(_, row)| row.line());
     if usize::try_from(records) == Ok(held.len()) && audit_digest(&salt, lines) == digest {
         Ok(())
     } else {

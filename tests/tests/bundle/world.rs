@@ -256,6 +256,7 @@ fn told(tpm: &SoftTpm, fields: &[Vec<u8>], evidence: &[u8], path: &[Vec<u8>]) ->
             name: "Kit \u{e9}\"\\\u{1}".to_owned(),
             version: "1.2.3".to_owned(),
         },
+        policy: Some(hex::encode([6; 32])),
         asked: Asked {
             profile: "device-ldevid".to_owned(),
             attestation_profile: None,

@@ -55,7 +55,7 @@ fn alarms(store: &Store) -> Vec<(String, String, String)> {
     let page = store.audit_entries(&AuditFilter::default(), 99).unwrap();
     page.into_iter()
         .filter(|record| record.reason == "TPM_CLOCK")
-        .map(|record| (record.action, record.subject, record.detail))
+        .map(|row| (row.record.action, row.record.subject, row.record.detail))
         .collect()
 }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ::ledger::{
-    AuditLine, Edge, Entry, Event, Hash, Head, Resource, TileNodes, Tiles, audit_digest, leaf_hash, tile_bytes,
-};
+use ::ledger::{Edge, Entry, Event, Hash, Head, Resource, TileNodes, Tiles, audit_digest, leaf_hash, tile_bytes};
 use issuance::Recorder as _;
 use schema::{Growth, LedgerState, Store};
 use wire::revocation::RevocationReason;
@@ -69,17 +67,7 @@ fn audits_agree(store: &Store) -> usize {
         };
         let held = store.ledger_records(position).unwrap().unwrap();
         assert_eq!(held.records.len(), count as usize);
-        let told = audit_digest(
-            &held.salt,
-            held.records.iter().map(|r| AuditLine {
-                at: r.at.0,
-                action: &r.action,
-                actor: &r.actor,
-                subject: &r.subject,
-                reason: &r.reason,
-                detail: &r.detail,
-            }),
-        );
+        let told = audit_digest(&held.salt, held.records.iter().map(|r| r.line()));
         assert_eq!(told, digest, "leaf {position}");
         records += held.records.len();
     }

@@ -297,7 +297,7 @@ both! {
             // The order and the revocation have their records under one subject: the newest is the later one.
             let filter = AuditFilter { subject: Some(label.clone()) };
             let actions: Vec<_> =
-                servers[0].audit_entries(&filter, 9).unwrap().into_iter().map(|r| r.action).collect();
+                servers[0].audit_entries(&filter, 9).unwrap().into_iter().map(|r| r.record.action).collect();
             match verdict {
                 Ok(()) => assert_eq!(actions, ["certificate.revoked", "enrollment.granted"]),
                 Err(RecordError::KeyBlocked) => assert_eq!(actions, ["certificate.revoked"]),

@@ -206,7 +206,7 @@ both! {
         for line in lines(bench, sql) {
             *widths.entry(line.split('.').next().unwrap().to_owned()).or_default() += 1;
         }
-        assert_eq!(widths.len(), 33);
+        assert_eq!(widths.len(), 35);
         assert!(widths.values().all(|w| *w <= 16), "{widths:?}");
     }
 }

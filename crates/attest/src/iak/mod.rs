@@ -47,6 +47,12 @@ impl Manufacturers {
         Anchors::of(sources).map(Self)
     }
 
+    /// As [`Anchors::decided`].
+    #[must_use]
+    pub fn decided(&self) -> Vec<String> {
+        self.0.decided()
+    }
+
     /// None: nobody is believed.
     ///
     /// # Errors

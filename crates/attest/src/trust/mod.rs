@@ -230,6 +230,31 @@ impl Anchors {
         Some((anchor.kind, &anchor.manufacturers, anchor.enforce_expiry))
     }
 
+    /// All that was decided, one line each, sorted: what is believed, refused, untrusted or looked at on the way. Two
+    /// stores with the same lines believe the same, but for the CRLs, which come and go.
+    #[must_use]
+    pub fn decided(&self) -> Vec<String> {
+        let anchors = self.anchors.iter().map(|anchor| {
+            format!(
+                "anchor {} {} {:?} {} expiry={} crl={}",
+                hex::encode(anchor.sha256),
+                anchor.name,
+                anchor.kind,
+                anchor.manufacturers.join(","),
+                anchor.enforce_expiry,
+                anchor.demand_crl
+            )
+        });
+        let aside = self.aside.iter().map(|(name, standing)| format!("{standing:?} {name}"));
+        let links = self
+            .proven
+            .iter()
+            .map(|node| format!("issuer {}", hex::encode(node.issuer.sha256)));
+        let mut lines: Vec<String> = anchors.chain(aside).chain(links).chain(self.refused.lines()).collect();
+        lines.sort_unstable();
+        lines
+    }
+
     /// Whose claims they are about.
     #[must_use]
     pub fn about(&self) -> About {

@@ -37,6 +37,19 @@ impl Refused {
         refused
     }
 
+    /// Each, in a line.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        let of = |what: &'static str, map: &BTreeMap<[u8; 32], Arc<str>>| {
+            let lines: Vec<String> = map
+                .iter()
+                .map(|(sha256, name)| format!("refused {what} {} {name}", hex::encode(sha256)))
+                .collect();
+            lines
+        };
+        let certificates = of("certificate", &self.certificates);
+        certificates.into_iter().chain(of("key", &self.keys))
+    }
+
     /// Name under which this CA is refused.
     pub(super) fn name_of(&self, issuer: &Issuer) -> Option<Arc<str>> {
         self.by_hash(&issuer.sha256, &issuer.spki_sha256)

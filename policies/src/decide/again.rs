@@ -1,0 +1,74 @@
+//! What a decision would be: the same questions over what was proven once, without a proof. Nothing can be issued on it.
+
+use attest::csr::CsrRequest;
+use attest::{KeyFacts, Root, UnixTime};
+
+use super::facts::Facts;
+use super::{Denial, InventoryEntry, judge};
+use crate::{PolicySet, Profiles};
+
+/// What was proven once, as the record has it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Profile that was asked for, for the identity key.
+    pub profile: String,
+    /// The same, for the attestation key.
+    pub attestation_profile: Option<String>,
+    /// Name that the device claimed.
+    pub claimed: Option<String>,
+    /// What the request asked for.
+    pub requested: CsrRequest,
+    /// What the proof stood on.
+    pub root: Root,
+    /// The attestation key that vouched.
+    pub ak: KeyFacts,
+    /// The identity key.
+    pub identity: KeyFacts,
+    /// SHA-256 of the evidence.
+    pub evidence: [u8; 32],
+}
+
+/// A certificate that would be granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldGrant {
+    /// Name of the profile.
+    pub profile: String,
+    /// Its lifetime, seconds; none: without end.
+    pub lifetime: Option<i64>,
+    /// Ids of the rules, sorted.
+    pub rules: Vec<String>,
+    /// Their reasons.
+    pub reasons: Vec<String>,
+}
+
+/// What [`super::decide`] would say.
+///
+/// # Errors
+/// [`Denial`] for the first answer that is no.
+pub fn reconsider(
+    policy: &PolicySet,
+    profiles: &Profiles,
+    shown: &Shown,
+    entry: Option<&InventoryEntry>,
+    now: UnixTime,
+) -> Result<Vec<WouldGrant>, Denial> {
+    let facts = Facts {
+        profile: shown.profile.clone(),
+        attestation_profile: shown.attestation_profile.clone(),
+        claimed: shown.claimed.clone(),
+        requested: shown.requested.clone(),
+        root: shown.root.clone(),
+        ak: shown.ak.clone(),
+        attestation: Some(shown.ak.clone()),
+        identity: shown.identity.clone(),
+        evidence: shown.evidence,
+    };
+    let (_, grants) = judge(policy, profiles, &facts, entry, now)?;
+    let would = |grant: crate::Grant| WouldGrant {
+        profile: grant.profile().name().to_owned(),
+        lifetime: grant.profile().lifetime(),
+        rules: grant.decision().rules.clone(),
+        reasons: grant.decision().reasons.clone(),
+    };
+    Ok(grants.into_iter().map(would).collect())
+}
