@@ -76,3 +76,20 @@ if [ "$want" = test ] && ! grep -qsxF "$wanted" "$judges/list"; then
     "$judges/bin/pip" install -q --disable-pip-version-check $wanted
     echo "$wanted" >"$judges/list"
 fi
+
+# axe-core (MPL-2.0, only run, never shipped) judges the pages: by npm where it is, which knows its own mirror.
+axe=${CARGO_TARGET_DIR:-target}/axe
+axe_sha256=e9e5863c33a874f09bc01acd9234b7e3c871479f5eef8802fa582544465e6d01
+if [ "$want" = test ] && ! sha256sum --status -c - <<<"$axe_sha256  $axe/axe.min.js" 2>/dev/null; then
+    echo "setup: fetching axe-core into $axe"
+    rm -rf "$axe"
+    mkdir -p "$axe"
+    if ! (command -v npm >/dev/null && cd "$axe" && npm pack --silent axe-core@4.11.0 >/dev/null); then
+        curl -fsSL --retry 3 -o "$axe/axe-core-4.11.0.tgz" https://registry.npmjs.org/axe-core/-/axe-core-4.11.0.tgz
+    fi
+    tar -xzf "$axe/axe-core-4.11.0.tgz" -C "$axe" --strip-components 1 package/axe.min.js package/LICENSE
+    sha256sum --status -c - <<<"$axe_sha256  $axe/axe.min.js" || {
+        echo "setup: axe-core is not the one that is expected" >&2
+        exit 1
+    }
+fi

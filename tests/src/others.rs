@@ -66,3 +66,24 @@ pub fn judge(program: &str) -> PathBuf {
         .find(|path| path.is_file())
         .unwrap_or(place)
 }
+
+/// axe-core, which scripts/setup.sh puts into the folder of builds: which page shuts people out.
+///
+/// # Panics
+/// When it is missing and `CI=true`.
+#[must_use]
+pub fn axe() -> Option<PathBuf> {
+    let own = std::env::current_exe().unwrap_or_default();
+    let found = own
+        .ancestors()
+        .map(|folder| folder.join("axe/axe.min.js"))
+        .find(|path| path.is_file());
+    assert!(
+        found.is_some() || std::env::var("CI").as_deref() != Ok("true"),
+        "axe-core is not installed"
+    );
+    if found.is_none() {
+        println!("skipped: axe-core is not installed (scripts/setup.sh test)");
+    }
+    found
+}

@@ -14,6 +14,7 @@ pub mod ledger;
 mod lookup;
 pub mod manifest;
 pub mod ocsp;
+pub mod page;
 pub mod publish;
 pub mod recover;
 pub mod renew;

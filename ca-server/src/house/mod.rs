@@ -47,6 +47,7 @@ pub use health::{Halt, SignerHealth};
 pub use metrics::{Metrics, Phase};
 pub use responder::{Answer, Answers, Ocsp};
 pub use statuses::{Hear, Statuses};
+pub use witness::Witness;
 
 /// The house: what every flow borrows.
 pub struct House {

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::problem::{Problem, ProblemCode};
 
 use super::limits::Rates;
-use super::status::{Documents, Mount};
+use super::status::{Documents, Mount, Pages};
 use crate::config::{Limits, Operators, Rate};
 use crate::house::House;
 
@@ -22,6 +22,7 @@ pub struct Front {
     /// Those of the status listener: whoever floods it takes nothing from devices.
     pub(super) status_rates: Rates,
     pub(super) documents: Documents,
+    pub(super) pages: Pages,
     /// Where OCSP requests arrive, when they are answered.
     pub(super) ocsp: Option<Mount>,
     /// Of OCSP answers that each cost a signature.
@@ -58,6 +59,7 @@ impl Front {
             rates: Rates::new(limits.rate_per_source, limits.rate_total),
             status_rates: Rates::new(limits.rate_per_source, limits.rate_total),
             documents: Documents::of(&house.issuer),
+            pages: Pages::of(&house.issuer),
             ocsp: Mount::of(&house),
             fresh_rate: Rates::new(
                 Rate::Off,

@@ -34,6 +34,6 @@ pub use note::{
 };
 pub use path::{PathError, Resource, width_at};
 pub use promise::{Promise, PromiseError};
-pub use proof::{Consistency, Head, Inclusion, MAX_SIZE, ProofError};
+pub use proof::{Consistency, Head, Inclusion, MAX_SIZE, ProofError, Step};
 pub use tile::{TileError, TileNodes, Tiles, bundle, entries, hashes, tile_bytes};
 pub use witness::{AddCheckpoint, WitnessAnswer, WitnessError};

@@ -176,6 +176,34 @@ mod tests {
                     panic!()
                 };
                 proof.verify(&row.0[index as usize], &head).unwrap();
+                let steps = proof.steps(&row.0[index as usize], size).unwrap();
+                for step in &steps {
+                    assert!((step.first..step.end).contains(&index));
+                    assert_eq!(step.result, naive(&row.0[step.first as usize..step.end as usize]));
+                    let middle = step.first + split(step.end - step.first);
+                    let beside = if step.left {
+                        step.first..middle
+                    } else {
+                        middle..step.end
+                    };
+                    assert_eq!(step.sibling, naive(&row.0[beside.start as usize..beside.end as usize]));
+                }
+                let last = steps.last().map_or(row.0[index as usize], |step| step.result);
+                assert_eq!(last, head.root);
+                for wrong in [
+                    &proof.path[..proof.path.len().saturating_sub(1)],
+                    &[proof.path.as_slice(), &[[0; 32]]].concat(),
+                ] {
+                    let wrong = Inclusion {
+                        index,
+                        path: wrong.to_vec(),
+                    };
+                    let found = wrong.path.len();
+                    if found != proof.path.len() {
+                        let refused = wrong.steps(&row.0[index as usize], size);
+                        assert_eq!(refused, Err(ProofError::Length { found }));
+                    }
+                }
             }
             assert_eq!(inclusion(&row, size, size), Ok(None));
             for old in 0..=size {

@@ -111,6 +111,61 @@ impl Inclusion {
         }
         if last == 0 { Ok(root) } else { Err(length) }
     }
+
+    /// The same way as people follow it: one step for each hash of the path, from the leaf up, with the leaves each result
+    /// stands for. The last result is [`Inclusion::root`].
+    ///
+    /// # Errors
+    /// [`ProofError`].
+    pub fn steps(&self, leaf: &Hash, size: u64) -> Result<Vec<Step>, ProofError> {
+        let index = self.index;
+        if index >= size {
+            return Err(ProofError::Index { index, size });
+        }
+        // From the root down: each subtree on the way, and whether its left half is beside it.
+        let (mut start, mut end) = (0, size);
+        let mut way = Vec::new();
+        while end - start > 1 {
+            let middle = start + (1 << (end - start - 1).ilog2());
+            let left = index >= middle;
+            way.push((start, end, left));
+            if left { start = middle } else { end = middle }
+        }
+        if way.len() != self.path.len() {
+            return Err(ProofError::Length { found: self.path.len() });
+        }
+        let mut node = *leaf;
+        let step = |(sibling, (first, end, left)): (&Hash, &(u64, u64, bool))| {
+            node = if *left {
+                node_hash(sibling, &node)
+            } else {
+                node_hash(&node, sibling)
+            };
+            Step {
+                sibling: *sibling,
+                left: *left,
+                result: node,
+                first: *first,
+                end: *end,
+            }
+        };
+        Ok(self.path.iter().zip(way.iter().rev()).map(step).collect())
+    }
+}
+
+/// One step from a leaf to the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The hash of the path that is added.
+    pub sibling: Hash,
+    /// Whether it stands on the left.
+    pub left: bool,
+    /// What both make.
+    pub result: Hash,
+    /// The first leaf that the result stands for.
+    pub first: u64,
+    /// Behind the last one.
+    pub end: u64,
 }
 
 /// That a tree is another one, continued: claimed.

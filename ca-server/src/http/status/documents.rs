@@ -94,7 +94,7 @@ const MAX_PUBLISHED: u64 = 64 << 20;
 
 /// A file that `ca-cli ceremony import` put there: read anew each time, so that nothing needs a restart. Its name is
 /// what stands after the last `/ca/`, and leads nowhere else.
-fn published(folder: &std::path::Path, path: &str) -> Option<Document> {
+pub(super) fn published(folder: &std::path::Path, path: &str) -> Option<Document> {
     let (_, name) = path.rsplit_once("/ca/")?;
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     if name.len() > 100 || name.starts_with('.') || !name.chars().all(safe) {
