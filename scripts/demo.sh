@@ -255,23 +255,17 @@ serial=$(tr '[:upper:]' '[:lower:]' <<<"${after#serial=}")
 say 'The record knows the descent: same device, same TPM, one certificate from the other.'
 type_and_run "$bin/ca-cli" cert status "$serial"
 
-step 'Proof that outlives the server: what the identity stands on, checked again where nothing of ours is'
+step 'A stranger keeps a copy of the ledger: every entry, and the tree that they make. Python alone'
 until_true "$bin/ca-cli" cert bundle "$serial" --out "$run/gateway-1.bundle.tar" || fail "no bundle"
 mkdir -p "$run/elsewhere/trust/"{ca,tpm,ledger}
-cp docs/verify/bundle.py "$run/gateway-1.bundle.tar" "$run/elsewhere/"
+cp docs/verify/{bundle,ledger}.py "$run/gateway-1.bundle.tar" "$run/elsewhere/"
 cp "$run/device/cert.pem" "$run/elsewhere/gateway-1.pem"
 cp "$run/ca/ca/root.pem" "$run/elsewhere/trust/ca/"
 cp "$run/vendor/swtpm-localca-rootca-cert.pem" "$run/elsewhere/trust/tpm/"
 origin=$(sed -nE 's/^origin *= *"(.*)"/\1/p' "$run/ca/server.toml")
 "$bin/ca-cli" ledger key "$run/ca/ledger.key" --origin "$origin" >"$run/elsewhere/trust/ledger/key"
 cd "$run/elsewhere"
-say 'Root of the CA, root of the TPM vendor and key of the ledger are the verifier'"'"'s own. Python alone:'
-type_and_run python3 -B bundle.py gateway-1.pem gateway-1.bundle.tar --trust trust --level software --rehearsal
-say 'Somebody writes another device into it:'
-LC_ALL=C sed 's/"device":"gateway-1"/"device":"gateway-2"/g' gateway-1.bundle.tar >tampered.tar
-python3 -B bundle.py gateway-1.pem tampered.tar --trust trust --level software --rehearsal >tampered.log && fail 'a tampered bundle passed'
-grep -E '^(NO|refused)' tampered.log | show
-grep -qx 'refused: ledger' tampered.log || fail 'refused for another reason'
+type_and_run python3 -B ledger.py "http://localhost:$status/ledger" --key trust/ledger/key --keep ledger-then
 cd - >/dev/null
 
 step 'Two TLS servers that check at each handshake, where the certificate says: ours by CRL and OCSP, OpenSSL by CRL'
@@ -338,9 +332,39 @@ ledger=(--from "http://localhost:$status/ledger" --key "$run/ledger.vkey"
 type_and_run "$bin/ca-cli" ledger head "${ledger[@]}"
 type_and_run "$bin/ca-cli" ledger proof "$run/device/cert.pem" "${ledger[@]}" --out "$run/device.tlog-proof"
 
+step 'Proof that outlives the server: what the identity stands on, checked again where nothing of ours is'
+cd "$run/elsewhere"
+find . -maxdepth 1 -type f -printf '%f\n' | sort | paste -sd ' ' | show
+say 'Root of the CA, root of the TPM vendor and key of the ledger are the verifier'"'"'s own. Python alone:'
+type_and_run python3 -B bundle.py gateway-1.pem gateway-1.bundle.tar --trust trust --level software --rehearsal
+type_and_run python3 -B ledger.py "http://localhost:$status/ledger" --key trust/ledger/key --seen ledger-then/checkpoint --keep ledger-now
+
+step 'Refused, each for what it is: a tampered bundle, a cut ledger, a forged checkpoint'
+# Run it, and see that it is refused in these words.
+named() {
+    local words=$1
+    shift
+    type_and_run "$@" >refused.log && fail "not refused: $words"
+    cat refused.log
+    grep -qE "$words" refused.log || fail "refused for another reason than: $words"
+}
+say 'Somebody writes another device into the bundle:'
+LC_ALL=C sed 's/"device":"gateway-1"/"device":"gateway-2"/g' gateway-1.bundle.tar >tampered.tar
+python3 -B bundle.py gateway-1.pem tampered.tar --trust trust --level software --rehearsal >tampered.log && fail 'a tampered bundle passed'
+grep -E '^(NO|refused)' tampered.log | show
+grep -qx 'refused: ledger' tampered.log || fail 'refused for another reason'
+say 'The ledger of before the revocation is put in the place of the one of now; its signature is genuine:'
+named 'NO +CUT: ' python3 -B ledger.py ledger-then --key trust/ledger/key --seen ledger-now/checkpoint
+say 'The same tree under a checkpoint that says one entry less; its key never signed that:'
+cp -r ledger-now forged
+sed -i "2s/.*/$(($(sed -n 2p ledger-now/checkpoint) - 1))/" forged/checkpoint
+named 'NO +FORGED: ' python3 -B ledger.py forged --key trust/ledger/key
+cd - >/dev/null
+
 # -- end ----------------------------------------------------------------------------------------------------------------
 step 'What you saw'
 say 'A certificate that says, and lets anyone check, that its key lives in one TPM: the CA proved it before it signed.'
 say 'Renewed only after the same TPM answered again; revoked, and refused by servers that were told nothing but what we publish.'
+say 'All of it in a ledger that anybody reads, and on evidence that anybody checks again, without us.'
 say 'This was a rehearsal with software tokens and software TPMs; its certificates are marked, and refused elsewhere.'
 say 'Look around: .run/demo   Learn more: README.md, docs/ISSUANCE-CYCLE.md, docs/TRUST.md'
