@@ -40,6 +40,9 @@ echo
 echo '== chains of EK certificates'
 cargo bench --locked -q -p tests --bench chain
 echo
+echo '== proofs of the ledger, 10^3 to 10^8 entries'
+cargo bench --locked -q -p ledger --bench proof
+echo
 echo '== OCSP answers'
 cargo bench --locked -q -p tests --bench ocsp -- --postgres
 echo
