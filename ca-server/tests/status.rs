@@ -100,7 +100,12 @@ async fn nothing_else_is_there() {
     let ca = Ca::rehearse();
     let service = serve!(house(&ca), limits());
     for path in [
-        "/",
+        "//",
+        "/trust/",
+        "/trust/x",
+        "/trust/ledger.vkey",
+        "/verify/00",
+        "/ledger/leaf/0",
         "/ca/issuing.cer?x",
         "/ca/issuing%2ecer",
         "//ca/issuing.cer",
@@ -116,6 +121,13 @@ async fn nothing_else_is_there() {
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(headers.get(header::ALLOW).unwrap(), "GET, HEAD");
     }
+    // The trust page is there without a ledger, too.
+    for path in ["/", "/trust", "/trust/roots.pem", "/trust/chain.pem", "/livez"] {
+        let (status, ..) = call!(&service, TestRequest::get().uri(path));
+        assert_eq!(status, StatusCode::OK, "{path}");
+    }
+    let (status, ..) = call!(&service, TestRequest::post().uri("/trust"));
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     let (status, ..) = call!(&service, TestRequest::get().uri("/livez"));
     assert_eq!(status, StatusCode::OK);
 }
