@@ -186,11 +186,12 @@ pub(super) async fn answer(front: &Data<Front>, request: &HttpRequest, asked: As
     }
 }
 
-/// 405 for what is a page when it is asked for.
+/// 405 for what is a page to whoever reads it.
 pub(super) fn only_read(front: &Front, request: &HttpRequest) -> Option<HttpResponse> {
     let path = request.uri().path();
-    let page = path == "/" || path == "/verify" || path.starts_with("/trust") || path.starts_with("/verify/");
-    page.then(|| not_offered(front, "GET, HEAD"))
+    let read = request.method() == Method::GET || request.method() == Method::HEAD;
+    let page = path == "/" || path == "/trust" || path == "/verify" || path.starts_with("/verify/");
+    (page && !read).then(|| not_offered(front, "GET, HEAD"))
 }
 
 fn shown(house: &House, place: Option<u64>) -> Result<Option<Document>, Trouble> {
