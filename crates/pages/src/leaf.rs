@@ -219,6 +219,12 @@ fn of_event(entry: &Entry) -> Markup {
                 dt { "Reason" } dd { (reason) }
             }
         },
+        Event::Changed { .. } => html! {
+            span .tag { "Change" }
+            h3 { "What the CA stands on changed" }
+            dl { dt { "Recorded" } dd { (utc(entry.at)) } }
+            p { "Its policy, the roots that it trusts for others, or its own chain, by their digests: the entry is below." }
+        },
         Event::Audit { records, digest } => html! {
             span .tag { "Audit" }
             h3 { "Acts and decisions were recorded" }
