@@ -323,6 +323,16 @@ fn other_mistakes_are_shown_at_their_place() {
             "\"sqlite://ca.db?mode=memory\"",
             ":9:7: an SQLite URL is sqlite:// and a path",
         ),
+        (
+            "[hsm]\n",
+            "synchronous = \"required\"\n[hsm]\n",
+            ":10:15: SQLite has no standby",
+        ),
+        (
+            "[hsm]\n",
+            "synchronous = \"on\"\n[hsm]\n",
+            ":10:15: unknown variant `on`",
+        ),
         ("[hsm]\n", "[hsm]\nsessions = 0\n", ":11:12: this must be at least 1"),
         (
             "[hsm]\n",

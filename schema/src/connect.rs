@@ -3,8 +3,9 @@
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
 
-use crate::link::Link;
-use crate::vault::anchors::epoch_of;
+use crate::link::{Dated, Fault, Link};
+use crate::vault::Mark;
+use crate::vault::anchors::{epoch_of, mark};
 use crate::{StoreError, StoreOptions, crl, migrations, postgres, sqlite};
 
 /// Where the records are.
@@ -22,9 +23,7 @@ impl Place {
         if let Some(path) = url.strip_prefix("sqlite://") {
             sqlite::Place::parse(path).map(Arc::new).map(Self::Sqlite)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            postgres::Place::parse(url, options.connect_timeout)
-                .map(Arc::new)
-                .map(Self::Postgres)
+            postgres::Place::parse(url, options).map(Arc::new).map(Self::Postgres)
         } else {
             Err(StoreError::Unusable(
                 "the storage URL starts with neither sqlite:// nor postgres://".to_owned(),
@@ -52,7 +51,7 @@ impl Place {
     pub(crate) fn prepare(&self) -> Result<Link, StoreError> {
         let mut link = match self {
             Self::Sqlite(place) => place.connect(sqlite::Mode::Write)?,
-            Self::Postgres(place) => place.connect()?,
+            Self::Postgres(place) => place.connect()?.1,
         };
         if let Link::Sqlite(c) = &mut link {
             sqlite::quick_check(c)?;
@@ -61,28 +60,77 @@ impl Place {
         let (epoch, moved) =
             epoch_of(&mut link).map_err(|fault| StoreError::Unavailable(self.redact(&fault.text())))?;
         if moved {
-            return Err(StoreError::Unusable(format!(
-                "the record was moved to another database (epoch {epoch}); to go on with this one all the same: ca-cli db accept"
-            )));
+            return Err(StoreError::Unusable(moved_away(epoch)));
         }
         crl::complete_entries(&mut link).map_err(|fault| StoreError::Unavailable(self.redact(&fault.text())))?;
         Ok(link)
     }
 
     /// A connection for the writer.
-    pub(crate) fn write_link(&self) -> Result<Link, StoreError> {
+    pub(crate) fn write_link(&self) -> Result<Dated, StoreError> {
         match self {
-            Self::Sqlite(place) => place.connect(sqlite::Mode::Write),
+            Self::Sqlite(place) => Ok((0, place.connect(sqlite::Mode::Write)?)),
             Self::Postgres(place) => place.connect(),
         }
     }
 
     /// A connection for a reader.
-    pub(crate) fn read_link(&self) -> Result<Link, StoreError> {
+    pub(crate) fn read_link(&self) -> Result<Dated, StoreError> {
         match self {
-            Self::Sqlite(place) => place.connect(sqlite::Mode::Read),
+            Self::Sqlite(place) => Ok((0, place.connect(sqlite::Mode::Read)?)),
             Self::Postgres(place) => place.connect(),
         }
+    }
+
+    /// Connections of an earlier generation are not used any more.
+    pub(crate) fn generation(&self) -> i64 {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(place) => place.guard.generation(),
+        }
+    }
+
+    /// Why nothing may be written now.
+    pub(crate) fn closed(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(place) => place.guard.lost().map(str::to_owned).or_else(|| place.guard.unfit()),
+        }
+    }
+
+    /// Why nothing of the record is believed until a restart.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(place) => place.guard.lost(),
+        }
+    }
+
+    /// Remember how far the record was seen.
+    pub(crate) fn saw(&self, mark: Mark) {
+        if let Self::Postgres(place) = self {
+            place.guard.saw(mark);
+        }
+    }
+
+    /// Look whether the record and its database are still what they were, on a connection that is in use.
+    pub(crate) fn watch(&self, link: &mut Link) -> Result<(), Fault> {
+        let (Self::Postgres(place), Link::Postgres(c)) = (self, &mut *link) else {
+            return Ok(());
+        };
+        match place.still_fit(c) {
+            Ok(()) => place.guard.set_unfit(None),
+            Err(StoreError::Unusable(why)) => place.guard.set_unfit(Some(why)),
+            Err(error) => return Err(Fault::Lost(error.to_string())),
+        }
+        match place.unchanged(link) {
+            Ok(()) => {}
+            // It is in the guard by now.
+            Err(StoreError::Unusable(_)) => return Ok(()),
+            Err(error) => return Err(Fault::Lost(error.to_string())),
+        }
+        place.guard.saw(mark(link)?);
+        Ok(())
     }
 
     /// Take secrets out of a text.
@@ -92,6 +140,13 @@ impl Place {
             Self::Postgres(place) => place.redact(text),
         }
     }
+}
+
+/// What is said of a record that is elsewhere now.
+pub(crate) fn moved_away(epoch: i64) -> String {
+    format!(
+        "the record was moved to another database (epoch {epoch}); to go on with this one all the same: ca-cli db accept"
+    )
 }
 
 /// Whose lock it is, when it is not ours.

@@ -8,6 +8,7 @@ mod crl;
 mod erase;
 mod find;
 mod fixed;
+mod guard;
 mod inventory;
 mod issued;
 mod keeping;

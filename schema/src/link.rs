@@ -15,6 +15,9 @@ pub(crate) enum Link {
     Postgres(PgConnection),
 }
 
+/// A connection, and the generation it is of: the timeline that a PostgreSQL writes.
+pub(crate) type Dated = (i64, Link);
+
 /// The same words of diesel for both engines: `on!(link, c => query.execute(c))`.
 macro_rules! on {
     ($link:expr, $c:ident => $body:expr) => {

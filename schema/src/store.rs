@@ -19,7 +19,7 @@ use issuance::{AuditRecord, ClockRule, Intent, IssuedRecord, Order, RecordError,
 
 use crate::change::{Change, NewOrder, Outcome, Signatures, new_audit};
 use crate::connect::Place;
-use crate::link::{Fault, Link};
+use crate::link::{Dated, Fault, Link};
 use crate::vault::{Mark, Shortfall, anchors};
 use crate::writer::Writer;
 use crate::{AuditFilter, AuditRow, ChallengeRow, EnrollmentRow, ManifestError, ManifestRow, read};
@@ -47,6 +47,8 @@ pub struct StoreOptions {
     pub group: usize,
     /// How long a connection may take.
     pub connect_timeout: Duration,
+    /// PostgreSQL: nothing counts as written before a standby has it.
+    pub synchronous: bool,
 }
 
 impl Default for StoreOptions {
@@ -55,6 +57,7 @@ impl Default for StoreOptions {
             readers: 8,
             group: 128,
             connect_timeout: Duration::from_secs(5),
+            synchronous: false,
         }
     }
 }
@@ -71,9 +74,9 @@ struct Inner {
     readers: Pool<Readers>,
     /// The connection on which CRLs are made, beside the writer's: reading a million entries holds nobody else up. One
     /// at a time in this process.
-    publisher: Mutex<Option<Link>>,
+    publisher: Mutex<Option<Dated>>,
     /// The connection on which the ledger grows: a CRL in the making must not hold it up.
-    sequencer: Mutex<Option<Link>>,
+    sequencer: Mutex<Option<Dated>>,
     place: Place,
     alarms: [AtomicU64; 3],
     _claim: Option<File>,
@@ -96,6 +99,8 @@ struct Readers(Place);
 /// A connection for reading, and whether it was found broken.
 struct Reader {
     link: Link,
+    /// The generation it is of.
+    since: i64,
     broken: bool,
 }
 
@@ -104,8 +109,10 @@ impl ManageConnection for Readers {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Reader, StoreError> {
+        let (since, link) = self.0.read_link()?;
         Ok(Reader {
-            link: self.0.read_link()?,
+            link,
+            since,
             broken: false,
         })
     }
@@ -165,7 +172,28 @@ impl Store {
     pub fn ping(&self) -> Result<(), StoreError> {
         match self.inner.writer.broken() {
             Some(why) => Err(StoreError::Unavailable(why.to_owned())),
-            None => self.read(read::ping),
+            None => match self.inner.place.closed() {
+                Some(why) => Err(StoreError::Unavailable(why)),
+                None => self.read(read::ping),
+            },
+        }
+    }
+
+    /// Look whether the database is still the one it was, and remember how far the record is. What is wrong stays wrong
+    /// until a restart, and nothing is read or written any more: then it is said here. Settings of PostgreSQL that went
+    /// wrong only stop writing until they are right.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn watch(&self) -> Result<Option<String>, StoreError> {
+        let place = &self.inner.place;
+        let watched = match place.lost() {
+            Some(_) => Ok(()),
+            None => self.read(|link| place.watch(link)),
+        };
+        match place.lost() {
+            Some(why) => Ok(Some(why.to_owned())),
+            None => watched.map(|()| None),
         }
     }
 
@@ -182,7 +210,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn mark(&self) -> Result<Mark, StoreError> {
-        self.read(anchors::mark)
+        let mark = self.read(anchors::mark)?;
+        self.inner.place.saw(mark);
+        Ok(mark)
     }
 
     /// In what the record falls behind what was seen of it; nothing, if it does not.
@@ -272,24 +302,29 @@ impl Store {
 
     fn beside<T>(
         &self,
-        place: &Mutex<Option<Link>>,
+        place: &Mutex<Option<Dated>>,
         work: impl FnOnce(&mut Link) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         if let Some(why) = self.inner.writer.broken() {
             return Err(StoreError::Unavailable(why.to_owned()));
         }
+        if let Some(why) = self.inner.place.closed() {
+            return Err(StoreError::Unavailable(why));
+        }
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
         // One that died while it was idle is not news.
+        let now = self.inner.place.generation();
         let idle = place
             .take()
-            .and_then(|mut link| link.run("SELECT 1").is_ok().then_some(link));
-        let mut link = match idle {
-            Some(link) => link,
+            .filter(|(since, _)| *since >= now)
+            .and_then(|(since, mut link)| link.run("SELECT 1").is_ok().then_some((since, link)));
+        let (since, mut link) = match idle {
+            Some(idle) => idle,
             None => self.inner.place.write_link()?,
         };
         match work(&mut link) {
             Ok(done) => {
-                *place = Some(link);
+                *place = Some((since, link));
                 Ok(done)
             }
             Err(fault) => {
@@ -307,7 +342,19 @@ impl Store {
         // When the database was started anew, every idle connection is dead, and one that is made now is not.
         let mut idle = self.inner.readers.max_size();
         loop {
+            if let Some(why) = self.inner.place.lost() {
+                return Err(unavailable(why.to_owned()));
+            }
             let mut reader = self.inner.readers.get().map_err(|e| unavailable(e.to_string()))?;
+            if reader.since < self.inner.place.generation() {
+                // Another primary has taken over since: this one may lead to the old one.
+                reader.broken = true;
+                if idle > 0 {
+                    idle -= 1;
+                    continue;
+                }
+                return Err(unavailable("every connection leads to an old primary".to_owned()));
+            }
             let fault = match question(&mut reader.link) {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,

@@ -51,6 +51,7 @@ impl Writer {
         let (queue, jobs) = channel();
         let broken_disk = Arc::new(OnceLock::new());
         let mut hand = Hand {
+            since: place.generation(),
             place,
             link: Some(link),
             patience,
@@ -135,6 +136,8 @@ enum Ending {
 struct Hand {
     place: Place,
     link: Option<Link>,
+    /// The generation it is of.
+    since: i64,
     /// How long callers wait.
     patience: Duration,
     /// How long to wait for a database that went away during a COMMIT.
@@ -314,14 +317,19 @@ impl Hand {
         let begun = Instant::now();
         while self.link.is_none() && self.broken_disk.get().is_none() && begun.elapsed() < self.moment {
             match self.place.write_link() {
-                Ok(link) => self.link = Some(link),
+                Ok((since, link)) => (self.link, self.since) = (Some(link), since),
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
         }
     }
 
     fn connected(&mut self) -> Result<Link, StoreError> {
-        if let Some(link) = self.link.take() {
+        if let Some(why) = self.place.closed() {
+            return Err(StoreError::Unavailable(why));
+        }
+        if let Some(link) = self.link.take()
+            && self.since >= self.place.generation()
+        {
             return Ok(link);
         }
         if let Some((when, error)) = &self.refused
@@ -330,8 +338,9 @@ impl Hand {
             return Err(error.clone());
         }
         match self.place.write_link() {
-            Ok(link) => {
+            Ok((since, link)) => {
                 self.refused = None;
+                self.since = since;
                 Ok(link)
             }
             Err(error) => {
@@ -491,7 +500,7 @@ mod tests {
         let mut writer = writer(&directory);
         writer.patience = Duration::from_secs(2);
         let url = format!("sqlite://{}/ca.db", directory.path().display());
-        let mut other = Place::parse(&url, &StoreOptions::default())
+        let (_, mut other) = Place::parse(&url, &StoreOptions::default())
             .unwrap()
             .write_link()
             .unwrap();

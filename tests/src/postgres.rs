@@ -55,6 +55,24 @@ impl Cluster {
     /// # Errors
     /// PostgreSQL is not installed, or does not start.
     pub fn start() -> Result<Self> {
+        let cluster = Self::nothing_yet()?;
+        cluster.run("initdb", |c| {
+            c.arg("-D").arg(cluster.data());
+            c.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
+            c.arg("--data-checksums");
+        })?;
+        let settings = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nunix_socket_permissions = 0700\nfsync = on\n\
+             full_page_writes = on\nsynchronous_commit = on\nmax_connections = 200\n",
+            cluster.directory.display()
+        );
+        cluster.append_settings(&settings)?;
+        cluster.up()?;
+        Ok(cluster)
+    }
+
+    /// A directory with a guardian, and no database in it.
+    fn nothing_yet() -> Result<Self> {
         let bin = programs()?;
         let mut guardian = as_postgres("sh")
             .args(["-c", GUARDIAN, "guardian"])
@@ -72,25 +90,97 @@ impl Cluster {
             said.push(char::from(byte[0]));
         }
         ensure!(!said.is_empty(), "the guardian of PostgreSQL made no directory");
-        let cluster = Self {
+        Ok(Self {
             bin,
             directory: PathBuf::from(said),
             guardian,
             pipe,
             databases: AtomicU32::new(0),
-        };
-        cluster.run("initdb", |c| {
-            c.arg("-D").arg(cluster.data());
-            c.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
+        })
+    }
+
+    /// A standby of this one, streaming under a name, and of whichever of `peers` writes later. It answers on return.
+    ///
+    /// # Errors
+    /// `pg_basebackup` fails, or it does not start.
+    pub fn standby(&self, name: &str, peers: &[&Self]) -> Result<Self> {
+        let standby = Self::nothing_yet()?;
+        standby.run("pg_basebackup", |c| {
+            c.arg("-D").arg(standby.data());
+            c.args([
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "-d",
+                &format!("{} user=postgres", self.host()),
+            ]);
         })?;
-        let settings = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nunix_socket_permissions = 0700\nfsync = on\n\
-             full_page_writes = on\nsynchronous_commit = on\nmax_connections = 200\n",
-            cluster.directory.display()
-        );
-        cluster.append_settings(&settings)?;
-        cluster.up()?;
-        Ok(cluster)
+        let own = format!("unix_socket_directories = '{}'\n", standby.directory.display());
+        standby.append_settings(&own)?;
+        let hosts: Vec<&Self> = core::iter::once(self).chain(peers.iter().copied()).collect();
+        standby.follows(name, &hosts)?;
+        standby.up()?;
+        Ok(standby)
+    }
+
+    /// From the next start on it is a standby under this name, of whichever of these writes.
+    ///
+    /// # Errors
+    /// Its files cannot be written.
+    pub fn follows(&self, name: &str, primaries: &[&Self]) -> Result<()> {
+        let hosts: Vec<String> = primaries
+            .iter()
+            .map(|one| one.directory.display().to_string())
+            .collect();
+        self.append_settings(&format!(
+            "primary_conninfo = 'host={} user=postgres application_name={name} target_session_attrs=read-write'\n",
+            hosts.join(",")
+        ))?;
+        self.run("sh", |c| {
+            c.args(["-c", "touch \"$1/standby.signal\"", "sh"]).arg(self.data());
+        })
+    }
+
+    /// A standby takes over; it writes on return.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn promote(&self) -> Result<()> {
+        self.run("pg_ctl", |c| {
+            c.arg("-D").arg(self.data());
+            c.args(["-w", "-t", "60", "promote"]);
+        })
+    }
+
+    /// The running server reads its settings again.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn reload(&self) -> Result<()> {
+        self.run("pg_ctl", |c| {
+            c.arg("-D").arg(self.data()).arg("reload");
+        })
+    }
+
+    /// The URL of a database in whichever of these writes, the first of them first.
+    #[must_use]
+    pub fn url_of_all(database: &str, all: &[&Self]) -> String {
+        let hosts: Vec<String> = all.iter().map(|one| one.directory.display().to_string()).collect();
+        format!(
+            "postgres:///{database}?host={}&user=postgres&target_session_attrs=read-write",
+            hosts.join(",")
+        )
+    }
+
+    /// What the server wrote to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    fn host(&self) -> String {
+        format!("host={}", self.directory.display())
     }
 
     /// Add lines to `postgresql.conf`; they count after the next [`Cluster::up`].
@@ -172,7 +262,8 @@ impl Cluster {
     }
 
     fn run(&self, program: &str, with: impl FnOnce(&mut Command)) -> Result<()> {
-        let mut command = as_postgres(self.bin.join(program));
+        let own = self.bin.join(program);
+        let mut command = as_postgres(if own.is_file() { own } else { program.into() });
         with(&mut command);
         // A started server keeps what it inherits: it gets none of our pipes.
         let notes = tempfile::tempfile()?;

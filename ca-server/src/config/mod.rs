@@ -496,9 +496,16 @@ fn database(source: &Source, base: &files::Base, raw: &raw::RawDatabase) -> Resu
         readers: at_least_one(source, raw.readers.as_ref(), defaults.readers)?,
         group: at_least_one(source, raw.group.as_ref(), defaults.group)?,
         connect_timeout: raw.connect_timeout.map_or(defaults.connect_timeout, |s| s.0),
+        synchronous: matches!(
+            raw.synchronous.as_ref().map(Spanned::get_ref),
+            Some(raw::Synchronous::Required)
+        ),
     };
     let url = raw.url.get_ref();
     if let Some(path) = url.strip_prefix("sqlite://") {
+        if let Some(synchronous) = raw.synchronous.as_ref().filter(|_| options.synchronous) {
+            return Err(source.error(&synchronous.span(), "SQLite has no standby"));
+        }
         if let Some(password) = &raw.password {
             return Err(source.error(&password.span(), "SQLite takes no password"));
         }

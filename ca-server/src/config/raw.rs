@@ -76,6 +76,15 @@ pub(super) struct RawDatabase {
     pub readers: Option<Spanned<u32>>,
     pub group: Option<Spanned<usize>>,
     pub connect_timeout: Option<Span>,
+    pub synchronous: Option<Spanned<Synchronous>>,
+}
+
+/// Whether a standby must have what counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Synchronous {
+    Required,
+    Optional,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::flow::ledger::advance;
 use crate::flow::ocsp::{DelegateFault, Standing, renew};
 use crate::flow::recover::{Which, recover};
-use crate::house::{House, LedgerFault};
+use crate::house::{AnchorFault, House, LedgerFault};
 
 /// Shortest wait between probes while the signer is away.
 const SOON: Duration = Duration::from_secs(1);
@@ -35,6 +35,7 @@ impl Jobs {
         };
         jobs.spawn("probe", house, move |house, stop| probe(house, stop, probe_interval))?;
         jobs.spawn("reconcile", house, reconcile)?;
+        jobs.spawn("watch", house, watch)?;
         jobs.spawn("crl", house, crl::run)?;
         if house.ledger.is_some() {
             jobs.spawn("ledger", house, ledger)?;
@@ -108,6 +109,16 @@ fn probe(house: &House, stop: &Receiver<()>, interval: Duration) {
     }
 }
 
+/// The database must stay the one it was: a primary that was overtaken, or a standby that took over without everything, ends
+/// issuing. While it is away there is nothing to be said of it.
+fn watch(house: &House, stop: &Receiver<()>) {
+    while wait(stop, SOON) {
+        if let Ok(Some(why)) = house.store.watch() {
+            house.halt.set(&why);
+        }
+    }
+}
+
 /// Longest pause between two turns while witnesses are away.
 const UNWITNESSED: Duration = Duration::from_secs(30);
 
@@ -117,8 +128,10 @@ fn anchor(house: &House, stop: &Receiver<()>) {
     let mut failing = false;
     loop {
         let on = wait(stop, anchor.every);
-        match anchor.follow(&house.store) {
+        // The token may know, from another server, of what this database does not have.
+        match anchor.check(&house.store).and_then(|()| anchor.follow(&house.store)) {
             Ok(()) => failing = false,
+            Err(older @ AnchorFault::Older { .. }) => house.halt.set(&older.to_string()),
             Err(error) if !failing => {
                 tracing::error!(%error, "the anchor does not follow the record");
                 failing = true;

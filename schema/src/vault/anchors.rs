@@ -22,6 +22,17 @@ pub struct Mark {
     pub entry: i64,
     /// SHA-256 of what that leaf says; zeros for none.
     pub sha256: [u8; 32],
+    /// Which PostgreSQL it was in; none on SQLite, and in anchors of before this was kept.
+    pub cluster: Option<Cluster>,
+}
+
+/// A PostgreSQL and its standbys, and which of them writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// `system_identifier`: the same on a primary and its standbys.
+    pub system: u64,
+    /// The timeline that is written: greater after each time that a standby took over.
+    pub timeline: u32,
 }
 
 /// An anchor as it is kept.
@@ -32,6 +43,26 @@ struct Kept {
     epoch: i64,
     entry: i64,
     sha256: String,
+    /// `system_identifier/timeline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+}
+
+impl Cluster {
+    fn parse(text: &str) -> Option<Self> {
+        let (system, timeline) = text.split_once('/')?;
+        let cluster = Self {
+            system: system.parse().ok()?,
+            timeline: timeline.parse().ok()?,
+        };
+        (cluster.to_string() == text).then_some(cluster)
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.system, self.timeline)
+    }
 }
 
 const SCHEMA: &str = "holdfast.anchor.v1";
@@ -48,10 +79,15 @@ impl Mark {
             return Err(format!("no anchor: schema {}", kept.schema));
         }
         hex::decode_to_slice(&kept.sha256, &mut sha256).map_err(|e| format!("no anchor: sha256: {e}"))?;
+        let cluster = match &kept.cluster {
+            None => None,
+            Some(text) => Some(Cluster::parse(text).ok_or_else(|| format!("no anchor: cluster: {text}"))?),
+        };
         Ok(Self {
             epoch: kept.epoch,
             entry: kept.entry,
             sha256,
+            cluster,
         })
     }
 
@@ -63,6 +99,7 @@ impl Mark {
             epoch: self.epoch,
             entry: self.entry,
             sha256: hex::encode(self.sha256),
+            cluster: self.cluster.map(|cluster| cluster.to_string()),
         };
         // Text and numbers: JSON can say nothing else.
         serde_json::to_string(&kept).unwrap_or_default() + "\n"
@@ -71,7 +108,12 @@ impl Mark {
     /// Whether it was written later than the other.
     #[must_use]
     pub fn is_after(&self, other: &Self) -> bool {
-        (self.epoch, self.entry) > (other.epoch, other.entry)
+        let timelines = match (self.cluster, other.cluster) {
+            (Some(mine), Some(its)) if mine.system == its.system => (mine.timeline, its.timeline),
+            // An anchor of before this was kept learns it.
+            (mine, its) => (u32::from(mine.is_some()), u32::from(its.is_some())),
+        };
+        (self.epoch, timelines.0, self.entry) > (other.epoch, timelines.1, other.entry)
     }
 }
 
@@ -95,6 +137,13 @@ pub enum Shortfall {
         seen: i64,
         /// The record's.
         found: i64,
+    },
+    /// It is in a PostgreSQL whose standby has taken over since.
+    Timeline {
+        /// The one that was seen.
+        seen: u32,
+        /// The one that is written here.
+        found: u32,
     },
     /// A leaf that was seen is not there, or says something else.
     Entry {
@@ -125,6 +174,10 @@ impl fmt::Display for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Epoch { seen, found } => write!(f, "it is of epoch {found}, which ended: epoch {seen} was seen"),
+            Self::Timeline { seen, found } => write!(
+                f,
+                "it is in an old primary, which writes timeline {found}: timeline {seen} has begun elsewhere"
+            ),
             Self::Entry { seen, newest } => write!(
                 f,
                 "entry {seen}, which was seen, is not in it as it was; its newest is {newest}"
@@ -151,6 +204,7 @@ pub(crate) fn epoch_of(link: &mut Link) -> Result<(i64, bool), Fault> {
 /// How far the record is.
 pub(crate) fn mark(link: &mut Link) -> Result<Mark, Fault> {
     let (epoch, _) = epoch_of(link)?;
+    let cluster = cluster(link)?;
     let newest: Option<(i64, Vec<u8>)> = on!(link, c => ledger_entry::table
         .order(ledger_entry::id.desc())
         .select((ledger_entry::id, ledger_entry::bytes))
@@ -161,19 +215,45 @@ pub(crate) fn mark(link: &mut Link) -> Result<Mark, Fault> {
             epoch,
             entry,
             sha256: openssl::sha::sha256(&bytes),
+            cluster,
         },
         None => Mark {
             epoch,
             entry: 0,
             sha256: [0; 32],
+            cluster,
         },
     })
+}
+
+/// Which PostgreSQL this is, when it is one that writes.
+fn cluster(link: &mut Link) -> Result<Option<Cluster>, Fault> {
+    #[derive(QueryableByName)]
+    struct Here {
+        #[diesel(sql_type = BigInt)]
+        system: i64,
+        #[diesel(sql_type = BigInt)]
+        timeline: i64,
+    }
+    let Link::Postgres(c) = link else { return Ok(None) };
+    let here: Here = diesel::sql_query(
+        "SELECT (SELECT system_identifier FROM pg_control_system()) AS system, CASE WHEN pg_is_in_recovery() THEN 0 \
+         ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END AS timeline",
+    )
+    .get_result(c)?;
+    Ok(u32::try_from(here.timeline)
+        .ok()
+        .filter(|timeline| *timeline > 0)
+        .map(|timeline| Cluster {
+            system: here.system.cast_unsigned(),
+            timeline,
+        }))
 }
 
 /// Whether the record holds what was seen of it.
 pub(crate) fn behind(link: &mut Link, seen: &Mark) -> Result<Option<Shortfall>, Fault> {
     let here = mark(link)?;
-    if here.epoch > seen.epoch || seen.entry == 0 && here.epoch == seen.epoch {
+    if here.epoch > seen.epoch {
         return Ok(None);
     }
     if here.epoch < seen.epoch {
@@ -181,6 +261,18 @@ pub(crate) fn behind(link: &mut Link, seen: &Mark) -> Result<Option<Shortfall>, 
             seen: seen.epoch,
             found: here.epoch,
         }));
+    }
+    if let (Some(here), Some(seen)) = (here.cluster, seen.cluster)
+        && here.system == seen.system
+        && here.timeline < seen.timeline
+    {
+        return Ok(Some(Shortfall::Timeline {
+            seen: seen.timeline,
+            found: here.timeline,
+        }));
+    }
+    if seen.entry == 0 {
+        return Ok(None);
     }
     let there: Option<Vec<u8>> = on!(link, c => ledger_entry::table
         .find(seen.entry)

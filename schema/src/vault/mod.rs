@@ -20,7 +20,7 @@ use crate::{StoreError, StoreOptions, migrations};
 
 pub(crate) use dump::RowText;
 
-pub use anchors::{Known, Mark, Shortfall};
+pub use anchors::{Cluster, Known, Mark, Shortfall};
 pub use verify::{Finding, Findings};
 
 /// Why a database could not be carried away, put back, or checked.
@@ -186,7 +186,7 @@ impl Vault {
             Purpose::Read => None,
             Purpose::Move | Purpose::Write | Purpose::Fill => place.claim()?,
         };
-        let mut link = match purpose {
+        let (_, mut link) = match purpose {
             Purpose::Read => place.read_link()?,
             Purpose::Move | Purpose::Write | Purpose::Fill => place.write_link()?,
         };

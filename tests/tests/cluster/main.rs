@@ -9,7 +9,9 @@
 )]
 
 mod device;
+mod failover;
 mod journal;
+mod standby;
 mod three;
 mod together;
 
