@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test bench storm lint fmt build fuzz clean ceremony reproducible
+.PHONY: help demo test bench storm soak lint fmt build fuzz clean ceremony reproducible
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,10 +22,15 @@ bench: ## measure, with baselines in the same run
 
 SEED ?= 1
 TRIALS ?= 200
-storm: ## kill, cut off and lie to a server under load, TRIALS times from SEED; an independent checker says what held
+KIND ?= all
+MINUTES ?= 30
+storm: ## faults under load, then a reader's verdict: SEED, TRIALS, KIND=all (every fault), kill (only kills, many), point (each one)
 	@scripts/setup.sh test
-	cargo build --workspace --locked
-	HOLDFAST_STORM_SEED=$(SEED) HOLDFAST_STORM_TRIALS=$(TRIALS) cargo test -p tests --test storm --locked -- --nocapture --test-threads 1
+	@scripts/storm.sh "$(KIND)" "$(SEED)" "$(TRIALS)"
+
+soak: ## MINUTES of random faults under load; memory, sessions, connections and descriptors are back afterwards
+	@scripts/setup.sh test
+	@scripts/storm.sh soak "$(SEED)" "$$(($(MINUTES) * 60))"
 
 lint: ## fmt and clippy, warnings denied
 	@scripts/setup.sh build

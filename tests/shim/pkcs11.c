@@ -7,6 +7,7 @@
  *     done <pid> <number> <CK_RV as the token returned it> <signature in hex>
  *     call <name>            a call that makes signatures or keys another way: nobody here should
  *     order <verb> <value>   an order was carried out
+ *     session <pid> open     one more session of this process; `close`: one less; `none`: all are closed
  *
  * Orders stand in HOLDFAST_SHIM_ORDER, one line: `<how many C_Sign to let pass> <verb> <value>`. An order is removed
  * before it is carried out, so a server that starts again does not meet it again. Verbs:
@@ -39,13 +40,15 @@ typedef unsigned long CK_ULONG, CK_RV, CK_HANDLE;
 struct attribute { CK_ULONG type; void *value; CK_ULONG length; };
 
 /* CK_FUNCTION_LIST of PKCS #11 2.40: a version, then 68 functions in the order of the standard. */
-enum { FUNCTIONS = 68, GET_FUNCTION_LIST = 3, CLOSE_SESSION = 13, GET_ATTRIBUTE_VALUE = 24, SIGN_INIT = 42, SIGN = 43,
+enum { FUNCTIONS = 68, FINALIZE = 1, GET_FUNCTION_LIST = 3, OPEN_SESSION = 12, CLOSE_SESSION = 13, CLOSE_ALL = 14, GET_ATTRIBUTE_VALUE = 24, SIGN_INIT = 42, SIGN = 43,
        SIGN_UPDATE = 44, SIGN_RECOVER = 47, SIGN_ENCRYPT_UPDATE = 56, GENERATE_KEY = 58, GENERATE_KEY_PAIR = 59 };
 struct list { CK_BYTE major, minor; void *functions[FUNCTIONS]; };
 enum { CKA_ID = 0x102, CKR_OK = 0, CKR_GENERAL_ERROR = 5 };
 
 typedef CK_RV (*get_list_t)(struct list **);
+typedef CK_RV (*open_t)(CK_HANDLE, CK_ULONG, void *, void *, CK_HANDLE *);
 typedef CK_RV (*close_t)(CK_HANDLE);
+typedef CK_RV (*finalize_t)(void *);
 typedef CK_RV (*attributes_t)(CK_HANDLE, CK_HANDLE, struct attribute *, CK_ULONG);
 typedef CK_RV (*sign_init_t)(CK_HANDLE, void *, CK_HANDLE);
 typedef CK_RV (*sign_t)(CK_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
@@ -150,6 +153,35 @@ static CK_RV sign_init(CK_HANDLE session, void *mechanism, CK_HANDLE key)
     return ((sign_init_t)token->functions[SIGN_INIT])(session, mechanism, key);
 }
 
+/* Sessions, counted. */
+static CK_RV counted(CK_RV result, const char *what)
+{
+    char line[64];
+    if (result == CKR_OK) {
+        int length = snprintf(line, sizeof line, "session %d %s\n", (int)getpid(), what);
+        pthread_mutex_lock(&lock);
+        note(line, (size_t)length);
+        pthread_mutex_unlock(&lock);
+    }
+    return result;
+}
+static CK_RV open_session(CK_HANDLE slot, CK_ULONG flags, void *application, void *notify, CK_HANDLE *session)
+{
+    return counted(((open_t)token->functions[OPEN_SESSION])(slot, flags, application, notify, session), "open");
+}
+static CK_RV close_session(CK_HANDLE session)
+{
+    return counted(((close_t)token->functions[CLOSE_SESSION])(session), "close");
+}
+static CK_RV close_all(CK_HANDLE slot)
+{
+    return counted(((close_t)token->functions[CLOSE_ALL])(slot), "none");
+}
+static CK_RV finalize(void *reserved)
+{
+    return counted(((finalize_t)token->functions[FINALIZE])(reserved), "none");
+}
+
 static CK_RV sign(CK_HANDLE session, CK_BYTE *data, CK_ULONG length, CK_BYTE *signature, CK_ULONG *size)
 {
     sign_t real = (sign_t)token->functions[SIGN];
@@ -182,7 +214,7 @@ static CK_RV sign(CK_HANDLE session, CK_BYTE *data, CK_ULONG length, CK_BYTE *si
     if (ORDERED("delay"))
         pause_for(order.value);
     if (ORDERED("lose"))
-        ((close_t)token->functions[CLOSE_SESSION])(session);
+        close_session(session);
     result = real(session, data, length, signature, size);
     end = (size_t)sprintf(line, "done %d %lu %lu ", (int)getpid(), own, result);
     if (result == CKR_OK)
@@ -233,6 +265,10 @@ __attribute__((visibility("default"))) CK_RV C_GetFunctionList(struct list **ans
         }
         ours = *token;
         ours.functions[GET_FUNCTION_LIST] = (void *)C_GetFunctionList;
+        ours.functions[FINALIZE] = (void *)finalize;
+        ours.functions[OPEN_SESSION] = (void *)open_session;
+        ours.functions[CLOSE_SESSION] = (void *)close_session;
+        ours.functions[CLOSE_ALL] = (void *)close_all;
         ours.functions[SIGN_INIT] = (void *)sign_init;
         ours.functions[SIGN] = (void *)sign;
         ours.functions[SIGN_UPDATE] = (void *)sign_update;

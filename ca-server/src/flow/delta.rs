@@ -37,7 +37,7 @@ fn attempt(
     url: &str,
     forced: bool,
 ) -> Result<Published, PublishError> {
-    let Some(mut turn) = take(house, point, forced)? else {
+    let Some((mut turn, as_of)) = take(house, point, forced)? else {
         return Ok(Published::InHand);
     };
     // Its base went out between the job's look and ours, or has never been.
@@ -45,7 +45,7 @@ fn attempt(
         return Ok(Published::Overtaken);
     };
     let base = read(house, der)?;
-    let [this_update, next_update] = times(house, terms.valid)?;
+    let [this_update, next_update] = times(house, as_of, terms.valid)?;
     if base.number() > turn.number || base.this_update() >= this_update {
         return Ok(Published::Overtaken);
     }

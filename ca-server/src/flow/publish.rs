@@ -146,10 +146,10 @@ pub(super) fn tell(
 }
 
 fn attempt(house: &House, point: &CrlPoint, forced: bool) -> Result<Published, PublishError> {
-    let Some(mut turn) = take(house, point, forced)? else {
+    let Some((mut turn, as_of)) = take(house, point, forced)? else {
         return Ok(Published::InHand);
     };
-    let [this_update, next_update] = times(house, house.crl.valid)?;
+    let [this_update, next_update] = times(house, as_of, house.crl.valid)?;
     let revoked = std::mem::take(&mut turn.revoked);
     let spec = CrlSpec {
         scope: turn.point.scope(),
@@ -164,8 +164,9 @@ fn attempt(house: &House, point: &CrlPoint, forced: bool) -> Result<Published, P
     swap(house, turn, crl)
 }
 
-/// Take a number, and read what is to be said.
-pub(super) fn take(house: &House, point: &CrlPoint, forced: bool) -> Result<Option<CrlTurn>, PublishError> {
+/// Take a number, and read what is to be said, with the moment of which it speaks: one that the reading has seen, or a
+/// revocation that was answered between the two would be missing in a CRL that says it is later.
+pub(super) fn take(house: &House, point: &CrlPoint, forced: bool) -> Result<Option<(CrlTurn, i64)>, PublishError> {
     let now = moment(house)?;
     if let Some(away) = house.signer.away() {
         // No number is burnt in vain.
@@ -188,18 +189,24 @@ pub(super) fn take(house: &House, point: &CrlPoint, forced: bool) -> Result<Opti
     }
     // What other servers recorded is time that was.
     let delta = turn.point.delta.map(|delta| delta.published);
-    for published in [turn.point.published, delta].into_iter().flatten() {
-        house.clock.saw(published.this_update);
+    let others = [turn.point.published, delta].into_iter().flatten();
+    let others = others.map(|published| published.this_update).chain(turn.newest);
+    let mut as_of = now;
+    for seen in others {
+        house.clock.saw(seen);
+        as_of = as_of.max(seen);
     }
-    if let Some(newest) = turn.newest {
-        house.clock.saw(newest);
-    }
-    Ok(Some(turn))
+    Ok(Some((turn, as_of)))
 }
 
-/// thisUpdate and nextUpdate of a CRL of now.
-pub(super) fn times(house: &House, valid: std::time::Duration) -> Result<[attest::UnixTime; 2], PublishError> {
-    let this_update = moment(house)?;
+/// thisUpdate and nextUpdate of a CRL that speaks of `this_update`.
+pub(super) fn times(
+    house: &House,
+    this_update: i64,
+    valid: std::time::Duration,
+) -> Result<[attest::UnixTime; 2], PublishError> {
+    // Not on a clock that ran back.
+    moment(house)?;
     let next_update = this_update
         .saturating_add(seconds(valid))
         .min(house.issuer.not_after().0);

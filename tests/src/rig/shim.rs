@@ -101,6 +101,22 @@ impl Shim {
         let _ = std::fs::remove_file(&self.order);
     }
 
+    /// How many sessions a server has on the token.
+    ///
+    /// # Panics
+    /// When nothing was written down.
+    #[must_use]
+    pub fn sessions(&self, pid: u32) -> usize {
+        let own = format!("session {pid} ");
+        let text = std::fs::read_to_string(&self.record).expect("a record");
+        let said = text.lines().filter_map(|line| line.strip_prefix(own.as_str()));
+        said.fold(0, |open: usize, what| match what {
+            "open" => open + 1,
+            "close" => open.saturating_sub(1),
+            _ => 0,
+        })
+    }
+
     /// The file in which everything that was to be signed stands.
     #[must_use]
     pub fn record(&self) -> &Path {

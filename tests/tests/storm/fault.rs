@@ -45,6 +45,32 @@ impl Fault {
         }
     }
 
+    /// Whether the server lives through it without a person.
+    pub(crate) fn spares(self) -> bool {
+        match self {
+            Self::Strike(..) => false,
+            Self::Token(_, order) => matches!(
+                order,
+                Order::Fail(_) | Order::Unknown(_) | Order::Delay(_) | Order::Late(_) | Order::Lose
+            ),
+            Self::Cut(..) | Self::CutAll(_) => true,
+        }
+    }
+
+    /// The rows of the catalogue that it plays.
+    pub(crate) fn rows(word: &str) -> &'static str {
+        match word {
+            "kill-anywhere" => "F01, S01",
+            "kill-before-signature" | "kill-after-signature" => "F02, S01",
+            "token-flips-a-bit" => "F12, H03",
+            "token-answers-short" | "token-answers-nothing" => "F12",
+            "token-loses-the-session" => "F11, H05, H06",
+            "database-cut-before-commit" | "database-cut-after-commit" => "F03",
+            "database-cut-anywhere" => "F08",
+            _ => "F11",
+        }
+    }
+
     /// A word for the report.
     pub(crate) fn word(self) -> &'static str {
         match self {

@@ -39,6 +39,8 @@ pub(crate) enum Blow {
     Token(usize, Order),
     /// SIGKILL from outside, so many microseconds into the load.
     Outside(u64),
+    /// SIGTERM, so long into the load.
+    End(Duration),
 }
 
 impl Blow {
@@ -56,7 +58,7 @@ impl Blow {
         match self {
             Self::At(point, pass) => format!("{}:kill:{pass}", point.name()),
             Self::Anywhere(pass) => format!("*:kill:{pass}"),
-            Self::Token(..) | Self::Outside(_) => String::new(),
+            Self::Token(..) | Self::Outside(_) | Self::End(_) => String::new(),
         }
     }
 
@@ -68,6 +70,7 @@ impl Blow {
             Self::Token(_, Order::KillAtEntry) => "C_Sign, before",
             Self::Token(..) => "C_Sign, after",
             Self::Outside(_) => "any moment",
+            Self::End(_) => "SIGTERM",
         }
     }
 }
@@ -143,7 +146,7 @@ impl Storm {
         at
     }
 
-    fn ordered(&mut self, order: &str) {
+    pub(crate) fn ordered(&mut self, order: &str) {
         let environment = &mut self.rig.around.environment;
         environment.retain(|(name, _)| name != VARIABLE);
         if !order.is_empty() {
@@ -191,7 +194,7 @@ impl Storm {
     }
 
     /// One enrolls, one renews, one is revoked; whoever waits for something since the last server comes first.
-    fn work_is_given(&mut self) {
+    pub(crate) fn work_is_given(&mut self) {
         self.devices.retain(|device| !device.retired);
         let at_work = |device: &Device| device.want != Want::Nothing;
         let mut free: Vec<usize> = (0..self.devices.len())
@@ -214,7 +217,7 @@ impl Storm {
     }
 
     /// Everybody at once, relying parties among them, until the work is done or the server is gone.
-    fn loaded(&mut self, blow: Blow) {
+    pub(crate) fn loaded(&mut self, blow: Blow) {
         let (rig, journal) = (&self.rig, &self.journal);
         let asked: Vec<String> = self
             .devices
@@ -266,6 +269,11 @@ impl Storm {
                     gone.store(true, Ordering::SeqCst);
                 }
             });
+            if let Blow::End(later) = blow {
+                std::thread::sleep(later);
+                let process = rig.server().process();
+                rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+            }
             if let Blow::Outside(later) = blow {
                 std::thread::sleep(Duration::from_micros(later));
                 rig.server().strike();

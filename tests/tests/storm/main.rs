@@ -20,6 +20,8 @@ mod kill;
 mod play;
 mod points;
 mod report;
+mod single;
+mod soak;
 
 use device_kit::rig::Wanted;
 

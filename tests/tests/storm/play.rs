@@ -1,5 +1,6 @@
 //! One CA, one storm: trial after trial, a fault in each, and the verdict over all of it.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::device::{Device, Step, Want};
 use crate::dice::Dice;
 use crate::fault::Fault;
 use crate::journal::{Journal, now};
+use crate::report;
 
 /// Trials on each database when nobody asks for others: some seconds.
 const TRIALS: usize = 24;
@@ -46,13 +48,15 @@ pub(crate) struct Storm {
     pub(crate) journal: Journal,
     pub(crate) database: String,
     pub(crate) engine: &'static str,
-    proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) dice: Dice,
     seed: u64,
     pub(crate) devices: Vec<Device>,
     pub(crate) made: usize,
     issuer: Issuer,
     faults: usize,
+    /// By fault: trials, and those that came to it.
+    played: BTreeMap<&'static str, [u64; 2]>,
     restarts: usize,
 }
 
@@ -97,6 +101,7 @@ impl Storm {
             devices: Vec::new(),
             made: 0,
             faults: 0,
+            played: BTreeMap::new(),
             restarts: 0,
         }
     }
@@ -120,7 +125,7 @@ impl Storm {
     }
 
     /// Who does what, the fault in the midst of it, and everything set right again.
-    fn trial(&mut self, fault: Fault) {
+    pub(crate) fn trial(&mut self, fault: Fault) {
         self.give_work();
         match fault {
             Fault::Token(pass, order) => self.shim.order(pass, order),
@@ -128,7 +133,11 @@ impl Storm {
             Fault::Strike(..) | Fault::CutAll(_) => {}
         }
         let halted = self.under_load(fault);
-        if self.met(fault) {
+        let is_met = self.met(fault);
+        let [trials, met] = self.played.entry(fault.word()).or_default();
+        *trials += 1;
+        if is_met {
+            *met += 1;
             self.faults += 1;
             self.journal.note(&json!({"kind": "fault", "what": fault.word()}));
         }
@@ -335,6 +344,7 @@ impl Storm {
         println!("{}: seed {}, {} trials' verdict", self.engine, self.seed, self.faults);
         let verdict = checker::check(self, None);
         println!("{}", verdict.text);
+        report::faults(self.engine, self.seed, &self.played, &verdict.violations);
         assert!(verdict.violations.is_empty(), "{:#?}", verdict.violations);
         checker::holds_elsewhere(self);
         checker::finds_what_is_done_to_it(self);

@@ -1,10 +1,12 @@
 //! What was played, how often, and what was found: a table for people, JSON for programs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
 
+use crate::fault::Fault;
 use crate::kill::Struck;
 
 /// A report of one engine. `HOLDFAST_STORM_REPORT` names the folder in which it is written; else it is only printed.
@@ -52,4 +54,27 @@ impl Report {
     pub(crate) fn close(&self) {
         println!("{}", self.table());
     }
+}
+
+/// Put a report where `HOLDFAST_STORM_REPORT` says.
+pub(crate) fn kept(name: &str, text: &str) {
+    println!("{text}");
+    if let Some(folder) = std::env::var_os("HOLDFAST_STORM_REPORT") {
+        std::fs::write(PathBuf::from(folder).join(name), text).unwrap();
+    }
+}
+
+/// Fault by fault: the rows of the catalogue, trials, those that came to it, violations found after all of them.
+pub(crate) fn faults(
+    engine: &str,
+    seed: u64,
+    played: &BTreeMap<&'static str, [u64; 2]>,
+    violations: &[(String, String)],
+) {
+    let found = violations.len();
+    let mut text = format!("| fault | rows | trials, {engine} | came to it | violations |\n|---|---|---|---|---|\n");
+    for (word, [trials, met]) in played {
+        text += &format!("| `{word}` | {} | {trials} | {met} | {found} |\n", Fault::rows(word));
+    }
+    kept(&format!("storm-{}-{seed}.md", engine.to_lowercase()), &text);
 }
