@@ -4,8 +4,10 @@
 pub(crate) struct Dice(u64);
 
 impl Dice {
+    /// Neighbouring seeds draw series that have nothing in common: of a state that is a multiple of the step each would be
+    /// the other's, one throw later.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self(Self(seed).throw(u64::MAX))
     }
 
     /// A number below `below`.
