@@ -23,7 +23,7 @@ use device_kit::endorsement::Template;
 use device_kit::postgres::Cluster;
 use device_kit::rig::{Balancer, Hosts, Rig, Server, Wanted};
 use device_kit::soft_tpm::SoftTpm;
-use measure::{cpu_seconds, expect_all, manufacture};
+use measure::{cpu_seconds, expect_all, manufacture, memory};
 use wire::enrollment::EnrollmentChallenge;
 
 /// What to measure.
@@ -43,7 +43,10 @@ struct Arguments {
 fn main() {
     let arguments = Arguments::parse();
     println!("enrollments: two calls, each over a new connection through haproxy, CA key P-256 in one SoftHSM");
-    println!("{:<28}{:>8}{:>10}{:>16}", "", "clients", "per s", "servers' CPU");
+    println!(
+        "{:<28}{:>8}{:>10}{:>16}{:>9}",
+        "", "clients", "per s", "servers' CPU", "RSS MB"
+    );
     for servers in 1..=3 {
         throughput(servers, &arguments);
     }
@@ -131,11 +134,12 @@ fn throughput(servers: usize, arguments: &Arguments) {
     let (took, cpu) = (begun.elapsed().as_secs_f64(), cpu() - before);
     let count = site.devices.len() as f64;
     println!(
-        "{:<28}{:>8}{:>10.0}{:>13.0} us",
+        "{:<28}{:>8}{:>10.0}{:>13.0} us{:>9.0}",
         format!("{servers} server(s)"),
         arguments.clients,
         count / took,
-        cpu * 1e6 / count
+        cpu * 1e6 / count,
+        started.iter().map(|server| memory(server.pid(), "VmHWM:")).sum::<f64>()
     );
 }
 
