@@ -49,6 +49,10 @@ echo
 echo '== device find'
 cargo bench --locked -q -p tests --bench recall
 echo
+echo '== growth of the record'
+# Ten million (--identities 10000,1000000,10000000) take 30 GB and a quarter of an hour.
+cargo bench --locked -q -p tests --bench growth -- --identities 10000,1000000
+echo
 echo '== manifests'
 cargo bench --locked -q -p tests --bench manifest
 echo

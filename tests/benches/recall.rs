@@ -14,17 +14,17 @@
     reason = "a program for people that measures: what fails must stop it"
 )]
 
+#[path = "measure/fleet.rs"]
+mod fleet;
+
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use device_kit::postgres;
+use fleet::{DAY, NOW, fill};
 use schema::{DeviceFilter, Store, StoreOptions};
 use wire::firmware::FirmwareRule;
-
-const NOW: i64 = 1_800_000_000;
-const DAY: i64 = 86_400;
 
 /// What to measure.
 #[derive(Parser)]
@@ -38,78 +38,6 @@ struct Arguments {
     /// Passed by cargo.
     #[arg(long)]
     bench: bool,
-}
-
-/// Half of the devices have one of 24 kinds of Infineon TPMs, half one of 16 of others; lots of 1000; identities end one
-/// after the other over a year, so that some days' worth end soon.
-fn fill(url: &str, count: u64) {
-    drop(Store::open(url, &StoreOptions::default()).expect("the store"));
-    let sqlite = url.strip_prefix("sqlite://");
-    let (digest, numbers, hex) = match sqlite {
-        Some(_) => (
-            "CAST(printf('%032d', n) AS BLOB)",
-            format!("WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count})"),
-            "printf('%08X', 65536 * (n / 2 % 24) + n % 7)",
-        ),
-        None => (
-            "convert_to(lpad(n::text, 32, '0'), 'UTF8')",
-            format!("OVERRIDING SYSTEM VALUE WITH s AS (SELECT generate_series(1::bigint, {count}) AS n)"),
-            "upper(lpad(to_hex(65536 * (n / 2 % 24) + n % 7), 8, '0'))",
-        ),
-    };
-    let held = if sqlite.is_some() { "0" } else { "false" };
-    let challenge = digest.replace("32", "16");
-    let device = format!(
-        "INSERT INTO device (id, name, ek_spki_sha256, held, batch, dns_names, ek_certificate_sha256, manufacturer, model, version, \
-         assurance, anchor, created_at) {numbers} SELECT n, 'GW-' || n, {digest}, {held}, 'lot-' || (n / 1000), '[]', {digest}, \
-         CASE n % 2 WHEN 0 THEN 'id:49465800' ELSE 'id:53544D20' END, \
-         CASE n % 2 WHEN 0 THEN 'SLB967' || (n / 2 % 3) ELSE 'ST33-' || (n / 2 % 2) END, 'id:' || {hex}, \
-         'hardware-verified', 'bench', {NOW} FROM s"
-    );
-    let enrollment = format!(
-        "INSERT INTO enrollment (id, challenge, request_sha256, created_at) {numbers} SELECT n, {challenge}, {digest}, {NOW} FROM s"
-    );
-    let certificate = format!(
-        "INSERT INTO certificate (id, serial, issuer_key_id, enrollment_id, device_id, profile, profile_sha256, key_role, spki_sha256, \
-         tbs, state, not_before, not_after, created_at, decision) {numbers} SELECT n, {challenge}, {challenge}, n, n, \
-         'device-ldevid', {digest}, 'identity', {digest}, {digest}, 'intent', {NOW}, \
-         {NOW} + 20 * {DAY} + n * (365 * {DAY}) / {count}, {NOW}, '{{}}' FROM s"
-    );
-    let identity = format!(
-        "INSERT INTO identity (device_id, profile, certificate_id, not_after) {numbers} SELECT n, 'device-ldevid', n, \
-         {NOW} + 20 * {DAY} + n * (365 * {DAY}) / {count} FROM s"
-    );
-    let statements = [
-        "BEGIN",
-        &device,
-        &enrollment,
-        &certificate,
-        "INSERT INTO ledger_entry (bytes, certificate_id, created_at) SELECT serial, id, created_at FROM certificate",
-        "UPDATE certificate SET state = 'issued', certificate = tbs",
-        &identity,
-        "COMMIT",
-        "ANALYZE",
-    ];
-    let mut command = match sqlite {
-        Some(path) => {
-            let mut command = Command::new("sqlite3");
-            // The store's own writer may just be at work.
-            command
-                .args(["-batch", "-bail", "-cmd", ".timeout 10000", path])
-                .arg(statements.join(";\n"));
-            command
-        }
-        None => {
-            let mut command = Command::new("psql");
-            command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]);
-            for statement in statements {
-                command.args(["-c", statement]);
-            }
-            command
-        }
-    };
-    let output = command.output().expect("sqlite3 and psql are installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn questions() -> Vec<(&'static str, DeviceFilter)> {
