@@ -4,7 +4,6 @@
 //! `HOLDFAST_SHOTS=FOLDER` keeps pictures of them.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "a test that cannot go on stops"
