@@ -93,6 +93,7 @@ impl Template {
 }
 
 /// An EK whose private half is in memory.
+#[derive(Clone)]
 pub struct SoftEk {
     /// Its template.
     pub template: Template,

@@ -93,6 +93,7 @@ impl Scheme {
 }
 
 /// The private half.
+#[derive(Clone)]
 pub enum Secret {
     /// OpenSSL's.
     OpenSsl(PKey<Private>),
@@ -151,6 +152,7 @@ pub fn native(algorithm: KeyAlgorithm) -> Scheme {
 }
 
 /// A key whose private half is in memory.
+#[derive(Clone)]
 pub struct SoftKey {
     /// Shape of the public area.
     pub shape: Shape,
@@ -212,11 +214,7 @@ impl SoftKey {
     pub fn reshaped(&self, change: impl FnOnce(&mut Shape)) -> Self {
         let mut shape = self.shape.clone();
         change(&mut shape);
-        let secret = match &self.secret {
-            Secret::OpenSsl(key) => Secret::OpenSsl(key.clone()),
-            Secret::P384(key) => Secret::P384(key.clone()),
-        };
-        Self::from_secret(shape, secret)
+        Self::from_secret(shape, self.secret.clone())
     }
 
     /// TPM Name: nameAlg || digest of the public area.

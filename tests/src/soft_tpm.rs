@@ -17,6 +17,7 @@ pub const MAGIC: [u8; 4] = [0xff, 0x54, 0x43, 0x47];
 pub const ST_CERTIFY: u16 = 0x8017;
 
 /// A TPM whose every key is known.
+#[derive(Clone)]
 pub struct SoftTpm {
     /// Endorsement key.
     pub ek: SoftEk,

@@ -104,6 +104,26 @@ for number, at in enumerate(sys.argv[3].split()):
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Each number's outcome, by as many threads as there are processors.
+fn at_once<T: Send>(count: usize, work: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let hands: Vec<_> = (0..threads)
+            .map(|hand| {
+                scope.spawn(move || -> Vec<(usize, T)> {
+                    (hand..count)
+                        .step_by(threads)
+                        .map(|number| (number, work(number)))
+                        .collect()
+                })
+            })
+            .collect();
+        let mut all: Vec<(usize, T)> = hands.into_iter().flat_map(|hand| hand.join().unwrap()).collect();
+        all.sort_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, outcome)| outcome).collect()
+    })
+}
+
 #[test]
 fn two_verifiers_name_the_same_faults_in_500_cases() {
     let world = World::new();
@@ -115,8 +135,10 @@ fn two_verifiers_name_the_same_faults_in_500_cases() {
     let theirs = theirs(folder.path(), &cases);
     assert_eq!(theirs.len(), cases.len());
     let mut wrong = Vec::new();
-    for (number, ((fault, case), theirs)) in cases.iter().zip(&theirs).enumerate() {
-        let ours = ours(&folder.path().join(number.to_string()), case.at);
+    let ours = at_once(cases.len(), &|number| {
+        ours(&folder.path().join(number.to_string()), cases[number].1.at)
+    });
+    for (number, (((fault, _), theirs), ours)) in cases.iter().zip(&theirs).zip(ours).enumerate() {
         let mut wanted: BTreeSet<String> = fault.refused.iter().map(|name| (*name).to_owned()).collect();
         // More may refuse, where a star stands; the two verifiers agree about it all the same.
         let at_least = wanted.remove("*");
@@ -188,7 +210,9 @@ fn bytes_of_every_class_are_found_when_they_change() {
     assert_eq!(refused(&case.bundle, &case, &trust), Vec::<&str>::new());
     let bundle = Bundle::read(&case.bundle).unwrap();
     // Every third byte: each header, length and name, each member, digest and signature is met many times.
-    for at in (0..case.bundle.len()).step_by(3) {
+    let places: Vec<usize> = (0..case.bundle.len()).step_by(3).collect();
+    let _ = at_once(places.len(), &|number| {
+        let at = places[number];
         let mut spoilt = case.bundle.clone();
         spoilt[at] ^= 1 << (at % 8);
         let found = refused(&spoilt, &case, &trust);
@@ -201,7 +225,86 @@ fn bytes_of_every_class_are_found_when_they_change() {
             };
             assert_eq!(only_the_root, bundle, "byte {at}");
         }
+    });
+}
+
+/// `--trust` of a zip archive: the same as the folder it is of; what lies elsewhere in it, or is none, is not believed.
+#[test]
+fn a_zip_of_whom_to_trust_is_its_folder() {
+    let world = World::new();
+    let case = Fault::of("good", &[]).case(&world, 0);
+    let folder = tempfile::tempdir().unwrap();
+    lay(&case, folder.path());
+    let zip = |name: &str, script: &str| {
+        const HEAD: &str = "import pathlib, sys, zipfile\nhere = pathlib.Path(sys.argv[1])\n\
+                            out = zipfile.ZipFile(here / sys.argv[2], 'w', zipfile.ZIP_DEFLATED)\n";
+        let script = format!("{HEAD}{script}\nout.close()\n");
+        let status = Command::new("python3")
+            .args(["-c", &script])
+            .arg(folder.path())
+            .arg(name)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        folder.path().join(name)
+    };
+    let verdict = |trust: &Path| {
+        let output = Command::new(binary("ca-cli"))
+            .args(["-o", "json", "verify"])
+            .arg(folder.path().join("certificate.der"))
+            .arg("--bundle")
+            .arg(folder.path().join("bundle.tar"))
+            .arg("--trust")
+            .arg(trust)
+            .args(["--at", time(case.at)])
+            .output()
+            .unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let refused = said["checks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|check| check["ok"] == false);
+        let names: Vec<String> = refused.map(|check| check["id"].as_str().unwrap().to_owned()).collect();
+        (output.status.code(), names)
+    };
+    let theirs = |trust: &Path| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verify/bundle.py");
+        let mut command = Command::new("python3");
+        command.env("PYTHONDONTWRITEBYTECODE", "1").arg(script);
+        command
+            .arg(folder.path().join("certificate.der"))
+            .arg(folder.path().join("bundle.tar"));
+        command.arg("--trust").arg(trust).args(["--at", &case.at.to_string()]);
+        command.output().unwrap().status.code()
+    };
+    const ALL: &str =
+        "for one in sorted((here / 'trust').glob('*/*')):\n    out.write(one, one.relative_to(here / 'trust'))";
+    let whole = zip("whole.zip", ALL);
+    assert_eq!(verdict(&whole), (Some(0), Vec::new()));
+    assert_eq!(theirs(&whole), Some(0));
+    for (name, part, refused) in [
+        ("no-ca.zip", "ca", "chain"),
+        ("no-tpm.zip", "tpm", "endorsement"),
+        ("no-ledger.zip", "ledger", "ledger"),
+    ] {
+        // The same files, but those of one folder lie where nobody looks.
+        let script = format!(
+            "for one in sorted((here / 'trust').glob('*/*')):\n    name = one.relative_to(here / 'trust')\n    \
+             out.write(one, str(name).replace('{part}/', 'other/'))"
+        );
+        let zip = zip(name, &script);
+        let (code, names) = verdict(&zip);
+        assert_eq!(code, Some(3), "{name}");
+        assert!(names.contains(&refused.to_owned()), "{name}: {names:?}");
+        assert_eq!(theirs(&zip), Some(3), "{name}");
     }
+    let mut cut = std::fs::read(&whole).unwrap();
+    cut.truncate(cut.len() / 2);
+    let broken = folder.path().join("cut.zip");
+    std::fs::write(&broken, cut).unwrap();
+    assert_eq!(verdict(&broken).0, Some(2));
+    assert_eq!(theirs(&broken), Some(2));
 }
 
 #[test]

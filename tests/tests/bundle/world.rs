@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) issuing: VendorCa,
     pub(crate) stranger: VendorCa,
     pub(crate) ledger: SigningKey,
+    /// One TPM of each kind: keys are dear, and each case enrolls anew.
+    tpms: Vec<SoftTpm>,
 }
 
 fn ca(common_name: &str, above: Option<&VendorCa>) -> VendorCa {
@@ -49,8 +51,11 @@ impl World {
     pub(crate) fn new() -> Self {
         let (root, vendor) = (ca("Kit Root", None), VendorCa::root("Kit Vendor Root"));
         let name = KeyName::new("ledger.example").unwrap();
+        let between = vendor.intermediate("Kit Vendor CA");
+        let tpm = |(template, ak, ik)| SoftTpm::manufacture(&between, template, ak, ik);
         Self {
-            between: vendor.intermediate("Kit Vendor CA"),
+            tpms: KINDS.into_iter().map(tpm).collect(),
+            between,
             vendor,
             issuing: ca("Kit Issuing", Some(&root)),
             root,
@@ -127,8 +132,7 @@ impl Fault {
 
     /// The case in which this is wrong, with keys of this kind.
     pub(crate) fn case(&self, world: &World, round: usize) -> Case {
-        let (template, ak, ik) = KINDS[round % KINDS.len()];
-        let mut tpm = SoftTpm::manufacture(&world.between, template, ak, ik);
+        let mut tpm = world.tpms[round % KINDS.len()].clone();
         (self.device)(world, &mut tpm);
         let mut fields = talk(&tpm, |attest| (self.attest)(&tpm, attest));
         (self.fields)(world, &tpm, &mut fields);
