@@ -328,8 +328,8 @@ pub(crate) fn live_identity(
 pub(crate) fn by_serial(link: &mut Link, serial: &[u8]) -> Result<Option<CertificateRow>, Fault> {
     let mut found = certificates!(link, all => all
         .filter(certificate::serial.eq(serial))
-        .order(certificate::id.desc())
-        .limit(1))?;
+        // Without a limit: PostgreSQL, told of one, reads from the newest backwards until it meets the serial.
+        .order(certificate::id))?;
     Ok(found.pop())
 }
 
