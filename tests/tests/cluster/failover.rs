@@ -45,7 +45,11 @@ fn f09_a_standby_takes_over_and_nothing_is_lost() {
         database: all.clone(),
         ..Wanted::default()
     };
-    let three = Three::on(wanted.set("database", "synchronous", "required"));
+    let three = Three::on(
+        wanted
+            .set("database", "synchronous", "required")
+            .set("anchor", "every", "1s"),
+    );
     let devices = three.with(0, |server| Device::allowed(&three.rig, server, 40));
     let more = |count: usize| {
         let enough = three.journal.received() + count;
@@ -62,6 +66,9 @@ fn f09_a_standby_takes_over_and_nothing_is_lost() {
         println!("promoted after {promoted:?}, served again after {:?}", begun.elapsed());
         more(10);
         three.look();
+        until("the anchor remembers the new timeline", || {
+            std::fs::read_to_string(three.rig.path("anchor.json")).is_ok_and(|anchor| anchor.contains("/2\""))
+        });
 
         // The old one, first in everybody's list, writes again.
         let count = "SELECT count(*) FROM certificate";
