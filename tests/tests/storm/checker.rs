@@ -147,7 +147,7 @@ const STATEMENTS: [(&str, &str); 18] = [
     ),
     (
         "I9",
-        "INSERT INTO audit SELECT id + 1000000, at, action, actor, 'enr_00', reason, detail, NULL FROM audit WHERE action = 'enrollment.granted' LIMIT 1",
+        "INSERT INTO audit (id, at, action, actor, subject, reason, detail, entry_id) SELECT id + 1000000, at, action, actor, 'enr_00', reason, detail, NULL FROM audit WHERE action = 'enrollment.granted' LIMIT 1",
     ),
     (
         "I10",
