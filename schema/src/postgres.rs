@@ -16,10 +16,10 @@ use crate::{StoreError, StoreOptions};
 const OLDEST: i64 = 140_000;
 
 /// Of every session. Waits are bounded, so that a vanished server or client holds nobody up. A plan is made once: every
-/// text asks about one row or a short list.
+/// text asks about one row or a short list. For the same reason none is compiled: that takes longer than any of the answers.
 pub(crate) const SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '20s'; \
-    SET client_min_messages = error; SET plan_cache_mode = force_generic_plan";
+    SET client_min_messages = error; SET plan_cache_mode = force_generic_plan; SET jit = off";
 
 /// What is asked of a server before it is worked with.
 const FACTS: &str = "SELECT current_setting('server_version_num')::bigint AS version, current_setting('fsync') AS fsync, \
