@@ -207,6 +207,7 @@ fn faults(ca: &Ca, archive: &[u8]) -> Vec<(&'static str, String)> {
     let trust = Trust {
         tpm_roots: vec![ca.vendor.certificate.clone()],
         ledgers: vec![key(1).verifier().clone()],
+        ..Trust::default()
     };
     let checks = verify(&bundle, &bundle.certificate, &trust);
     assert_eq!(checks.len(), CHECKS.len());

@@ -835,3 +835,44 @@ fn what_has_ended_is_enrolled_again_by_the_iak() {
     let again = certificate(&bench.enroll(&made, &key, None).unwrap(), "device-ldevid");
     assert_ne!(again, first);
 }
+
+/// What was issued on an IAK's word is checked again out of its bundle, and decided again, where no server is.
+#[test]
+fn a_bundle_of_an_iak_is_checked_and_decided_again() {
+    let bench = Bench::new();
+    let made = bench.make("acme-1");
+    bench.expect("gw-1", Some(&made));
+    let challenge = bench.ask(&made, true, None).unwrap();
+    let request = made
+        .tpm
+        .certify(&challenge, &identity_key(), Some(&attestation_key()), None);
+    let result = bench.certify(&challenge, &request).unwrap();
+    assert_eq!(result.certificates.len(), 2);
+    let first = certificate(&result, "device-ldevid");
+    let renewed = bench.renew(&made, &first, &identity_key()).unwrap();
+    let serial = openssl::x509::X509::from_der(&renewed).unwrap();
+    let mut serials = vec![serial.serial_number().to_bn().unwrap().to_vec()];
+    serials.extend(result.certificates.iter().map(|one| hex::decode(&one.serial).unwrap()));
+    for serial in serials {
+        let archive = ca_server::flow::bundle::export(&bench.house, "uid:0", &serial).unwrap();
+        let bundle = bundle::Bundle::read(&archive).unwrap();
+        let trust = bundle::Trust {
+            iak_roots: vec![bench.maker.chain[1].clone()],
+            ..bundle::Trust::default()
+        };
+        let refused = |bundle: &bundle::Bundle| -> Vec<(&'static str, String)> {
+            bundle::verify(bundle, &bundle.certificate, &trust)
+                .into_iter()
+                .filter_map(|check| Some((check.id, check.found.err()?)))
+                .collect()
+        };
+        let ids = |found: Vec<(&'static str, String)>| found.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        // There is no ledger here; nothing else refuses.
+        assert_eq!(ids(refused(&bundle)), ["ledger", "signature"]);
+        let decided = bundle::verify(&bundle, &bundle.certificate, &trust).pop().unwrap();
+        assert!(decided.found.unwrap().starts_with("decided again, the same"));
+        // Without the policy it is not what was exported.
+        let less = bundle::Bundle { policy: None, ..bundle };
+        assert_eq!(ids(refused(&less)), ["ledger", "signature", "policy", "decision"]);
+    }
+}

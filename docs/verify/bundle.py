@@ -3,12 +3,13 @@
 
   bundle.py CERTIFICATE BUNDLE --trust FOLDER_OR_ZIP [--at UNIX_SECONDS] [--level LEVEL] [--rehearsal] [--json]
 
-FOLDER has `ca/` (roots of the CA), `tpm/` (roots of TPM manufacturers) and `ledger/` (keys of ledgers): whom you believe is
+FOLDER has `ca/` (roots of the CA), `tpm/` (roots of TPM manufacturers), `iak/` (roots of device manufacturers) and `ledger/` (keys of ledgers): whom you believe is
 yours to say. Needs Python 3.9 and `cryptography`, nothing of ours. Exit 0: valid; 3: refused; 2: cannot be asked.
 
 Everything is read here, byte by byte; `cryptography` is asked for signatures alone. What is checked, and why that is
-enough, stands in docs/adr/0022-evidence-bundle.md. What is not checked: the activation (the CA's word, signed), vendors' CRLs
-of that day, the CA's own rules, and evidence that stands on a manufacturer's IAK, which is refused.
+enough, stands in docs/adr/0022-evidence-bundle.md and 0028-decided-again.md. What is not checked: the activation (the CA's word, signed), and
+vendors' CRLs of that day. And the rules are read here, not evaluated: that the archived policy is the one the CA committed to, and has the
+rules and profiles that are said to have decided, is checked; that they decide so is what `ca-cli verify` finds out.
 """
 import argparse
 import base64
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 CHECKS = ["certificate", "record", "transcript", "ledger", "signature", "endorsement", "attestation", "certification",
-          "identity", "request", "names"]
+          "identity", "request", "names", "policy", "decision"]
 LEVELS = {"software": "2.4", "virtual": "2.3", "manufacturer-verified": "2.5", "hardware-allowlisted": "2.2",
           "hardware-verified": "2.1"}  # lowest first
 ARC = "1.3.6.1.4.1.32473.27071."
@@ -90,12 +91,12 @@ def read_bundle(data):
 
     def chain(folder):
         out = []
-        while len(out) < 8 and f"{folder}/{len(out)}.der" in files:
+        while len(out) < 16 and f"{folder}/{len(out)}.der" in files:
             out.append(files.pop(f"{folder}/{len(out)}.der"))
         return out
 
     bundle = {"issuers": chain("issuers"), "path": chain("endorsement"), "certificate": take("certificate.der"),
-              "evidence": take("evidence.bin"), "transcript": take("transcript.json"), "entry": take("ledger/entry.json"),
+              "evidence": take("evidence.bin"), "transcript": take("transcript.json"), "policy": take("policy.json"), "entry": take("ledger/entry.json"),
               "proof": take("ledger/proof.txt")}
     for name in ["certificate", "evidence", "transcript"]:
         need(bundle[name] is not None, f"there is no {name} in it")
@@ -391,9 +392,20 @@ def identity_key(data):
     return key
 
 
-def certified(ak, key, fields):
+def qualifying(fields, role=None):
+    """What a statement is said over; by an IAK, of a key in a role."""
+    renewed = fields["renewed"]
+    if role is None:
+        head = b"holdfast-certify-v1\0" if renewed is None else b"holdfast-renew-v1\0"
+    else:
+        head = b"holdfast-iak-certify-v1\0" if renewed is None else b"holdfast-iak-renew-v1\0"
+    need(len(fields["id"]) == 16 and len(fields["nonce"]) == 32 and (renewed is None or len(renewed) == 32), "a field's length")
+    return sha256(head + fields["id"] + fields["nonce"] + sha256(fields["csr"]) + (role or b"") + (renewed or b""))
+
+
+def certified(ak, key, attest, signature, want):
     """TPM2_Certify: parsed first, believed last."""
-    r = Reader(fields["attest"])
+    r = Reader(attest)
     need(r.take(4) == b"\xffTCG", "magic: not made by a TPM")
     need(r.number(2) == 0x8017, "type: not a certification")
     r.sized(66)
@@ -404,16 +416,12 @@ def certified(ak, key, fields):
     name = r.sized(66)
     r.sized(66)
     r.end()
-    s = Reader(fields["signature"])
+    s = Reader(signature)
     scheme = s.number(2)
     need(scheme in (0x14, 0x16, 0x18), "signature scheme")
     digest = s.number(2)
     parts = [s.sized(512)] if scheme != 0x18 else [s.sized(66), s.sized(66)]
     s.end()
-    renewed = fields["renewed"]
-    head = b"holdfast-certify-v1\0" if renewed is None else b"holdfast-renew-v1\0"
-    want = sha256(head + fields["id"] + fields["nonce"] + sha256(fields["csr"]) + (renewed or b""))
-    need(len(fields["id"]) == 16 and len(fields["nonce"]) == 32 and (renewed is None or len(renewed) == 32), "a field's length")
     need(extra == want, "qualifying data: of another conversation or request")
     need(name and name == key.name(), "Name: of another key")
     need((scheme, digest) == (ak.scheme, ak.hash), "signed with another scheme than the attestation key's")
@@ -423,11 +431,11 @@ def certified(ak, key, fields):
         if scheme == 0x18:
             r, s = [int.from_bytes(part, "big") for part in parts]
             need(r > 0 and s > 0, "a signature of zeros")
-            public.verify(utils.encode_dss_signature(r, s), fields["attest"], ec.ECDSA(md))
+            public.verify(utils.encode_dss_signature(r, s), attest, ec.ECDSA(md))
         elif scheme == 0x14:
-            public.verify(parts[0], fields["attest"], padding.PKCS1v15(), md)
+            public.verify(parts[0], attest, padding.PKCS1v15(), md)
         else:
-            public.verify(parts[0], fields["attest"], padding.PSS(padding.MGF1(md), md.digest_size), md)
+            public.verify(parts[0], attest, padding.PSS(padding.MGF1(md), md.digest_size), md)
     except (InvalidSignature, ValueError) as error:
         raise No("the signature is not the attestation key's") from error
 
@@ -459,13 +467,16 @@ def template(ek):
 PROCESSED = {"2.5.29.15", "2.5.29.19", "2.5.29.32", "2.5.29.37"}
 
 
-def ek_ca(certificate):
-    """What a CA above an EK must be."""
+EK, IAK = "2.23.133.8.1", "2.23.133.8.3"
+
+
+def maker_ca(certificate, purpose):
+    """What a CA above an EK, or above an IAK, must be."""
     need(certificate.ca and "2.5.29.19" in certificate.critical, "not a CA, or not critically one")
     need(certificate.critical <= PROCESSED, "a critical extension that is not processed")
     need(not certificate.extensions.keys() & {"2.5.29.30", "2.5.29.36", "2.5.29.54"}, "constraints that are not processed")
     need(certificate.usage is not None and certificate.usage & 4, "keyUsage lacks keyCertSign")
-    need(certificate.purposes is None or set(certificate.purposes) & {"2.23.133.8.1", "2.5.29.37.0"}, "extKeyUsage of a CA")
+    need(certificate.purposes is None or set(certificate.purposes) & {purpose, "2.5.29.37.0"}, "extKeyUsage of a CA")
     need(len(certificate.subject) > 2, "a CA without a name")
 
 
@@ -501,7 +512,7 @@ def ek_profile(certificate, ek, kind):
     return names["2.23.133.2.1"].upper().replace("ID:", "id:")
 
 
-def down(path, offered, leaf):
+def down(path, offered, leaf, purpose=EK):
     """The path grown from the anchor down to the leaf; no key is used before it is proven."""
     left = None
     for place, ca in enumerate(path):
@@ -515,14 +526,71 @@ def down(path, offered, leaf):
     for der in offered:
         try:
             ca = Certificate(der)
-            ek_ca(ca)
+            maker_ca(ca, purpose)
         except No:
             continue
         if all(ca.der != each.der for each in path) and issued(path[-1], ca):
-            longer = down(path + [ca], offered, leaf)
+            longer = down(path + [ca], offered, leaf, purpose)
             if longer:
                 return longer
     return None
+
+
+def from_anchor(bundle, certificate, purpose, enforce_expiry, at):
+    """A path from the anchor in the bundle to this certificate, at this time."""
+    anchor, *offered = bundle["path"] or [None]
+    need(anchor, "there is no anchor")
+    anchor = Certificate(anchor)
+    maker_ca(anchor, purpose)
+    need(issued(anchor, anchor), "the anchor is not self-signed")
+    path = down([anchor], offered, certificate, purpose)
+    need(path, "no path from the anchor to the certificate")
+    for each in path:
+        need(each.not_before <= at, "a certificate of the path was not yet valid")
+        need(at <= each.not_after or not enforce_expiry, "a certificate of the path had expired")
+
+
+RESIDENCY, FIXED, RESTRICTED = "2.23.133.11.1.1", "2.23.133.11.1.2", "2.23.133.11.1.3"
+
+
+def maker_leaf(certificate):
+    """What IAK and IDevID certificates have in common."""
+    need(certificate.critical <= PROCESSED | {"2.5.29.17"}, "a critical extension that is not processed")
+    need(not certificate.ca, "it is a CA certificate")
+    need(certificate.usage is None or certificate.usage & 0x84 == 0x80, "keyUsage")
+    need(len(certificate.subject) > 2, "it names no device")
+
+
+def iak_endorsement(bundle, fields, word, at):
+    """The manufacturer's word; SHA-256 of certificate, key and anchor, the EK it names, and the level."""
+    key = attestation_key(fields["iak_public"])
+    certificate = Certificate(fields["certificate"])
+    maker_leaf(certificate)
+    policies = certificate.policies()
+    need({RESIDENCY, RESTRICTED} <= set(policies), "its policies do not say that it is an IAK's")
+    need(certificate.purposes is None or IAK in certificate.purposes, "extKeyUsage lacks tcg-kp-AIKCertificate")
+    ek = None
+    if ARC + "1.1" in certificate.extensions:
+        leaf = Leaf(fields["certificate"])
+        need(leaf.iak is None and leaf.ak == leaf.ik, "its RoT binding is not an IAK's")
+        need(leaf.ik == key.name(), "the certificate names another public area of this key")
+        ek = leaf.ek
+        need(len(ek) == 32, "its RoT binding has a digest of another length")
+    need(certificate.spki == key.info, "the IAK is not the certified key")
+    terms = word["terms"]
+    from_anchor(bundle, certificate, IAK, terms["enforce_expiry"], at)
+    if fields["idevid"]:
+        idevid = Certificate(fields["idevid"])
+        maker_leaf(idevid)
+        need(RESTRICTED not in idevid.policies() and FIXED in idevid.policies(), "it is no IDevID certificate")
+        need(idevid.subject == certificate.subject, "the IDevID certificate is of another device")
+        from_anchor(bundle, idevid, IAK, terms["enforce_expiry"], at)
+    level = "manufacturer-verified"
+    for less in ("virtual", "software"):
+        if terms["kind"] == less or ARC + LEVELS[less] in policies:
+            level = less
+    return {"certificate": sha256(fields["certificate"]), "spki": sha256(key.info), "anchor": sha256(bundle["path"][0]), "ek": ek,
+            "level": level}
 
 
 def endorsement(bundle, fields, word, at):
@@ -538,16 +606,7 @@ def endorsement(bundle, fields, word, at):
     if how != "chain":
         need(how == "allow-list" or manufacturer, "subjectAltName names no TPM")
         return (*found, "hardware-allowlisted" if kind == "hardware" else kind)
-    anchor, *offered = bundle["path"] or [None]
-    need(anchor, "there is no anchor")
-    anchor = Certificate(anchor)
-    ek_ca(anchor)
-    need(issued(anchor, anchor), "the anchor is not self-signed")
-    found_path = down([anchor], offered, certificate)
-    need(found_path, "no path from the anchor to the EK certificate")
-    for each in found_path:
-        need(each.not_before <= at, "a certificate of the path was not yet valid")
-        need(at <= each.not_after or not word["enforce_expiry"], "a certificate of the path had expired")
+    from_anchor(bundle, certificate, EK, word["enforce_expiry"], at)
     manufacturers = [each.upper().replace("ID:", "id:") for each in word["manufacturers"]]
     need(manufacturers, "the anchor speaks for nobody")
     if manufacturer is None:
@@ -560,22 +619,33 @@ def endorsement(bundle, fields, word, at):
 # --- what the CA wrote --------------------------------------------------------------------------------------------------
 
 def record(data):
-    """The evidence record."""
-    for head, names in [(b"holdfast-evidence-v1\0", 9), (b"holdfast-renewal-v1\0", 10)]:
+    """The evidence record, of an EK or of a manufacturer's IAK."""
+    ek = ["id", "ek_certificate", "ek_public", "ak_public", "key_public", "nonce", "attest", "signature", "csr"]
+    iak = ["id", "certificate", "idevid", "chain", "iak_public", "lak_public", "key_public", "nonce", "attest", "signature",
+           "lak_attest", "lak_signature", "csr"]
+    for head, names in [(b"holdfast-evidence-v1\0", ek), (b"holdfast-renewal-v1\0", ek + ["renewed"]),
+                        (b"holdfast-iak-evidence-v1\0", iak), (b"holdfast-iak-renewal-v1\0", iak + ["renewed"])]:
         if data.startswith(head):
             break
     else:
-        raise No("not an evidence record of an endorsement key")
-    at, values = len(head), []
-    for _ in range(names):
+        raise No("not an evidence record")
+    values = sized(data[len(head):])
+    need(len(values) == len(names), "fields are missing in the record, or there are too many")
+    fields = {"renewed": None, **dict(zip(names, values))}
+    sized(fields.get("chain", b""))
+    return fields
+
+
+def sized(data):
+    """Fields, each behind its length."""
+    at, values = 0, []
+    while at < len(data):
         need(at + 4 <= len(data), "the record is cut off")
         end = at + 4 + int.from_bytes(data[at:at + 4], "big")
         need(end <= len(data), "the record is cut off")
         values.append(data[at + 4:end])
         at = end
-    need(at == len(data), "bytes behind the record")
-    keys = ["id", "ek_certificate", "ek_public", "ak_public", "key_public", "nonce", "attest", "signature", "csr", "renewed"]
-    return dict(zip(keys, values + [None] * (10 - names)))
+    return values
 
 
 def strict(data, what):
@@ -610,17 +680,23 @@ def transcript(data):
     need(len(data) <= 65536, "the transcript is too long")
     shape(value, {"v": str, "enrollment": str, "nonce": str, "evidence": str, "ca": dict, "policy?": str,
                   "asked": dict, "challenged_at": int,
-                  "expires_at": int, "decided_at": int, "root": dict, "device": str, "decisions": object, "renewed?": str},
-          "the transcript")
+                  "expires_at": int, "decided_at": int, "root": dict, "device": str, "inventory?": dict, "decisions": object, "renewed?": str,
+                  "same_key?": bool}, "the transcript")
     need(value["v"] == "holdfast-transcript/v1", "a transcript of another version")
     shape(value["ca"], {"name": str, "version": str}, "ca")
     shape(value["asked"], {"profile": str, "attestation_profile?": str, "device?": str}, "asked")
+    if "inventory" in value:
+        shape(value["inventory"], {"bound": bool, "held": bool, "batch?": str, "dns_names": list, "spiffe_id?": str,
+                                   "accepted_advisories": list}, "inventory")
     need(isinstance(value["decisions"], list), "decisions")
     for one in value["decisions"]:
         shape(one, {"profile": str, "profile_sha256": str, "policy_sha256": str, "rules": list, "reasons": list}, "a decision")
     root = value["root"]
     if root.get("basis") == "iak-certified":
-        shape(root, {"basis": str, "iak_certificate_sha256": str, "anchor": str, "anchor_sha256": str, "assurance": str}, "root")
+        shape(root, {"basis": str, "iak_certificate_sha256": str, "anchor": str, "anchor_sha256": str, "assurance": str,
+                     "terms?": dict}, "root")
+        if "terms" in root:
+            shape(root["terms"], {"kind": str, "enforce_expiry": bool, "path": list}, "terms")
         return value
     need(root.get("basis") == "ek-activation", "another basis")
     shape(root, {"basis": str, "ek_spki_sha256": str, "word": str, "anchor": str, "kind": str, "manufacturers": list,
@@ -630,10 +706,15 @@ def transcript(data):
     return value
 
 
-def word_of(told):
-    need(told["root"]["basis"] == "ek-activation", "it stands on a manufacturer's IAK: such evidence is not checked again yet")
-    need(told["root"]["kind"] in ("hardware", "virtual", "software"), "a kind of TPM that is not known here")
-    return told["root"]
+def word_of(told, fields):
+    """What the transcript says of the root of trust, of the kind that the record is of."""
+    word = told["root"]
+    by_iak = word["basis"] == "iak-certified"
+    need(by_iak == ("iak_public" in fields), "the transcript is of another kind of proof than the record")
+    if by_iak:
+        need("terms" in word, "its transcript is of before they said on what terms an IAK was believed: it cannot be checked again")
+    need((word["terms"] if by_iak else word)["kind"] in ("hardware", "virtual", "software"), "a kind of TPM that is not known here")
+    return word
 
 
 class Leaf(Certificate):
@@ -648,8 +729,10 @@ class Leaf(Certificate):
         if fields[0][2] == b"\2\1\1":
             need([tag for tag, _, _ in fields[:6]] == [2, 10, 4, 4, 4, 4], "the RoT-binding")
             self.ek, self.ak, self.ik, self.evidence = [content for _, content, _ in fields[2:6]]
+            self.iak = None
         else:
             need([tag for tag, _, _ in fields[:8]] == [2, 10, 10, 4, 4, 4, 4, 4], "the RoT-binding")
+            self.iak = [content for _, content, _ in fields[3:5]]
             self.ak, self.ik, self.evidence = [content for _, content, _ in fields[5:8]]
             self.ek = fields[8][1] if len(fields) > 8 else None
 
@@ -770,6 +853,64 @@ def vouched(bundle, leaf):
     return f"the CA's key signed the tree of {found['size']} entries"
 
 
+# --- the policy ---------------------------------------------------------------------------------------------------------
+
+NOT_AGAIN = "not decided again: "
+
+
+def policy_text(bundle, told):
+    """The archived policy, if it is there: the one that the transcript names."""
+    if "policy" not in told:
+        return None, "it is of before policies were archived"
+    if bundle["policy"] is None:
+        need("inventory" not in told, "the policy is not in this file, and was when it was exported")
+        return None, "the policy is not in this file"
+    data = bundle["policy"]
+    need(sha256(data).hex() == told["policy"], f"sha256 {sha256(data).hex()}, the transcript names {told['policy']}")
+    need(len(data) <= 512 * 1024, "the policy is too long")
+    value = strict(data, "the policy")
+    shape(value, {"v": str, "rehearsal": bool, "schema": str, "rules": object, "advisories": object, "profiles": object,
+                  "organization?": str}, "the policy")
+    need(value["v"] == "holdfast-policy/v1", "a policy of another version")
+    for name in ("rules", "advisories", "profiles"):
+        need(isinstance(value[name], list), name)
+        for one in value[name]:
+            shape(one, {"file": str, "text": str}, name)
+    return value, None
+
+
+def rule_ids(cedar):
+    """Ids of the rules of a Cedar text: annotations outside of comments and other strings."""
+    tokens = re.findall(r'//[^\n]*|"(?:[^"\\]|\\.)*"|@\w+|\w+|[()]', cedar)
+    tokens = [token for token in tokens if not token.startswith("//")]
+    return {json.loads(tokens[at + 2]) for at in range(len(tokens) - 3)
+            if tokens[at] == "@id" and tokens[at + 1] == "(" and tokens[at + 2].startswith('"') and tokens[at + 3] == ")"}
+
+
+def policy(bundle, told):
+    """The policy has what the decisions name: rules by their digest, profiles by theirs, and each rule by its id."""
+    value, why = policy_text(bundle, told)
+    if value is None:
+        return NOT_AGAIN + why
+    rules = sorted(value["rules"], key=lambda one: (one["file"].encode(), one["text"].encode()))
+    texts = [value["schema"].encode()] + [one["text"].encode() for one in rules]
+    digest = sha256(b"".join(len(text).to_bytes(8, "big") + text for text in texts)).hex()
+    ids = set().union(*[rule_ids(one["text"]) for one in rules])
+    advisories = set(re.findall(r'^\s*id\s*=\s*"([^"]*)"', "\n".join(one["text"] for one in value["advisories"]), re.M))
+    for decided in told["decisions"]:
+        need(decided["policy_sha256"] == digest, "a decision is of other rules")
+        text = [one["text"].encode() for one in value["profiles"] if one["file"] == decided["profile"]]
+        # A site's organization is put into profiles that name none, and into their digest.
+        digests = {sha256(one) for one in text} | {sha256(sha256(one) + value.get("organization", "").encode()) for one in text}
+        need(bytes.fromhex(decided["profile_sha256"]) in digests, f"it has no such profile `{decided['profile']}`")
+        for rule in decided["rules"]:
+            kind, colon, of = rule.partition(":")
+            known = rule in ids if not colon else of in advisories if kind in ("advisory", "review") else \
+                kind == "endorsement" and of in ("expired", "unchecked")
+            need(known, f"it has no rule `{rule}`")
+    return f"sha256 {sha256(bundle['policy']).hex()}, as the transcript says"
+
+
 # --- the checks ---------------------------------------------------------------------------------------------------------
 
 def path_to(leaf, bundle, roots, at):
@@ -819,26 +960,49 @@ def checks(bundle, given, trust):
     leaf = once(lambda: Leaf(bundle["certificate"]))
     fields = once(lambda: record(bundle["evidence"]))
     told = once(lambda: transcript(bundle["transcript"]))
-    ready = once(lambda: (fields(), word_of(told())))
+    word = once(lambda: word_of(told(), fields()))
+    ready = lambda: (fields(), word())
+    by_iak = lambda: "iak_public" in fields()
     keys = once(lambda: (ready(), Public(fields()["ek_public"]).spki())[1])
-    judged = once(lambda: (ready(), endorsement(bundle, fields(), word_of(told()), told()["challenged_at"]))[1])
+    judge = lambda: (iak_endorsement if by_iak() else endorsement)(bundle, fields(), word(), told()["challenged_at"])
+    judged = once(lambda: (ready(), judge())[1])
 
     def attestation():
         ready()
+        if by_iak():
+            return attestation_key(fields()["iak_public"])
         key = attestation_key(fields()["ak_public"])
         need(sha256(key.info) != sha256(keys()), "the attestation key is the EK")
         return key
 
     ak = once(attestation)
+    lak = once(lambda: attestation_key(fields()["lak_public"]) if by_iak() and fields()["lak_public"] else None)
     public = once(lambda: (ready(), Public(fields()["key_public"]))[1])
 
     def identity():
         key = identity_key(public().raw)
         need(key.info != ak().info, "the identity key is the attestation key")
-        need(key.info != keys(), "the identity key is the EK")
+        if not by_iak():
+            need(key.info != keys(), "the identity key is the EK")
+            return key
+        try:
+            ek = judged()["ek"]
+        except No:
+            ek = None
+        need(sha256(key.info) != ek, "the identity key is the EK")
+        if lak():
+            need(lak().info not in (key.info, ak().info) and sha256(lak().info) != ek, "a key in two roles")
         return key
 
     ik = once(identity)
+
+    def statements():
+        of = fields()
+        if not by_iak():
+            return certified(ak(), public(), of["attest"], of["signature"], qualifying(of))
+        certified(ak(), public(), of["attest"], of["signature"], qualifying(of, b"\0"))
+        if of["lak_public"] or of["lak_attest"] or of["lak_signature"]:
+            certified(ak(), Public(of["lak_public"]), of["lak_attest"], of["lak_signature"], qualifying(of, b"\1"))
 
     def same():
         need(sha256(bundle["certificate"]) == sha256(given), "the bundle is of another certificate")
@@ -857,20 +1021,26 @@ def checks(bundle, given, trust):
         return f"{said['ca']['name']} {said['ca']['version']}: device {said['device']}"
 
     def believed():
-        word = word_of(told())
-        need([sha256(der).hex() for der in bundle["path"]] == word["path"], "the CAs above the EK are not those of the transcript")
-        found = (ready(), judged())[1]
-        activation = word["activation"]
+        said = told()["root"]
+        path = said["path"] if "path" in said else said.get("terms", {}).get("path")
+        need(path in (None, [sha256(der).hex() for der in bundle["path"]]), "the CAs above it are not those of the transcript")
+        found, said = judged(), word()
+        if by_iak():
+            need((found["certificate"].hex(), found["anchor"].hex(), found["level"])
+                 == (said["iak_certificate_sha256"], said["anchor_sha256"], said["assurance"]), "the transcript says otherwise")
+            need(bundle["path"][0] in trust["iak"], f"the CA believed `{said['anchor']}`, which is not among those you trust")
+            return f"{found['level']}, an IAK by the word of its manufacturer `{said['anchor']}`"
+        activation = said["activation"]
         need((activation["method"], activation["answer"]) == ("TPM2_MakeCredential", "secret-returned"), "no activation was answered")
         try:
             name = ak().name().hex()
         except No:
             name = activation["ak_name"]
         need(name == activation["ak_name"], "the activation was of another attestation key")
-        need(found == (word["ek_spki_sha256"], word["template"], word["assurance"]), f"found {found}, the transcript says otherwise")
-        if word["word"] == "chain":
-            need(bundle["path"][0] in trust["tpm"], f"the CA believed `{word['anchor']}`, which is not among those you trust")
-        return f"{found[2]}, on the word of `{word['anchor']}`"
+        need(found == (said["ek_spki_sha256"], said["template"], said["assurance"]), f"found {found}, the transcript says otherwise")
+        if said["word"] == "chain":
+            need(bundle["path"][0] in trust["tpm"], f"the CA believed `{said['anchor']}`, which is not among those you trust")
+        return f"{found[2]}, on the word of `{said['anchor']}`"
 
     def request():
         key = ik()
@@ -889,18 +1059,30 @@ def checks(bundle, given, trust):
         return "signed by the identity key"
 
     def names():
-        (ek, _, level), mine = judged(), leaf()
-        attester, key = ak(), ik()
-        need(mine.ek is not None and mine.ek.hex() == ek, "the certificate names another EK")
+        found, mine = judged(), leaf()
+        attester, key, other = ak(), ik(), lak()
+        if by_iak():
+            level, of = found["level"], f"IAK sha256 {found['spki'].hex()}"
+            need(mine.iak == [found["certificate"], found["spki"]] and mine.ek == found["ek"],
+                 "the certificate names another IAK, or another EK")
+        else:
+            ek, _, level = found
+            of = f"EK sha256 {ek}"
+            need(mine.iak is None and mine.ek.hex() == ek, "the certificate names another EK")
+            other = attester
         need(mine.ak == attester.name(), "the certificate names another attestation key")
-        key = attester if mine.ik == attester.name() else key
+        key = other if other and mine.ik == other.name() else key
         need(mine.ik == key.name() and mine.spki == key.info, "the certificate is of another key")
         need(ARC + LEVELS[level] in mine.policies(), f"the certificate does not say {level}")
-        return f"EK sha256 {ek}, {level}"
+        return f"{of}, {level}"
+
+    def again():
+        value, why = policy_text(bundle, told())
+        return NOT_AGAIN + (why if value is None else "rules are read here, and not evaluated; `ca-cli verify` decides again")
 
     steps = [same, committed, about, lambda: logged(bundle, leaf, told, trust["ledger"]), lambda: vouched(bundle, leaf), believed,
-             lambda: f"TPM Name {ak().name().hex()}", lambda: certified(ak(), public(), fields()) or "by the attestation key",
-             lambda: f"TPM Name {ik().name().hex()}", request, names]
+             lambda: (lak(), f"TPM Name {ak().name().hex()}")[1], lambda: statements() or "by the attestation key",
+             lambda: f"TPM Name {ik().name().hex()}", request, names, lambda: policy(bundle, told()), again]
     return [answer(name, step) for name, step in zip(CHECKS, steps)]
 
 
@@ -964,6 +1146,7 @@ def load_trust(path):
             files = [(name.split("/")[0], zipped.read(name)) for name in names]
     of = lambda folder: [data for name, data in files if name == folder]
     return {"ca": [der for data in of("ca") for der in certificates(data)], "tpm": [der for data in of("tpm") for der in certificates(data)],
+            "iak": [der for data in of("iak") for der in certificates(data)],
             "ledger": [ledger_key(data.decode()) for data in of("ledger")]}
 
 
@@ -991,7 +1174,8 @@ def main():
                           "checks": [{"id": name, "ok": good, "found": text} for name, good, text in found]}))
     else:
         for name, good, text in found:
-            print(f"{'ok' if good else 'NO'}  {name:<14}", "".join(c if c.isprintable() else "?" for c in str(text)))
+            mark = "NO" if not good else "--" if str(text).startswith(NOT_AGAIN) else "ok"
+            print(f"{mark}  {name:<14}", "".join(c if c.isprintable() else "?" for c in str(text)))
         print("refused: " + ", ".join(refused) if refused else "valid")
     return 3 if refused else 0
 

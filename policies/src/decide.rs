@@ -58,8 +58,12 @@ pub struct Permit {
     pub clock_rule: ClockRule,
     /// Name of the device.
     pub device: String,
+    /// What the inventory said of it, for the record.
+    pub inventory: InventoryEntry,
     /// The certificate that is replaced, when it is a renewal: then there is one grant.
     pub renews: Option<Renewed>,
+    /// Of a renewal, whether it keeps the key.
+    pub same_key: Option<bool>,
 }
 
 /// Class of a denial: decides what the caller may be told.
@@ -120,7 +124,7 @@ pub fn decide(
     now: UnixTime,
 ) -> Result<Permit, Denial> {
     let facts = Facts::of(&binding);
-    let (device, grants) = judge(policy, profiles, &facts, entry.as_ref(), now)?;
+    let (inventory, grants) = judge(policy, profiles, &facts, entry.as_ref(), now)?;
     Ok(Permit {
         evidence: binding.evidence().clone(),
         ak_spki_sha256: attest::sha256(&facts.ak.spki),
@@ -129,8 +133,10 @@ pub fn decide(
         clock_rule: strictest(&grants),
         grants,
         root: facts.root,
-        device,
+        device: inventory.name.clone(),
+        inventory,
         renews: None,
+        same_key: None,
     })
 }
 
@@ -147,7 +153,7 @@ pub fn decide_renewal(
     now: UnixTime,
 ) -> Result<Permit, Denial> {
     let facts = Facts::of(proof.binding());
-    let (device, grants) = judge(policy, profiles, &facts, entry.as_ref(), now)?;
+    let (inventory, grants) = judge(policy, profiles, &facts, entry.as_ref(), now)?;
     for grant in &grants {
         may_renew(grant.profile(), proof.same_key())?;
     }
@@ -159,8 +165,10 @@ pub fn decide_renewal(
         clock_rule: strictest(&grants),
         grants,
         root: facts.root,
-        device,
+        device: inventory.name.clone(),
+        inventory,
         renews: Some(proof.renewed().clone()),
+        same_key: Some(proof.same_key()),
     })
 }
 
@@ -198,7 +206,7 @@ fn judge(
     facts: &Facts,
     entry: Option<&InventoryEntry>,
     now: UnixTime,
-) -> Result<(String, Vec<Grant>), Denial> {
+) -> Result<(InventoryEntry, Vec<Grant>), Denial> {
     let items = items(profiles, facts)?;
     let entry = inventory(facts, entry)?;
     let notices = advisories(policy, facts, entry)?;
@@ -262,7 +270,7 @@ fn judge(
             decision,
         });
     }
-    Ok((entry.name.clone(), grants))
+    Ok((entry.clone(), grants))
 }
 
 /// The profiles asked for, each for the key it certifies; the attestation key's first.

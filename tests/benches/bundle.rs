@@ -6,12 +6,16 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     reason = "a program for people that measures: what fails must stop it"
 )]
 
+#[path = "../tests/bundle/iak.rs"]
+#[expect(dead_code, reason = "the same, of the other kind of proof")]
+mod iak;
 #[path = "../tests/bundle/world.rs"]
 #[expect(dead_code, reason = "the world of the tests, of which a bench needs the good half")]
 mod world;
@@ -55,6 +59,7 @@ fn main() {
             .iter()
             .map(|key| VerifierKey::parse(key).unwrap())
             .collect(),
+        ..Trust::default()
     };
     let next = AtomicUsize::new(0);
     let began = Instant::now();

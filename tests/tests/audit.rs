@@ -415,6 +415,7 @@ fn every_byte(rig: &Rig, exported: &[u8], audit: &Audit) {
     let trust = Trust {
         tpm_roots: vec![rig.vendor.certificate.clone()],
         ledgers: vec![key(rig)],
+        ..Trust::default()
     };
     let chain = |_: &[u8], _: &[Vec<u8>], _: i64| Ok(());
     assert!(verify(audit, &trust, &chain).is_good());

@@ -219,6 +219,8 @@ fn found(checked: &Checked) -> Result<(Audit, Findings), Failure> {
     let trust = bundle::Trust {
         tpm_roots: party.tpm,
         ledgers: party.ledgers,
+        iak_roots: party.iak,
+        ..bundle::Trust::default()
     };
     let chain = |certificate: &[u8], issuers: &[Vec<u8>], at: i64| {
         let question = Question {

@@ -74,7 +74,9 @@ fn again(bundle: Result<Bundle, BundleError>, certificate: &[u8], party: Party) 
     };
     let trust = bundle::Trust {
         tpm_roots: party.tpm,
+        iak_roots: party.iak,
         ledgers: party.ledgers,
+        ..bundle::Trust::default()
     };
     let found = bundle::verify(&bundle, certificate, &trust);
     let archive = bundle.digest().map(|digest| format!("sha256 {}", hex::encode(digest)));

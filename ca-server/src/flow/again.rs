@@ -1,9 +1,8 @@
 //! Stored evidence decided again under a policy that is not in force. It reads, and writes nothing: no row, no record, no
 //! counter; and no [`attest::VerifiedBinding`] is made, so nothing could be issued on it.
 
-use attest::trust::{AnchorSource, Anchors};
-use attest::{AnchorKind, Endorsement, EvidenceFields, Replay, Root, UnixTime};
-use bundle::{EkWord, Root as Word, Transcript, Word as By};
+use attest::{Root, UnixTime};
+use bundle::Transcript;
 use policies::{Advisories, InventoryEntry, PolicySet, Profiles, Shown, reconsider};
 use wire::EnrollmentId;
 use wire::policy::{Outcome, PolicyFile, PolicyReplay, ReplayPolicy, Replayed, WouldGrant};
@@ -115,7 +114,7 @@ fn one(house: &House, policy: &PolicySet, profiles: &Profiles, id: &[u8; 16]) ->
     let told = Transcript::parse(&transcript.bytes).map_err(|e| Trouble::Bug(e.to_string()))?;
     replayed.device.clone_from(&told.device);
     replayed.decided_at = told.decided_at;
-    let shown = match shown(&evidence.bytes, &told, &above) {
+    let shown = match bundle::shown(&evidence.bytes, &told, &above) {
         Ok(shown) => shown,
         Err(why) => {
             replayed.skipped = Some(why);
@@ -151,64 +150,7 @@ fn outcome(decided: Result<Vec<policies::WouldGrant>, policies::Denial>) -> Outc
     }
 }
 
-/// What was shown then, found by the code that found it then.
-fn shown(evidence: &[u8], told: &Transcript, above: &[Vec<u8>]) -> Result<Shown, String> {
-    let Word::EkActivation(word) = &told.root else {
-        return Err("it stands on a manufacturer's IAK, which is not judged again".to_owned());
-    };
-    let fields = EvidenceFields::parse(evidence).ok_or("evidence that is not of an EK")?;
-    let kind = kind(word)?;
-    let (anchor, offered) = match above.split_first() {
-        Some((anchor, offered)) => (Some(anchor), offered),
-        None => (None, &[] as &[Vec<u8>]),
-    };
-    let source = anchor.map(|certificate| AnchorSource {
-        name: word.anchor.clone(),
-        certificate: certificate.clone(),
-        kind,
-        manufacturers: word.manufacturers.clone(),
-        enforce_expiry: word.enforce_expiry,
-    });
-    let anchors = Anchors::new(source.into_iter().collect(), Vec::new()).map_err(|e| e.to_string())?;
-    let endorsement = match word.word {
-        By::Chain => Endorsement::Chain {
-            anchors: &anchors,
-            offered,
-        },
-        By::AllowList => Endorsement::Allowed(kind),
-        By::Review => Endorsement::Reviewed(kind),
-    };
-    let replay = Replay {
-        evidence: fields,
-        endorsement,
-        at: UnixTime(told.challenged_at),
-    };
-    let all = replay.run();
-    let mut ek = all.endorsement.map_err(|e| e.to_string())?;
-    // What the anchor let pass is of that day; it decides nothing.
-    ek.passed.clone_from(&word.passed);
-    Ok(Shown {
-        profile: told.asked.profile.clone(),
-        attestation_profile: told.asked.attestation_profile.clone(),
-        claimed: told.asked.device.clone(),
-        requested: all.request.map_err(|e| e.to_string())?,
-        root: Root::Ek(ek),
-        ak: all.attestation_key.map_err(|e| e.to_string())?,
-        identity: all.identity_key.map_err(|e| e.to_string())?,
-        evidence: attest::sha256(evidence),
-    })
-}
-
-fn kind(word: &EkWord) -> Result<AnchorKind, String> {
-    match word.kind.as_str() {
-        "hardware" => Ok(AnchorKind::Hardware),
-        "virtual" => Ok(AnchorKind::Virtual),
-        "software" => Ok(AnchorKind::Software),
-        other => Err(format!("a kind of TPM that is not known: {other}")),
-    }
-}
-
-/// The inventory's word, as it is now; bound to the EK of then, so that what changes comes of the policy alone.
+/// The inventory's word, as it is now; bound to the EK or IAK of then, so that what changes comes of the policy alone.
 fn entry(house: &House, device: &str, shown: &Shown) -> Result<Option<InventoryEntry>, ReplayError> {
     let Some(row) = house.store.device_by_name(device)? else {
         return Ok(None);
@@ -218,7 +160,10 @@ fn entry(house: &House, device: &str, shown: &Shown) -> Result<Option<InventoryE
         first_contact_open: false,
         name: row.name,
         ek_spki_sha256: shown.root.ek().map(|ek| ek.spki_sha256),
-        iak_spki_sha256: None,
+        iak_spki_sha256: match &shown.root {
+            Root::Iak(iak) => Some(iak.spki_sha256),
+            Root::Ek(_) => None,
+        },
         held: row.held,
         batch: row.batch,
         dns_names: row.dns_names,

@@ -1,6 +1,6 @@
 //! Evidence bundles: what a certificate stands on, handed out as one archive, or erased.
 
-use bundle::{Bundle, LedgerProof};
+use bundle::{Bundle, LedgerProof, Transcript};
 use issuance::AuditRecord;
 use schema::{CertificateRow, CertificateState, Erasure, StoreError};
 use wire::evidence::ErasedEvidence;
@@ -11,8 +11,8 @@ use crate::house::House;
 
 /// Longest reason, in characters.
 const LONGEST: usize = 500;
-/// Most certificates above an EK; a path that was believed has fewer.
-const MAX_PATH: usize = 8;
+/// Most certificates above an EK, or above IAK and IDevID; a path that was believed has fewer.
+const MAX_PATH: usize = 16;
 
 /// Why there is no bundle, or it is not erased.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,9 @@ pub fn export(house: &House, actor: &str, serial: &[u8]) -> Result<Vec<u8>, Bund
     let evidence = evidence.ok_or(BundleError::Nothing("it stands on no evidence, or it was erased"))?;
     let transcript = house.store.transcript(&row.enrollment_id)?;
     let transcript = transcript.ok_or(BundleError::Nothing("it was issued before there were transcripts"))?;
+    let told = Transcript::parse(&transcript.bytes).map_err(bug)?;
     let bundle = Bundle {
+        policy: policy(house, &told)?,
         certificate,
         issuers: house.issuer.chain().to_vec(),
         evidence: evidence.bytes,
@@ -71,6 +73,19 @@ pub fn export(house: &House, actor: &str, serial: &[u8]) -> Result<Vec<u8>, Bund
         .store
         .audit(&audit(house, actor, "evidence.exported", &row, "ADMIN", &sha256))?;
     Ok(archive)
+}
+
+/// The text that the transcript names; there is none where policies were not archived yet.
+fn policy(house: &House, told: &Transcript) -> Result<Option<Vec<u8>>, BundleError> {
+    let Some(named) = &told.policy else { return Ok(None) };
+    let mut digest = [0; 32];
+    hex::decode_to_slice(named, &mut digest).map_err(bug)?;
+    if digest == house.policy_archive {
+        return house.policy_text().map(Some).map_err(bug);
+    }
+    let text = house.store.archived(&digest)?;
+    text.map(Some)
+        .ok_or_else(|| bug("the policy that decided is not archived"))
 }
 
 fn proof(house: &House, row: &CertificateRow) -> Result<Option<LedgerProof>, BundleError> {

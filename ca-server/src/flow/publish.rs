@@ -244,7 +244,7 @@ pub(super) fn sign(
 }
 
 /// What is published, read as anyone would.
-pub(super) fn read(house: &House, der: Vec<u8>) -> Result<Crl, PublishError> {
+pub(crate) fn read(house: &House, der: Vec<u8>) -> Result<Crl, PublishError> {
     RawCrl::decode(der)
         .and_then(|raw| raw.verify(&house.issuer))
         .map_err(PublishError::Unreadable)

@@ -3,9 +3,12 @@
 use attest::iak::IakEvidenceFields;
 use attest::tpm::TpmtPublic;
 use attest::{AllowedEk, AnchorKind, Assurance, ChallengeContext, EkFacts, EvidenceFields, UnixTime};
-use bundle::{Activation, Asked, Ca, Decided, EkWord, IakWord, Root, TRANSCRIPT_V1, Transcript, Word, path_bytes};
+use bundle::{
+    Activation, Asked, Ca, Decided, EkWord, IakTerms, IakWord, Inventory, Root, TRANSCRIPT_V1, Transcript, Word,
+    path_bytes,
+};
 use issuance::TranscriptRecord;
-use policies::Permit;
+use policies::{InventoryEntry, Permit};
 
 use super::failure::sha256;
 use crate::house::House;
@@ -30,13 +33,26 @@ pub(super) fn of(
         }
         attest::Root::Iak(iak) => {
             let fields = IakEvidenceFields::parse(record).ok_or("evidence that is not of an IAK")?;
+            let (kind, enforce_expiry) = house
+                .manufacturers
+                .terms(&iak.anchor_sha256)
+                .unwrap_or_else(|| (kind_of(iak.assurance), false));
             let word = IakWord {
                 iak_certificate_sha256: hex::encode(iak.certificate_sha256),
                 anchor: iak.anchor.clone(),
                 anchor_sha256: hex::encode(iak.anchor_sha256),
                 assurance: iak.assurance.as_str().to_owned(),
+                terms: Some(IakTerms {
+                    kind: word_of(kind).to_owned(),
+                    enforce_expiry,
+                    path: iak.path.iter().map(|der| hex::encode(sha256(der))).collect(),
+                }),
             };
-            (hex::encode(fields.nonce), Root::IakCertified(word), Vec::new())
+            (
+                hex::encode(fields.nonce),
+                Root::IakCertified(word),
+                path_bytes(&iak.path),
+            )
         }
     };
     let decided = |grant: &policies::Grant| Decided {
@@ -66,8 +82,10 @@ pub(super) fn of(
         decided_at: now.0,
         root,
         device: permit.device.clone(),
+        inventory: Some(inventory(&permit.inventory)),
         decisions: permit.grants.iter().map(decided).collect(),
         renewed: permit.renews.as_ref().map(|old| hex::encode(old.certificate_sha256)),
+        same_key: permit.same_key,
     };
     let bytes = transcript.to_bytes().map_err(|e| e.to_string())?;
     Ok(TranscriptRecord {
@@ -92,12 +110,7 @@ fn word(house: &House, ek: &EkFacts, ak: &TpmtPublic) -> EkWord {
         ek_spki_sha256: hex::encode(ek.spki_sha256),
         word: by,
         anchor: ek.anchor.clone(),
-        kind: match kind {
-            AnchorKind::Hardware => "hardware",
-            AnchorKind::Virtual => "virtual",
-            AnchorKind::Software => "software",
-        }
-        .to_owned(),
+        kind: word_of(kind).to_owned(),
         manufacturers: if by == Word::Chain { manufacturers } else { Vec::new() },
         enforce_expiry,
         path: ek.path.iter().map(|der| hex::encode(sha256(der))).collect(),
@@ -109,6 +122,25 @@ fn word(house: &House, ek: &EkFacts, ak: &TpmtPublic) -> EkWord {
             ak_name: hex::encode(ak.name()),
             answer: "secret-returned".to_owned(),
         },
+    }
+}
+
+fn inventory(entry: &InventoryEntry) -> Inventory {
+    Inventory {
+        bound: entry.ek_spki_sha256.is_some() || entry.iak_spki_sha256.is_some(),
+        held: entry.held,
+        batch: entry.batch.clone(),
+        dns_names: entry.dns_names.clone(),
+        spiffe_id: entry.spiffe_id.clone(),
+        accepted_advisories: entry.accepted_advisories.clone(),
+    }
+}
+
+fn word_of(kind: AnchorKind) -> &'static str {
+    match kind {
+        AnchorKind::Hardware => "hardware",
+        AnchorKind::Virtual => "virtual",
+        AnchorKind::Software => "software",
     }
 }
 

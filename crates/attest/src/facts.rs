@@ -168,6 +168,8 @@ pub struct IakFacts {
     pub anchor_sha256: [u8; 32],
     /// What follows from the anchor's kind, or from what the certificate says itself, whichever is less.
     pub assurance: Assurance,
+    /// The CA certificates that were believed on the way to it, and to the IDevID's, DER, anchor first.
+    pub path: Vec<Vec<u8>>,
 }
 
 /// What a proof stands on.

@@ -5,7 +5,7 @@ use wire::tar::{self, Files, TarError};
 /// Longest bundle that is read.
 pub const MAX_BUNDLE_BYTES: usize = 1 << 20;
 /// Most certificates of each chain in it.
-const MAX_CHAIN: usize = 8;
+const MAX_CHAIN: usize = 16;
 
 const CERTIFICATE: &str = "certificate.der";
 const EVIDENCE: &str = "evidence.bin";
@@ -14,6 +14,7 @@ const ENTRY: &str = "ledger/entry.json";
 const PROOF: &str = "ledger/proof.txt";
 const ISSUERS: &str = "issuers";
 const PATH: &str = "endorsement";
+const POLICY: &str = "policy.json";
 
 /// Bytes that are no bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +47,11 @@ pub struct Bundle {
     pub evidence: Vec<u8>,
     /// The transcript ([`crate::Transcript`]).
     pub transcript: Vec<u8>,
-    /// CA certificates above the EK, DER, anchor first.
+    /// CA certificates above the EK, or above the manufacturer's IAK, DER, anchor first.
     pub path: Vec<Vec<u8>>,
+    /// The policy that decided (`policies::ArchivedPolicy`): rules, advisories and profiles as one text. It lies beside
+    /// what is committed to; the transcript names its SHA-256. Absent in bundles of before.
+    pub policy: Option<Vec<u8>>,
     /// What the ledger says; absent where none is signed.
     pub ledger: Option<LedgerProof>,
 }
@@ -80,6 +84,9 @@ impl Bundle {
                 files.insert(format!("{folder}/{place}.der"), der.clone());
             }
         }
+        if let Some(policy) = &self.policy {
+            files.insert(POLICY.to_owned(), policy.clone());
+        }
         if let Some(ledger) = &self.ledger {
             files.insert(ENTRY.to_owned(), ledger.entry.clone());
             files.insert(PROOF.to_owned(), ledger.proof.clone());
@@ -109,6 +116,7 @@ impl Bundle {
             (None, None) => None,
             _ => return Err(BundleError::Half),
         };
+        let policy = files.remove(POLICY);
         if issuers.is_empty() {
             return Err(BundleError::Missing(format!("{ISSUERS}/0.der")));
         }
@@ -121,6 +129,7 @@ impl Bundle {
             evidence,
             transcript,
             path,
+            policy,
             ledger,
         })
     }
@@ -153,6 +162,7 @@ mod tests {
             evidence: vec![4; 3000],
             transcript: b"{}".to_vec(),
             path: vec![vec![5]],
+            policy: Some(b"{}".to_vec()),
             ledger: Some(LedgerProof {
                 entry: b"{}".to_vec(),
                 proof: b"x".to_vec(),
@@ -168,8 +178,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for ledger in [bundle().ledger, None] {
-            let bundle = Bundle { ledger, ..bundle() };
+        for (ledger, policy) in [(bundle().ledger, None), (None, bundle().policy)] {
+            let bundle = Bundle {
+                ledger,
+                policy,
+                ..bundle()
+            };
             assert_eq!(Bundle::read(&bundle.write().unwrap()), Ok(bundle));
         }
     }

@@ -1,8 +1,7 @@
 //! Every check of a bundle, each for itself, so that each fault is named.
 
-use attest::rot::{self, RotStatement};
-use attest::trust::{AnchorSource, Anchors};
-use attest::{AnchorKind, Assurance, Endorsement, EvidenceFields, Replay, Replayed, UnixTime, sha256};
+use attest::rot::{self, Basis, RotStatement};
+use attest::{Assurance, sha256};
 use der::{Decode as _, Encode as _};
 use issuance::{Issuer, IssuerUrls, SignatureAlgorithm};
 use ledger::{CA_KEY, Checkpoint, Entry, Event, Note, ProofFile, VerifierKey, ca_key_line};
@@ -12,10 +11,12 @@ use x509_cert::Certificate;
 use x509_cert::ext::pkix::CertificatePolicies;
 
 use crate::archive::{Bundle, LedgerProof};
-use crate::transcript::{EkWord, Root, Transcript, Word};
+use crate::decision::{self, Policies};
+use crate::judged::{Fields, Judged};
+use crate::transcript::{EkWord, IakWord, Root, Transcript, Word};
 
 /// Names of the checks, in their order.
-pub const CHECKS: [&str; 11] = [
+pub const CHECKS: [&str; 13] = [
     "certificate",
     "record",
     "transcript",
@@ -27,6 +28,8 @@ pub const CHECKS: [&str; 11] = [
     "identity",
     "request",
     "names",
+    "policy",
+    "decision",
 ];
 
 /// Whom the verifier believes, beside the CA's roots.
@@ -34,8 +37,12 @@ pub const CHECKS: [&str; 11] = [
 pub struct Trust {
     /// Roots of TPM manufacturers, DER.
     pub tpm_roots: Vec<Vec<u8>>,
+    /// Roots of device manufacturers, who vouch for IAKs, DER.
+    pub iak_roots: Vec<Vec<u8>>,
     /// Keys of ledgers.
     pub ledgers: Vec<VerifierKey>,
+    /// What was loaded already.
+    pub policies: Policies,
 }
 
 /// One check.
@@ -66,27 +73,36 @@ struct Leaf {
 #[must_use]
 pub fn verify(bundle: &Bundle, certificate: &[u8], trust: &Trust) -> Vec<Check> {
     let leaf = Leaf::read(&bundle.certificate);
-    let fields = EvidenceFields::parse(&bundle.evidence).ok_or("not an evidence record of an endorsement key");
-    let fields = fields.map_err(str::to_owned);
+    let fields = Fields::parse(&bundle.evidence);
     let transcript = Transcript::parse(&bundle.transcript).map_err(|e| e.to_string());
-    let judged = judged(bundle, &fields, &transcript);
+    let judged = match (&fields, &transcript) {
+        (Err(why), _) | (_, Err(why)) => Err(why.clone()),
+        (Ok(fields), Ok(told)) => Judged::of(fields, told, &bundle.path),
+    };
+    let told = || transcript.as_ref().map_err(Clone::clone);
     let named = || -> Found {
         let judged = judged.as_ref().map_err(Clone::clone)?;
         names(leaf.as_ref().map_err(Clone::clone)?, judged)
     };
-    let of = |find: fn(&Replayed) -> Found| judged.as_ref().map_err(Clone::clone).and_then(find);
+    let of = |find: fn(&Judged) -> Found| judged.as_ref().map_err(Clone::clone).and_then(find);
+    let text = told().and_then(|told| decision::text(bundle, told));
+    let policy = || -> Found {
+        let text = text.as_ref().map_err(Clone::clone)?;
+        decision::named(text, told()?, &trust.policies)
+    };
+    let decided = || decision::again(bundle, &text, told()?, &judged, &trust.policies);
     let found = [
         same(bundle, certificate),
         leaf.as_ref()
             .map_err(Clone::clone)
             .and_then(|leaf| record(bundle, leaf)),
-        told(bundle, &fields, &transcript),
+        of_record(bundle, &fields, &transcript),
         logged(bundle, &leaf, &transcript, trust),
         vouched(bundle, &leaf),
         endorsed(bundle, &transcript, &judged, trust),
-        of(|all| match &all.attestation_key {
-            Ok(key) => Ok(format!("{}, restricted, in one TPM for ever", key.algorithm.as_str())),
-            Err(refusal) => Err(refusal.to_string()),
+        of(|all| match (&all.ak, &all.attestation) {
+            (Ok(key), Ok(_)) => Ok(format!("{}, restricted, in one TPM for ever", key.algorithm.as_str())),
+            (Err(refusal), _) | (_, Err(refusal)) => Err(refusal.to_string()),
         }),
         of(|all| match &all.certification {
             Ok(()) => {
@@ -94,7 +110,7 @@ pub fn verify(bundle: &Bundle, certificate: &[u8], trust: &Trust) -> Vec<Check> 
             }
             Err(refusal) => Err(refusal.to_string()),
         }),
-        of(|all| match &all.identity_key {
+        of(|all| match &all.identity {
             Ok(key) => Ok(format!("{}, made in a TPM and kept there", key.algorithm.as_str())),
             Err(refusal) => Err(refusal.to_string()),
         }),
@@ -103,6 +119,8 @@ pub fn verify(bundle: &Bundle, certificate: &[u8], trust: &Trust) -> Vec<Check> 
             Err(refusal) => Err(refusal.to_string()),
         }),
         named(),
+        policy(),
+        decided(),
     ];
     CHECKS
         .into_iter()
@@ -173,28 +191,21 @@ fn record(bundle: &Bundle, leaf: &Leaf) -> Found {
 }
 
 /// The transcript is about this record.
-fn told(
-    bundle: &Bundle,
-    fields: &Result<EvidenceFields<'_>, String>,
-    transcript: &Result<Transcript, String>,
-) -> Found {
+fn of_record(bundle: &Bundle, fields: &Result<Fields<'_>, String>, transcript: &Result<Transcript, String>) -> Found {
     let (fields, transcript) = (
         fields.as_ref().map_err(Clone::clone)?,
         transcript.as_ref().map_err(Clone::clone)?,
     );
+    let (id, nonce, renewed) = fields.conversation();
     let about = [
-        (
-            "enrollment",
-            Some(hex::encode(fields.id)),
-            Some(transcript.enrollment.clone()),
-        ),
-        ("nonce", Some(hex::encode(fields.nonce)), Some(transcript.nonce.clone())),
+        ("enrollment", Some(hex::encode(id)), Some(transcript.enrollment.clone())),
+        ("nonce", Some(hex::encode(nonce)), Some(transcript.nonce.clone())),
         (
             "evidence",
             Some(hex::encode(sha256(&bundle.evidence))),
             Some(transcript.evidence.clone()),
         ),
-        ("renewed", fields.renewed.map(hex::encode), transcript.renewed.clone()),
+        ("renewed", renewed.map(hex::encode), transcript.renewed.clone()),
     ];
     if let Some((what, ..)) = about.iter().find(|(_, found, said)| found != said) {
         return Err(format!("it is of another record: `{what}` differs"));
@@ -315,145 +326,135 @@ fn ca_signed(note: &Note, issuer: &Issuer) -> Found {
     }
 }
 
-fn kind(word: &str) -> Result<AnchorKind, String> {
-    match word {
-        "hardware" => Ok(AnchorKind::Hardware),
-        "virtual" => Ok(AnchorKind::Virtual),
-        "software" => Ok(AnchorKind::Software),
-        _ => Err("the transcript names a kind of TPM that is not known here".to_owned()),
-    }
-}
-
-fn word(transcript: &Transcript) -> Result<&EkWord, String> {
-    match &transcript.root {
-        Root::EkActivation(word) => Ok(word),
-        Root::IakCertified(_) => {
-            Err("it stands on a manufacturer's IAK: such evidence is not checked again yet".to_owned())
-        }
-    }
-}
-
-/// The checks of the enrollment, made again.
-fn judged(
-    bundle: &Bundle,
-    fields: &Result<EvidenceFields<'_>, String>,
-    transcript: &Result<Transcript, String>,
-) -> Result<Replayed, String> {
-    let fields = *fields.as_ref().map_err(Clone::clone)?;
-    let transcript = transcript.as_ref().map_err(Clone::clone)?;
-    let word = word(transcript)?;
-    let kind = kind(&word.kind)?;
-    let (anchor, offered) = match bundle.path.split_first() {
-        Some((anchor, offered)) => (Some(anchor), offered),
-        None => (None, &[] as &[Vec<u8>]),
-    };
-    let anchors = anchor.map(|certificate| AnchorSource {
-        name: word.anchor.clone(),
-        certificate: certificate.clone(),
-        kind,
-        manufacturers: word.manufacturers.clone(),
-        enforce_expiry: word.enforce_expiry,
-    });
-    let anchors = Anchors::new(anchors.into_iter().collect(), Vec::new());
-    // An anchor that is none is found by the check of the endorsement: here it is as good as no anchor.
-    let anchors = match anchors {
-        Ok(anchors) => anchors,
-        Err(_) => Anchors::new(Vec::new(), Vec::new()).map_err(|e| e.to_string())?,
-    };
-    let endorsement = match word.word {
-        Word::Chain => Endorsement::Chain {
-            anchors: &anchors,
-            offered,
-        },
-        Word::AllowList => Endorsement::Allowed(kind),
-        Word::Review => Endorsement::Reviewed(kind),
-    };
-    let replay = Replay {
-        evidence: fields,
-        endorsement,
-        at: UnixTime(transcript.challenged_at),
-    };
-    Ok(replay.run())
-}
-
-/// The EK is believed: on whose word, and whether that is yours, too.
+/// The EK, or the manufacturer's IAK, is believed: on whose word, and whether that is yours, too.
 fn endorsed(
     bundle: &Bundle,
     transcript: &Result<Transcript, String>,
-    judged: &Result<Replayed, String>,
+    judged: &Result<Judged, String>,
     trust: &Trust,
 ) -> Found {
-    let word = word(transcript.as_ref().map_err(Clone::clone)?)?;
+    let transcript = transcript.as_ref().map_err(Clone::clone)?;
+    let said = match &transcript.root {
+        Root::EkActivation(word) => Some(&word.path),
+        Root::IakCertified(word) => word.terms.as_ref().map(|terms| &terms.path),
+    };
     let path: Vec<String> = bundle.path.iter().map(|der| hex::encode(sha256(der))).collect();
-    if path != word.path {
-        return Err("the CA certificates above the EK are not those of the transcript".to_owned());
+    if said.is_some_and(|said| *said != path) {
+        return Err("the CA certificates above it are not those of the transcript".to_owned());
     }
     let all = judged.as_ref().map_err(Clone::clone)?;
-    let facts = all.endorsement.as_ref().map_err(ToString::to_string)?;
+    match (&transcript.root, &all.root) {
+        (_, Err(refusal)) => Err(refusal.to_string()),
+        (Root::EkActivation(word), Ok(attest::Root::Ek(facts))) => by_ek(bundle, word, facts, all, trust),
+        (Root::IakCertified(word), Ok(attest::Root::Iak(facts))) => by_iak(bundle, word, facts, trust),
+        _ => Err("the transcript is of another kind of proof than the record".to_owned()),
+    }
+}
+
+fn differs(said: &[(String, &String)]) -> Result<(), String> {
+    match said.iter().find(|(found, said)| found != *said) {
+        Some((found, said)) => Err(format!("found {found}, the transcript says {said}")),
+        None => Ok(()),
+    }
+}
+
+fn among(bundle: &Bundle, name: &str, roots: &[Vec<u8>]) -> Result<(), String> {
+    let anchor = bundle.path.first().ok_or("there is no anchor")?;
+    if roots.contains(anchor) {
+        return Ok(());
+    }
+    Err(format!(
+        "the CA believed `{name}`, sha256 {}, which is not among those you trust",
+        hex::encode(sha256(anchor))
+    ))
+}
+
+fn by_ek(bundle: &Bundle, word: &EkWord, facts: &attest::EkFacts, all: &Judged, trust: &Trust) -> Found {
     let activation = &word.activation;
     if (activation.method.as_str(), activation.answer.as_str()) != ("TPM2_MakeCredential", "secret-returned") {
         return Err("the transcript does not say that the activation was answered".to_owned());
     }
-    let ak = all.attestation_key.as_ref().map(|ak| hex::encode(&ak.name));
+    let ak = all.ak.as_ref().map(|ak| hex::encode(&ak.name));
     if ak.is_ok_and(|name| name != activation.ak_name) {
         return Err("the activation was of another attestation key".to_owned());
     }
-    let said = [
+    differs(&[
         (hex::encode(facts.spki_sha256), &word.ek_spki_sha256),
         (facts.template.as_str().to_owned(), &word.template),
         (facts.assurance.as_str().to_owned(), &word.assurance),
-    ];
-    if let Some((found, said)) = said.iter().find(|(found, said)| found != *said) {
-        return Err(format!("found {found}, the transcript says {said}"));
-    }
+    ])?;
+    let level = facts.assurance.as_str();
     match word.word {
         Word::Chain => {
-            let anchor = bundle.path.first().ok_or("there is no anchor")?;
-            if !trust.tpm_roots.contains(anchor) {
-                return Err(format!(
-                    "the CA believed `{}`, sha256 {}, which is not among those you trust",
-                    word.anchor,
-                    hex::encode(sha256(anchor))
-                ));
-            }
+            among(bundle, &word.anchor, &trust.tpm_roots)?;
             Ok(format!(
-                "{} {} of {}, by `{}`",
-                facts.assurance.as_str(),
-                facts.model,
-                facts.manufacturer,
-                word.anchor
+                "{level} {} of {}, by `{}`",
+                facts.model, facts.manufacturer, word.anchor
             ))
         }
-        Word::AllowList => Ok(format!("{}: an administrator named this EK", facts.assurance.as_str())),
-        Word::Review => Ok(format!("{}: people approved this EK", facts.assurance.as_str())),
+        Word::AllowList => Ok(format!("{level}: an administrator named this EK")),
+        Word::Review => Ok(format!("{level}: people approved this EK")),
     }
 }
 
-/// The certificate names this EK, this AK, this key, and no better level than was found.
-fn names(leaf: &Leaf, all: &Replayed) -> Found {
-    let missing = |_: &attest::Refusal| "a key or the EK is refused".to_owned();
-    let ek = all.endorsement.as_ref().map_err(missing)?;
-    let ak = all.attestation_key.as_ref().map_err(missing)?;
-    let ik = all.identity_key.as_ref().map_err(missing)?;
-    if leaf.rot.ek_spki_sha256() != Some(&ek.spki_sha256) {
-        return Err("the certificate names another EK".to_owned());
-    }
+fn by_iak(bundle: &Bundle, word: &IakWord, facts: &attest::IakFacts, trust: &Trust) -> Found {
+    differs(&[
+        (hex::encode(facts.certificate_sha256), &word.iak_certificate_sha256),
+        (hex::encode(facts.anchor_sha256), &word.anchor_sha256),
+        (facts.assurance.as_str().to_owned(), &word.assurance),
+    ])?;
+    among(bundle, &word.anchor, &trust.iak_roots)?;
+    Ok(format!(
+        "{}: an IAK, by the word of its manufacturer `{}`",
+        facts.assurance.as_str(),
+        word.anchor
+    ))
+}
+
+/// The certificate names this EK or IAK, this AK, this key, and no better level than was found.
+fn names(leaf: &Leaf, all: &Judged) -> Found {
+    let missing = |_: &attest::Refusal| "a key or its endorsement is refused".to_owned();
+    let root = all.root.as_ref().map_err(missing)?;
+    let ak = all.ak.as_ref().map_err(missing)?;
+    let attestation = all.attestation.as_ref().map_err(missing)?;
+    let ik = all.identity.as_ref().map_err(missing)?;
+    let of = match root {
+        attest::Root::Ek(ek) => {
+            if leaf.rot.basis() != Basis::EkActivation || leaf.rot.ek_spki_sha256() != Some(&ek.spki_sha256) {
+                return Err("the certificate names another EK".to_owned());
+            }
+            format!("EK sha256 {}", hex::encode(ek.spki_sha256))
+        }
+        attest::Root::Iak(iak) => {
+            let RotStatement::Certified(said) = &leaf.rot else {
+                return Err("the certificate does not say that an IAK vouched".to_owned());
+            };
+            let found = [
+                (said.iak_certificate_sha256.as_bytes(), &iak.certificate_sha256),
+                (said.iak_spki_sha256.as_bytes(), &iak.spki_sha256),
+            ];
+            let ek = iak.ek_spki_sha256.as_ref().map(<[u8; 32]>::as_slice);
+            if found.iter().any(|(said, found)| said != found) || leaf.rot.ek_spki_sha256() != ek {
+                return Err("the certificate names another IAK, or another EK".to_owned());
+            }
+            format!("IAK sha256 {}", hex::encode(iak.spki_sha256))
+        }
+    };
     if leaf.rot.voucher_name() != ak.name {
         return Err("the certificate names another attestation key".to_owned());
     }
-    // An attestation key's certificate is of the AK itself.
-    let key = if leaf.rot.ik_name() == ak.name { ak } else { ik };
+    // An attestation key's certificate is of that key itself.
+    let key = match attestation {
+        Some(key) if leaf.rot.ik_name() == key.name => key,
+        _ => ik,
+    };
     if leaf.rot.ik_name() != key.name || leaf.spki != key.spki {
         return Err("the certificate is of another key".to_owned());
     }
-    if !leaf.policies.contains(&level(ek.assurance)) {
-        return Err(format!("the certificate does not say {}", ek.assurance.as_str()));
+    if !leaf.policies.contains(&level(root.assurance())) {
+        return Err(format!("the certificate does not say {}", root.assurance().as_str()));
     }
-    Ok(format!(
-        "EK sha256 {}, {}",
-        hex::encode(ek.spki_sha256),
-        ek.assurance.as_str()
-    ))
+    Ok(format!("{of}, {}", root.assurance().as_str()))
 }
 
 fn level(assurance: Assurance) -> der::asn1::ObjectIdentifier {

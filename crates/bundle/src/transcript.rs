@@ -53,11 +53,37 @@ pub struct Transcript {
     pub root: Root,
     /// Name of the device in the inventory.
     pub device: String,
+    /// What the inventory said of it; absent before transcripts said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
     /// Why each certificate was granted; the attestation key's first.
     pub decisions: Vec<Decided>,
     /// SHA-256 of the certificate that was renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed: Option<String>,
+    /// Of a renewal, whether it keeps the key; absent before transcripts said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_key: Option<bool>,
+}
+
+/// What the inventory said of the device when it was decided, as far as a decision looks at it. **The CA's word.**
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// Whether it was bound to this root of trust already; else this was its first contact.
+    pub bound: bool,
+    /// Whether an administrator held it.
+    pub held: bool,
+    /// Lot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// DNS names for services.
+    pub dns_names: Vec<String>,
+    /// SPIFFE id for services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spiffe_id: Option<String>,
+    /// Advisories in spite of which people had let this EK in.
+    pub accepted_advisories: Vec<String>,
 }
 
 /// Which CA, and what ran there.
@@ -158,6 +184,21 @@ pub struct IakWord {
     pub anchor_sha256: String,
     /// The level.
     pub assurance: String,
+    /// On what terms the anchor was believed; absent before transcripts said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<IakTerms>,
+}
+
+/// On what terms an anchor for IAKs was believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IakTerms {
+    /// `hardware`, `virtual` or `software`.
+    pub kind: String,
+    /// Whether expiry refuses below it.
+    pub enforce_expiry: bool,
+    /// SHA-256 of the CA certificates above IAK and IDevID, anchor first.
+    pub path: Vec<String>,
 }
 
 /// Why a certificate was granted.

@@ -4,7 +4,7 @@ use attest::csr::CsrRequest;
 use attest::{KeyFacts, Root, UnixTime};
 
 use super::facts::Facts;
-use super::{Denial, InventoryEntry, judge};
+use super::{Denial, InventoryEntry, judge, may_renew};
 use crate::{PolicySet, Profiles};
 
 /// What was proven once, as the record has it.
@@ -22,10 +22,14 @@ pub struct Shown {
     pub root: Root,
     /// The attestation key that vouched.
     pub ak: KeyFacts,
+    /// The attestation key that may be certified: that one, or the one that a manufacturer's IAK vouched for.
+    pub attestation: Option<KeyFacts>,
     /// The identity key.
     pub identity: KeyFacts,
     /// SHA-256 of the evidence.
     pub evidence: [u8; 32],
+    /// Of a renewal, whether it keeps the key; none: an enrollment.
+    pub same_key: Option<bool>,
 }
 
 /// A certificate that would be granted.
@@ -41,7 +45,7 @@ pub struct WouldGrant {
     pub reasons: Vec<String>,
 }
 
-/// What [`super::decide`] would say.
+/// What [`super::decide`], or [`super::decide_renewal`], would say.
 ///
 /// # Errors
 /// [`Denial`] for the first answer that is no.
@@ -59,11 +63,16 @@ pub fn reconsider(
         requested: shown.requested.clone(),
         root: shown.root.clone(),
         ak: shown.ak.clone(),
-        attestation: Some(shown.ak.clone()),
+        attestation: shown.attestation.clone(),
         identity: shown.identity.clone(),
         evidence: shown.evidence,
     };
     let (_, grants) = judge(policy, profiles, &facts, entry, now)?;
+    if let Some(same_key) = shown.same_key {
+        for grant in &grants {
+            may_renew(grant.profile(), same_key)?;
+        }
+    }
     let would = |grant: crate::Grant| WouldGrant {
         profile: grant.profile().name().to_owned(),
         lifetime: grant.profile().lifetime(),

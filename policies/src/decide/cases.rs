@@ -195,6 +195,7 @@ pub(super) fn iak_facts() -> IakFacts {
         anchor: "acme-devices".into(),
         anchor_sha256: [0xab; 32],
         assurance: Assurance::ManufacturerVerified,
+        path: Vec::new(),
     }
 }
 
@@ -329,7 +330,7 @@ fn word(code: DenialCode) -> &'static str {
 }
 
 /// `None` when the case says the truth, verdict and reason; what is otherwise.
-fn differs(case: &Case, outcome: &Result<(String, Vec<Grant>), Denial>) -> Option<String> {
+fn differs(case: &Case, outcome: &Result<(InventoryEntry, Vec<Grant>), Denial>) -> Option<String> {
     let then = &case.then;
     match outcome {
         Ok((_, grants)) => {

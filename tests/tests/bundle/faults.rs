@@ -1,6 +1,6 @@
 //! One thing wrong each, and which checks say so.
 
-use attest::rot;
+use attest::rot::{self, RotBinding, RotStatement};
 use bundle::{LedgerProof, Root, Transcript, Word};
 use device_kit::der::{sequence, utc_time};
 use device_kit::keys::{Hash, Scheme};
@@ -8,10 +8,12 @@ use device_kit::soft_tpm::{SoftTpm, csr, csr_for};
 use device_kit::vendor::{EkContent, VendorCa};
 use ledger::{KeyName, SignatureKind, SigningKey};
 
-use crate::world::{Case, Fault, NOW, World, ca_line, no_name};
+use crate::iak;
+use crate::policy;
+use crate::world::{Case, Fault, NOW, Said, World, ca_line, no_name, octet};
 
 /// What has no key, or no endorsement, cannot be in the certificate either.
-const ENDORSEMENT: &[&str] = &["endorsement", "names"];
+const ENDORSEMENT: &[&str] = &["endorsement", "names", "decision"];
 /// Nothing that stands on the transcript can be said.
 const NO_TRANSCRIPT: &[&str] = &[
     "transcript",
@@ -22,15 +24,31 @@ const NO_TRANSCRIPT: &[&str] = &[
     "identity",
     "request",
     "names",
+    "policy",
+    "decision",
 ];
 /// What stands on the AK.
-const NO_AK: &[&str] = &["attestation", "certification", "identity", "request", "names"];
-const NO_IK: &[&str] = &["identity", "request", "names"];
+const NO_AK: &[&str] = &[
+    "attestation",
+    "certification",
+    "identity",
+    "request",
+    "names",
+    "decision",
+];
+const NO_IK: &[&str] = &["identity", "request", "names", "decision"];
 
 fn word(transcript: &mut Transcript) -> &mut bundle::EkWord {
     match &mut transcript.root {
         Root::EkActivation(word) => word,
         Root::IakCertified(_) => panic!("an IAK"),
+    }
+}
+
+fn rot(said: &mut Said) -> &mut RotBinding {
+    match &mut said.rot {
+        RotStatement::Activation(binding) => binding,
+        RotStatement::Certified(_) => panic!("an IAK"),
     }
 }
 
@@ -65,6 +83,8 @@ pub(crate) fn all() -> Vec<Fault> {
     all.extend(certificates());
     all.extend(ledgers());
     all.extend(archives());
+    all.extend(policy::all());
+    all.extend(iak::all());
     all
 }
 
@@ -170,18 +190,21 @@ fn keys() -> Vec<Fault> {
         },
         Fault {
             fields: |_, tpm, fields| fields[8] = csr(&tpm.identity, &sequence(&[&sequence(&[])]), &[]),
-            ..Fault::of("request that is none", &["certification", "request"])
+            ..Fault::of("request that is none", &["certification", "request", "decision"])
         },
         Fault {
             fields: |_, tpm, fields| fields[8] = csr_for(&tpm.identity.spki, &tpm.ak, &sequence(&[]), &[]),
-            ..Fault::of("another key signed the request", &["certification", "request"])
+            ..Fault::of(
+                "another key signed the request",
+                &["certification", "request", "decision"],
+            )
         },
         Fault {
             fields: |world, _, fields| {
                 let other = SoftTpm::p256(&world.between).identity;
                 fields[8] = csr(&other, &sequence(&[]), &[]);
             },
-            ..Fault::of("request for another key", &["certification", "request"])
+            ..Fault::of("request for another key", &["certification", "request", "decision"])
         },
     ]
 }
@@ -286,7 +309,10 @@ fn transcripts() -> Vec<Fault> {
             ..Fault::of("transcript of another record", &["transcript"])
         },
         Fault {
-            transcript: |told| told.renewed = Some("00".repeat(32)),
+            transcript: |told| {
+                told.renewed = Some("00".repeat(32));
+                told.same_key = Some(true);
+            },
             ..Fault::of("transcript of a renewal", &["transcript"])
         },
         Fault {
@@ -324,6 +350,7 @@ fn transcripts() -> Vec<Fault> {
                     "identity",
                     "request",
                     "names",
+                    "decision",
                 ],
             )
         },
@@ -333,7 +360,8 @@ fn transcripts() -> Vec<Fault> {
         },
         Fault {
             transcript: |told| word(told).word = Word::Review,
-            ..Fault::of("people's word for hardware", ENDORSEMENT)
+            // Decided alike: what a key that people named is worth, such a rule permits, too.
+            ..Fault::of("people's word for hardware", &["endorsement", "names"])
         },
         Fault {
             transcript: |told| word(told).assurance = "software".to_owned(),
@@ -360,12 +388,8 @@ fn transcripts() -> Vec<Fault> {
             ..Fault::of("device renamed afterwards", &["ledger"])
         },
         Fault {
-            bundle: |_, bundle| {
-                text_of(bundle, |text| {
-                    *text = text.replace("device-hardware", "device-exempted")
-                })
-            },
-            ..Fault::of("rule renamed afterwards", &["ledger"])
+            bundle: |_, bundle| text_of(bundle, |text| *text = text.replace("local-identity", "other-identity")),
+            ..Fault::of("rule renamed afterwards", &["ledger", "policy", "decision"])
         },
         Fault {
             bundle: |_, bundle| text_of(bundle, |text| text.push('\n')),
@@ -398,6 +422,7 @@ fn transcripts() -> Vec<Fault> {
                     "identity",
                     "request",
                     "names",
+                    "decision",
                 ],
             )
         },
@@ -407,19 +432,19 @@ fn transcripts() -> Vec<Fault> {
 fn certificates() -> Vec<Fault> {
     vec![
         Fault {
-            certificate: |_, said| said.evidence[0] ^= 1,
+            certificate: |_, said| rot(said).evidence_sha256 = octet(&[0; 32]),
             ..Fault::of("certificate of another record", &["record"])
         },
         Fault {
-            certificate: |_, said| said.ek[0] ^= 1,
+            certificate: |_, said| rot(said).ek_spki_sha256 = octet(&[0; 32]),
             ..Fault::of("certificate of another EK", &["names"])
         },
         Fault {
-            certificate: |tpm, said| said.ak = tpm.identity.name(),
+            certificate: |tpm, said| rot(said).ak_name = octet(&tpm.identity.name()),
             ..Fault::of("certificate of another AK", &["names"])
         },
         Fault {
-            certificate: |_, said| said.ik[9] ^= 1,
+            certificate: |tpm, said| rot(said).ik_name = octet(&tpm.ek.sha256()),
             ..Fault::of("certificate of another Name", &["names"])
         },
         Fault {

@@ -1,10 +1,12 @@
 //! A CA, a vendor and a ledger, and bundles of theirs in which exactly one thing is wrong.
 
-use attest::rot::{self, RotBinding, RotKind};
+use crate::iak::Papers;
+use attest::rot::{self, RotBinding, RotKind, RotStatement};
 use attest::tpm::{TpmtPublic, qualifying_data};
 use attest::{KeyAlgorithm, sha256};
-use bundle::{Activation, Asked, Bundle, Ca, Decided, EkWord, LedgerProof, Root, TRANSCRIPT_V1, Transcript, Word};
-use der::Encode as _;
+use bundle::{
+    Activation, Asked, Bundle, Ca, Decided, EkWord, Inventory, LedgerProof, Root, TRANSCRIPT_V1, Transcript, Word,
+};
 use der::asn1::OctetString;
 use device_kit::der::{context, extension, generalized_time, name, octets, oid, sequence, tlv, utc_time};
 use device_kit::endorsement::Template;
@@ -18,6 +20,7 @@ use ledger::{
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::sign::Signer;
+use policies::{ArchivedPolicy, Mode, PolicySet, Profiles};
 
 /// When the kit's devices enroll.
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -30,7 +33,13 @@ pub(crate) struct World {
     pub(crate) root: VendorCa,
     pub(crate) issuing: VendorCa,
     pub(crate) stranger: VendorCa,
+    /// Who vouches for IAKs.
+    pub(crate) maker: VendorCa,
+    pub(crate) plant: VendorCa,
     pub(crate) ledger: SigningKey,
+    /// What decides.
+    pub(crate) policy: Vec<u8>,
+    pub(crate) decided: [Decided; 2],
     /// One TPM of each kind: keys are dear, and each case enrolls anew.
     tpms: Vec<SoftTpm>,
 }
@@ -52,9 +61,26 @@ impl World {
         let (root, vendor) = (ca("Kit Root", None), VendorCa::root("Kit Vendor Root"));
         let name = KeyName::new("ledger.example").unwrap();
         let between = vendor.intermediate("Kit Vendor CA");
+        let rules = PolicySet::builtin(Mode::Production).unwrap();
+        let profiles = Profiles::builtin().unwrap();
+        let decided = |profile: &str, rule: &str| Decided {
+            profile: profile.to_owned(),
+            profile_sha256: hex::encode(profiles.get(profile).unwrap().sha256()),
+            policy_sha256: hex::encode(rules.sha256()),
+            rules: vec![rule.to_owned()],
+            reasons: vec![rules.rules().find(|(id, _)| *id == rule).unwrap().1.to_owned()],
+        };
+        let maker = VendorCa::root("Kit Maker Root");
         let tpm = |(template, ak, ik)| SoftTpm::manufacture(&between, template, ak, ik);
         Self {
             tpms: KINDS.into_iter().map(tpm).collect(),
+            policy: ArchivedPolicy::of(&rules, &profiles).to_bytes().unwrap(),
+            decided: [
+                noted(decided("device-ldevid", "local-identity"), &rules),
+                decided("device-ldevid", "third-party"),
+            ],
+            plant: maker.intermediate("Kit Maker CA"),
+            maker,
             between,
             vendor,
             issuing: ca("Kit Issuing", Some(&root)),
@@ -65,12 +91,27 @@ impl World {
     }
 }
 
+/// What the CA saw, and believed.
+pub(crate) struct Shown {
+    pub(crate) evidence: Vec<u8>,
+    pub(crate) path: Vec<Vec<u8>>,
+    pub(crate) transcript: Transcript,
+    pub(crate) said: Said,
+    pub(crate) level: &'static str,
+}
+
+/// What is known about the kit's TPMs is said with the decision.
+fn noted(mut decided: Decided, rules: &PolicySet) -> Decided {
+    let known = |one: &&policies::Advisory| one.id == "CVE-2024-45678";
+    let advisory = rules.advisories().rows().iter().find(known).unwrap();
+    decided.rules.push(format!("advisory:{}", advisory.id));
+    decided.reasons.push(format!("{}: {}", advisory.title(), advisory.why));
+    decided
+}
+
 /// What the certificate says.
 pub(crate) struct Said {
-    pub(crate) ek: [u8; 32],
-    pub(crate) ak: Vec<u8>,
-    pub(crate) ik: Vec<u8>,
-    pub(crate) evidence: [u8; 32],
+    pub(crate) rot: RotStatement,
     pub(crate) spki: Vec<u8>,
     pub(crate) level: der::asn1::ObjectIdentifier,
     pub(crate) rehearsal: bool,
@@ -91,6 +132,8 @@ pub(crate) struct Case {
     pub(crate) bundle: Vec<u8>,
     pub(crate) ca: Vec<Vec<u8>>,
     pub(crate) tpm: Vec<Vec<u8>>,
+    pub(crate) iak: Vec<Vec<u8>>,
+    pub(crate) level: &'static str,
     pub(crate) ledgers: Vec<String>,
     pub(crate) at: i64,
 }
@@ -100,10 +143,15 @@ pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// The checks that refuse, and no other does.
     pub(crate) refused: &'static [&'static str],
+    /// Whether the device stands on a manufacturer's IAK: then the AK is it.
+    pub(crate) by_iak: bool,
+    pub(crate) papers: fn(&World, &SoftTpm, &mut Papers),
     pub(crate) device: fn(&World, &mut SoftTpm),
     pub(crate) attest: fn(&SoftTpm, &mut Attest),
     pub(crate) fields: fn(&World, &SoftTpm, &mut [Vec<u8>]),
+    /// Before it is written: what it says, and the policy it names.
     pub(crate) transcript: fn(&mut Transcript),
+    pub(crate) policy: fn(&mut Vec<u8>, &mut Transcript),
     pub(crate) certificate: fn(&SoftTpm, &mut Said),
     pub(crate) leaf: fn(&mut i64, &mut Issuance),
     pub(crate) proof: fn(&World, &mut Proof),
@@ -117,10 +165,13 @@ impl Fault {
         Self {
             name,
             refused,
+            by_iak: false,
+            papers: |_, _, _| {},
             device: |_, _| {},
             attest: |_, _| {},
             fields: |_, _, _| {},
             transcript: |_| {},
+            policy: |_, _| {},
             certificate: |_, _| {},
             leaf: |_, _| {},
             proof: |_, _| {},
@@ -134,24 +185,46 @@ impl Fault {
     pub(crate) fn case(&self, world: &World, round: usize) -> Case {
         let mut tpm = world.tpms[round % KINDS.len()].clone();
         (self.device)(world, &mut tpm);
+        if self.by_iak {
+            return self.issue(world, &tpm, crate::iak::shown(self, world, &tpm), round);
+        }
         let mut fields = talk(&tpm, |attest| (self.attest)(&tpm, attest));
         (self.fields)(world, &tpm, &mut fields);
-        let evidence = record(&fields);
+        let evidence = record(b"holdfast-evidence-v1\0", &fields);
         let path = vec![world.vendor.certificate.clone(), world.between.certificate.clone()];
-        let mut transcript = told(&tpm, &fields, &evidence, &path);
+        let mut transcript = told(world, &tpm, &fields, &evidence, &path);
         (self.transcript)(&mut transcript);
-        let transcript_bytes = transcript.to_bytes().unwrap();
-        let mut said = Said {
-            ek: tpm.ek.sha256(),
-            ak: tpm.ak.name(),
-            ik: tpm.identity.name(),
-            evidence: sha256(&evidence),
+        let said = Said {
+            rot: activation(&tpm, &evidence),
             spki: tpm.identity.spki.clone(),
             level: rot::ID_HARDWARE_VERIFIED,
             rehearsal: false,
             not_after: generalized_time("99991231235959Z"),
         };
-        (self.certificate)(&tpm, &mut said);
+        let shown = Shown {
+            evidence,
+            path,
+            transcript,
+            said,
+            level: "hardware-verified",
+        };
+        self.issue(world, &tpm, shown, round)
+    }
+
+    /// From what was shown to the case.
+    pub(crate) fn issue(&self, world: &World, tpm: &SoftTpm, shown: Shown, round: usize) -> Case {
+        let Shown {
+            evidence,
+            path,
+            mut transcript,
+            mut said,
+            level,
+        } = shown;
+        let mut policy = world.policy.clone();
+        transcript.policy = Some(hex::encode(sha256(&policy)));
+        (self.policy)(&mut policy, &mut transcript);
+        let transcript_bytes = transcript.to_bytes().unwrap();
+        (self.certificate)(tpm, &mut said);
         let serial = random_serial();
         let certificate = certify(world, &said, &serial);
         let mut at = transcript.decided_at;
@@ -161,7 +234,10 @@ impl Fault {
             certificate: sha256(&certificate),
             evidence: Some(sha256(&evidence)),
             profile: "device-ldevid".to_owned(),
-            profile_sha256: [9; 32],
+            profile_sha256: hex::decode(&world.decided[0].profile_sha256)
+                .unwrap()
+                .try_into()
+                .unwrap(),
             transcript: Some(sha256(&transcript_bytes)),
         };
         (self.leaf)(&mut at, &mut leaf);
@@ -180,6 +256,7 @@ impl Fault {
             evidence,
             transcript: transcript_bytes,
             path,
+            policy: Some(policy),
             ledger: Some(LedgerProof {
                 entry,
                 proof: file.to_string().into_bytes(),
@@ -193,6 +270,8 @@ impl Fault {
             bundle: archive,
             ca: vec![world.root.certificate.clone()],
             tpm: vec![world.stranger.certificate.clone(), world.vendor.certificate.clone()],
+            iak: vec![world.maker.certificate.clone()],
+            level,
             ledgers: vec![world.ledger.verifier().to_string()],
             at: NOW + 100,
         };
@@ -232,8 +311,8 @@ fn talk(tpm: &SoftTpm, change: impl FnOnce(&mut Attest)) -> Vec<Vec<u8>> {
     ]
 }
 
-fn record(fields: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = b"holdfast-evidence-v1\0".to_vec();
+pub(crate) fn record(head: &[u8], fields: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = head.to_vec();
     for field in fields {
         out.extend(u32::try_from(field.len()).unwrap().to_be_bytes());
         out.extend(field);
@@ -241,7 +320,23 @@ fn record(fields: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-fn told(tpm: &SoftTpm, fields: &[Vec<u8>], evidence: &[u8], path: &[Vec<u8>]) -> Transcript {
+fn activation(tpm: &SoftTpm, evidence: &[u8]) -> RotStatement {
+    RotStatement::Activation(RotBinding {
+        version: 1,
+        rot_kind: RotKind::Tpm,
+        ek_spki_sha256: octet(&tpm.ek.sha256()),
+        ak_name: octet(&tpm.ak.name()),
+        ik_name: octet(&tpm.identity.name()),
+        evidence_sha256: octet(&sha256(evidence)),
+        parent_rot: None,
+    })
+}
+
+pub(crate) fn octet(bytes: &[u8]) -> OctetString {
+    OctetString::new(bytes).unwrap()
+}
+
+fn told(world: &World, tpm: &SoftTpm, fields: &[Vec<u8>], evidence: &[u8], path: &[Vec<u8>]) -> Transcript {
     let template = match tpm.ek.template {
         Template::L1 => "L-1",
         Template::L2 => "L-2",
@@ -251,16 +346,38 @@ fn told(tpm: &SoftTpm, fields: &[Vec<u8>], evidence: &[u8], path: &[Vec<u8>]) ->
     };
     // The Name of what was shown, also where it is no key that could attest.
     let ak_name = TpmtPublic::parse(&fields[3]).map_or_else(|_| tpm.ak.name(), |public| public.name());
+    let root = Root::EkActivation(EkWord {
+        ek_spki_sha256: hex::encode(tpm.ek.sha256()),
+        word: Word::Chain,
+        anchor: "kit".to_owned(),
+        kind: "hardware".to_owned(),
+        manufacturers: vec!["id:49465800".to_owned()],
+        enforce_expiry: true,
+        path: path.iter().map(|der| hex::encode(sha256(der))).collect(),
+        passed: Vec::new(),
+        template: template.to_owned(),
+        assurance: "hardware-verified".to_owned(),
+        activation: Activation {
+            method: "TPM2_MakeCredential".to_owned(),
+            ak_name: hex::encode(ak_name),
+            answer: "secret-returned".to_owned(),
+        },
+    });
+    transcript([&fields[0], &fields[5]], evidence, root, &world.decided[0])
+}
+
+/// What the CA wrote, of this conversation (id and nonce).
+pub(crate) fn transcript([id, nonce]: [&[u8]; 2], evidence: &[u8], root: Root, decided: &Decided) -> Transcript {
     Transcript {
         v: TRANSCRIPT_V1.to_owned(),
-        enrollment: hex::encode(&fields[0]),
-        nonce: hex::encode(&fields[5]),
+        enrollment: hex::encode(id),
+        nonce: hex::encode(nonce),
         evidence: hex::encode(sha256(evidence)),
         ca: Ca {
             name: "Kit \u{e9}\"\\\u{1}".to_owned(),
             version: "1.2.3".to_owned(),
         },
-        policy: Some(hex::encode([6; 32])),
+        policy: None,
         asked: Asked {
             profile: "device-ldevid".to_owned(),
             attestation_profile: None,
@@ -269,53 +386,30 @@ fn told(tpm: &SoftTpm, fields: &[Vec<u8>], evidence: &[u8], path: &[Vec<u8>]) ->
         challenged_at: NOW - 5,
         expires_at: NOW + 60,
         decided_at: NOW,
-        root: Root::EkActivation(EkWord {
-            ek_spki_sha256: hex::encode(tpm.ek.sha256()),
-            word: Word::Chain,
-            anchor: "kit".to_owned(),
-            kind: "hardware".to_owned(),
-            manufacturers: vec!["id:49465800".to_owned()],
-            enforce_expiry: true,
-            path: path.iter().map(|der| hex::encode(sha256(der))).collect(),
-            passed: Vec::new(),
-            template: template.to_owned(),
-            assurance: "hardware-verified".to_owned(),
-            activation: Activation {
-                method: "TPM2_MakeCredential".to_owned(),
-                ak_name: hex::encode(ak_name),
-                answer: "secret-returned".to_owned(),
-            },
-        }),
+        root,
         device: "GW-1".to_owned(),
-        decisions: vec![Decided {
-            profile: "device-ldevid".to_owned(),
-            profile_sha256: hex::encode([9; 32]),
-            policy_sha256: hex::encode([8; 32]),
-            rules: vec!["device-hardware".to_owned()],
-            reasons: vec!["hardware".to_owned()],
-        }],
+        inventory: Some(Inventory {
+            bound: true,
+            held: false,
+            batch: Some("lot \u{e9}".to_owned()),
+            dns_names: Vec::new(),
+            spiffe_id: None,
+            accepted_advisories: Vec::new(),
+        }),
+        decisions: vec![decided.clone()],
         renewed: None,
+        same_key: None,
     }
 }
 
 fn certify(world: &World, said: &Said, serial: &[u8]) -> Vec<u8> {
-    let octet = |bytes: &[u8]| OctetString::new(bytes).unwrap();
-    let binding = RotBinding {
-        version: 1,
-        rot_kind: RotKind::Tpm,
-        ek_spki_sha256: octet(&said.ek),
-        ak_name: octet(&said.ak),
-        ik_name: octet(&said.ik),
-        evidence_sha256: octet(&said.evidence),
-        parent_rot: None,
-    };
     let of = [rot::TCG_VERIFIED_TPM_RESIDENCY, rot::TCG_VERIFIED_TPM_FIXED, said.level];
     let policies: Vec<Vec<u8>> = of.iter().map(|policy| sequence(&[&oid(&policy.to_string())])).collect();
     let mut extensions = vec![
         extension("2.5.29.19", true, &sequence(&[])),
         extension("2.5.29.15", true, &tlv(0x03, &[7, 0x80])),
         extension(POLICIES, false, &tlv(0x30, &policies.concat())),
-        extension(&rot::ID_ROT_BINDING.to_string(), false, &binding.to_der().unwrap()),
+        extension(&rot::ID_ROT_BINDING.to_string(), false, &said.rot.to_der().unwrap()),
         extension("2.5.29.14", false, &octets(&sha256(&said.spki)[..20])),
         world.issuing.authority(),
     ];

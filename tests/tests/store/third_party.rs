@@ -20,6 +20,7 @@ pub(crate) fn iak(text: &str, names_ek: Option<&str>) -> IakFacts {
         anchor: "acme".to_owned(),
         anchor_sha256: digest("acme"),
         assurance: Assurance::ManufacturerVerified,
+        path: Vec::new(),
     }
 }
 

@@ -183,7 +183,7 @@ pub(super) fn again(house: &House, id: EnrollmentId, request_sha256: &[u8; 32]) 
     if let Some(what) = lookup::not_good(&row) {
         return Err(ActivateError::Revoked(what));
     }
-    let result = lookup::result(house, &row);
+    let result = lookup::result(house, &row)?;
     match result.state {
         EnrollmentState::Issued => Ok(Activation::Done(result)),
         EnrollmentState::Challenged | EnrollmentState::Verifying => Ok(Activation::UnderWay(result)),
@@ -448,7 +448,7 @@ fn already_live(
             .map_err(Trouble::from)?;
         match live {
             None => wanted.push(grant),
-            Some(row) if row.spki_sha256 == sha256(grant.spki()) => stored.extend(lookup::issued(house, &row)),
+            Some(row) if row.spki_sha256 == sha256(grant.spki()) => stored.extend(lookup::issued(house, &row)?),
             Some(_) => {
                 attested()?;
                 return Err(other_key_live(&permit.device, profile));

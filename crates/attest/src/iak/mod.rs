@@ -12,6 +12,7 @@
 mod pending;
 mod profile;
 mod record;
+mod replay;
 mod ticket;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 
 pub use pending::{IakAnswer, IakPending, IakRenewalPending, Statement};
 pub use record::IakEvidenceFields;
+pub use replay::{IakReplay, IakReplayed};
 
 use crate::evidence::{ChallengeContext, ChallengeError};
 use crate::renewal::Renewed;
@@ -45,6 +47,12 @@ impl Manufacturers {
             });
         }
         Anchors::of(sources).map(Self)
+    }
+
+    /// As [`Anchors::terms`]; manufacturer ids are of TPMs, so there are none.
+    #[must_use]
+    pub fn terms(&self, sha256: &[u8; 32]) -> Option<(crate::AnchorKind, bool)> {
+        self.0.terms(sha256).map(|(kind, _, enforce)| (kind, enforce))
     }
 
     /// As [`Anchors::decided`].
@@ -147,9 +155,14 @@ impl IakEvidence {
             ));
         }
         let path = anchors.verify(&frame, &bytes.chain, now)?;
+        let mut certificates = path.certificates.clone();
         let idevid_sha256 = match &bytes.idevid {
             None => None,
-            Some(idevid) => Some(beside(idevid, &frame, &bytes.chain, &path, anchors, now)?),
+            Some(idevid) => {
+                let (sha256, beside) = beside(idevid, &frame, &bytes.chain, &path, anchors, now)?;
+                certificates.extend(beside.into_iter().filter(|der| !path.certificates.contains(der)));
+                Some(sha256)
+            }
         };
         let ek_spki_sha256 = match &profile.binding {
             None => None,
@@ -170,6 +183,7 @@ impl IakEvidence {
             ek_spki_sha256,
             anchor: path.anchor.to_owned(),
             anchor_sha256: path.anchor_sha256,
+            path: certificates,
         };
         Ok(Vouched { bytes, facts, iak })
     }
@@ -180,7 +194,8 @@ fn parse<'a>(der: &'a [u8], what: &str) -> Result<Certificate<'a>, Refusal> {
         .map_err(|error| Refusal::new(Reason::Malformed, format!("{what} certificate: {error}")))
 }
 
-/// SHA-256 of an IDevID certificate that is of the same device as the IAK's: same subject, below the same anchor.
+/// SHA-256 of an IDevID certificate that is of the same device as the IAK's: same subject, below the same anchor; and the
+/// CA certificates above it.
 fn beside(
     idevid: &[u8],
     iak: &Certificate<'_>,
@@ -188,7 +203,7 @@ fn beside(
     path: &VerifiedPath<'_>,
     anchors: &Anchors,
     now: UnixTime,
-) -> Result<[u8; 32], Refusal> {
+) -> Result<([u8; 32], Vec<Vec<u8>>), Refusal> {
     let wrong = |detail: String| Refusal::new(Reason::Idevid, format!("IDevID certificate: {detail}"));
     let frame = parse(idevid, "IDevID")?;
     profile::idevid(&frame)?;
@@ -204,7 +219,7 @@ fn beside(
             other.anchor, path.anchor
         )));
     }
-    Ok(crate::digest::sha256(idevid))
+    Ok((crate::digest::sha256(idevid), other.certificates))
 }
 
 impl Vouched {

@@ -4,6 +4,7 @@ use super::Vouched;
 use super::record::IakEvidenceFields;
 use crate::binding::VerifiedBinding;
 use crate::evidence::ChallengeContext;
+use crate::pending::requested;
 use crate::renewal::{RenewalProof, Renewed};
 use crate::tpm::{self, AttestationKey, Certifies, IdentityKey, TpmsClockInfo, TpmtPublic};
 use crate::{IakFacts, KeyFacts, Reason, Refusal, Root};
@@ -79,18 +80,13 @@ impl IakPending {
             nonce,
         } = self;
         let replaced = renewed.map(|of| &of.certificate_sha256);
-        let said = |statement: &Statement, what: Certifies| -> Result<(TpmtPublic, TpmsClockInfo), Refusal> {
-            let public = TpmtPublic::parse(&statement.public)?;
-            let extra = tpm::iak_qualifying_data(&context.id, &nonce, &answer.csr, what, replaced);
-            let clock = tpm::verify_certify(
-                &vouched.iak,
-                &statement.attest,
-                &statement.signature,
-                &extra,
-                &public.name(),
-            )?;
-            Ok((public, clock))
+        let talk = Talk {
+            id: &context.id,
+            nonce: &nonce,
+            csr: &answer.csr,
+            replaced,
         };
+        let said = |of: &Statement, what| talk.says(&vouched.iak, [&of.public, &of.attest, &of.signature], what);
         if answer.lak.is_some() != context.attestation_profile.is_some() {
             return Err(Refusal::new(
                 Reason::Malformed,
@@ -107,14 +103,8 @@ impl IakPending {
         let (public, clock) = said(&answer.key, Certifies::Identity)?;
         let identity = IdentityKey::judge(&public)?.into_facts();
         let iak = vouched.iak.facts();
-        distinct(iak, &identity, lak.as_ref(), &vouched.facts)?;
-        let proven = crate::csr::prove(&answer.csr)?;
-        if proven.spki != identity.spki {
-            return Err(Refusal::new(
-                Reason::CsrKey,
-                "the request is for another key than the certified one",
-            ));
-        }
+        distinct(iak, &identity, lak.as_ref(), vouched.facts.ek_spki_sha256)?;
+        let proven = requested(&answer.csr, &identity)?;
         let nothing: &[u8] = &[];
         let evidence = IakEvidenceFields {
             id: &context.id,
@@ -146,8 +136,37 @@ impl IakPending {
     }
 }
 
-/// No key in two roles.
-fn distinct(iak: &KeyFacts, identity: &KeyFacts, lak: Option<&KeyFacts>, facts: &IakFacts) -> Result<(), Refusal> {
+/// What a statement of the IAK is said in, so that it is of no other conversation.
+pub(super) struct Talk<'a> {
+    pub(super) id: &'a [u8; 16],
+    pub(super) nonce: &'a [u8; 32],
+    pub(super) csr: &'a [u8],
+    pub(super) replaced: Option<&'a [u8; 32]>,
+}
+
+impl Talk<'_> {
+    /// The IAK certified this key in this role, in this conversation; what its TPM said of its clock. The statement is
+    /// `TPMT_PUBLIC`, `TPMS_ATTEST`, `TPMT_SIGNATURE`.
+    pub(super) fn says(
+        &self,
+        iak: &AttestationKey,
+        [public, attest, signature]: [&[u8]; 3],
+        what: Certifies,
+    ) -> Result<(TpmtPublic, TpmsClockInfo), Refusal> {
+        let public = TpmtPublic::parse(public)?;
+        let extra = tpm::iak_qualifying_data(self.id, self.nonce, self.csr, what, self.replaced);
+        let clock = tpm::verify_certify(iak, attest, signature, &extra, &public.name())?;
+        Ok((public, clock))
+    }
+}
+
+/// No key in two roles; `ek` by the word of the IAK's issuer.
+pub(super) fn distinct(
+    iak: &KeyFacts,
+    identity: &KeyFacts,
+    lak: Option<&KeyFacts>,
+    ek: Option<[u8; 32]>,
+) -> Result<(), Refusal> {
     let reuse = |detail: &str| Err(Refusal::new(Reason::KeyReuse, detail));
     if identity.spki == iak.spki {
         return reuse("the identity key has the key of the IAK");
@@ -158,8 +177,8 @@ fn distinct(iak: &KeyFacts, identity: &KeyFacts, lak: Option<&KeyFacts>, facts: 
     if lak.is_some_and(|lak| lak.spki == identity.spki) {
         return reuse("the identity key has the key of the new attestation key");
     }
-    let ek = |key: &KeyFacts| facts.ek_spki_sha256 == Some(crate::digest::sha256(&key.spki));
-    if ek(identity) || lak.is_some_and(ek) {
+    let is_ek = |key: &KeyFacts| ek == Some(crate::digest::sha256(&key.spki));
+    if is_ek(identity) || lak.is_some_and(is_ek) {
         return reuse("a key has the key of the EK");
     }
     Ok(())
