@@ -15,6 +15,7 @@ use wire::third_party::IakRenewalRequest;
 use wire::{Bytes, EnrollmentId};
 
 use crate::error::AgentError;
+use crate::ledger;
 use crate::pin::Pin;
 use crate::proof::{Vendored, answer, certify};
 use crate::received::{Expected, ExpectedIak, Unacceptable, binding_in};
@@ -424,6 +425,7 @@ impl Renewal<'_> {
             attestation_profile: None,
         };
         let received = expected.check(result)?;
+        ledger::remember(self.state, result, jiff::Timestamp::now().as_second())?;
         let text = |pem: Vec<u8>| String::from_utf8(pem).map_err(|_| Unacceptable::Unreadable("identity"));
         let renewed = Renewed {
             identity: text(received.identity)?,

@@ -11,6 +11,7 @@ use wire::{Bytes, EnrollmentId, Exit};
 
 use crate::report::Report;
 use crate::tpm::{Role, StoredKey, Tss2Key};
+use crate::watch::Watch;
 
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +188,8 @@ const TROUBLE: &str = "last-error.json";
 const RENEWAL: &str = "renewal.json";
 const RENEWED: &str = "renewed.json";
 const HOOKED: &str = "hooked.json";
+/// What is remembered of the CA's ledger.
+const LEDGER: &str = "ledger.json";
 const NEXT_KEY: &str = "next.tss2.pem";
 
 /// The directory.
@@ -398,6 +401,22 @@ impl State {
             Some(renewed) => self.write_json(RENEWED, renewed),
             None => self.remove(RENEWED),
         }
+    }
+
+    /// What is remembered of the CA's ledger.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn ledger(&self) -> Result<Option<Watch>, StateError> {
+        self.read_json(LEDGER)
+    }
+
+    /// Remember it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn set_ledger(&self, watch: &Watch) -> Result<(), StateError> {
+        self.write_json(LEDGER, watch)
     }
 
     /// For which certificate the hooks ran last.

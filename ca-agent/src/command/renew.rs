@@ -6,6 +6,7 @@ use crate::cli;
 use crate::config::Config;
 use crate::error::AgentError;
 use crate::hooks;
+use crate::ledger;
 use crate::renew::{self, Outcome, Renewal};
 use crate::state::State;
 use crate::stored;
@@ -41,6 +42,7 @@ pub(super) fn run(config: &Config, flags: &cli::Renew, quiet: bool) -> Result<Sa
     };
     let ran = hooks::settle(&state, &wish.hooks, &say)?;
     drop(progress);
+    ledger::tend(config.ledger.as_ref(), &state, &super::tell);
     let certificate = stored::certificate(&state, stored::IDENTITY)?;
     let serial = certificate.as_ref().map(serial).unwrap_or_default();
     let expires = certificate.as_ref().and_then(stored::last_second).unwrap_or_default();

@@ -19,6 +19,7 @@ use crate::config::{Config, RenewWish};
 use crate::enroll::{self, Enrollment};
 use crate::error::AgentError;
 use crate::hooks;
+use crate::ledger;
 use crate::renew::{self, Renewal};
 use crate::server::ServerError;
 use crate::state::State;
@@ -101,6 +102,7 @@ fn tick(config: &Config, wish: &RenewWish, ask: &mut Ask) -> Result<Duration, Ag
     remember(&state, result.as_ref().err());
     result?;
     hooks::settle(&state, &wish.hooks, &say)?;
+    let look = ledger::tend(config.ledger.as_ref(), &state, &tell);
     let (due, ends) = renew::due(&state)?;
     let device = state.enrolled()?.map(|enrolled| enrolled.device).unwrap_or_default();
     tell(&format!(
@@ -112,7 +114,7 @@ fn tick(config: &Config, wish: &RenewWish, ask: &mut Ask) -> Result<Duration, Ag
     let now = jiff::Timestamp::now().as_second();
     // What is never renewed has no date; what is due is done, or it would have failed.
     let left = u64::try_from(due.saturating_sub(now)).unwrap_or(0).max(1);
-    Ok(Duration::from_secs(left).min(LOOK).min(ask.left()))
+    Ok(Duration::from_secs(left).min(LOOK).min(look).min(ask.left()))
 }
 
 /// Enroll, renew, or enroll again once the certificate has ended, or was replaced by one that got lost here.

@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attest::KeyAlgorithm;
+use ledger::{SignatureKind, VerifierKey};
 use settings::{ConfigError, Source};
 
 use crate::cli::{self, Cli};
 use crate::error::AgentError;
+use crate::ledger::Named;
 use crate::tpm::{EkChoice, KeyAlg, Tcti};
 use crate::values::Handle;
-use raw::{RawConfig, RawEnroll, RawRenew};
+use raw::{RawConfig, RawEnroll, RawLedger, RawRenew};
 
 /// Read when it is there and no other file is named.
 pub const FILE: &str = "/etc/holdfast/agent.toml";
@@ -41,6 +43,8 @@ pub struct Config {
     pub owner_auth_file: Option<PathBuf>,
     /// File with the password of the endorsement hierarchy.
     pub endorsement_auth_file: Option<PathBuf>,
+    /// Which ledger is looked after, and whose word it must be.
+    pub ledger: Option<Named>,
     source: Source,
     enroll: RawEnroll,
     renew: RawRenew,
@@ -152,7 +156,12 @@ impl Config {
             iak_dir: below(raw.enroll.iak_dir),
             ..raw.enroll
         };
+        let ledger = match &raw.ledger {
+            Some(of) => Some(ledger_of(of, base, &source)?),
+            None => None,
+        };
         Ok(Self {
+            ledger,
             tcti,
             state_dir: cli
                 .state_dir
@@ -306,4 +315,30 @@ impl Config {
             },
         )
     }
+}
+
+/// `[ledger]`: the key itself, or a file with it.
+fn ledger_of(of: &RawLedger, base: &Path, source: &Source) -> Result<Named, ConfigError> {
+    let from = of.from.get_ref();
+    if from.contains("://") && !from.starts_with("http://") {
+        let error = source.error(&of.from.span(), "a ledger is read over http:// or from a folder");
+        return Err(error.help("all of it is signed"));
+    }
+    let wrong = |why: String| source.error(&of.key.span(), why);
+    let text = of.key.get_ref();
+    let text = if text.contains('+') {
+        text.clone()
+    } else {
+        std::fs::read_to_string(base.join(text)).map_err(|e| wrong(format!("cannot be read: {e}")))?
+    };
+    let key = VerifierKey::parse(text.trim_end()).map_err(|e| wrong(e.to_string()))?;
+    if key.kind() != SignatureKind::Ed25519 {
+        return Err(wrong("the key of a witness, not of a ledger".to_owned()));
+    }
+    let from = if from.contains("://") {
+        from.clone()
+    } else {
+        base.join(from).display().to_string()
+    };
+    Ok(Named { from, key })
 }

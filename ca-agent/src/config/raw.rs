@@ -20,6 +20,14 @@ pub(super) struct RawConfig {
     pub enroll: RawEnroll,
     #[serde(default)]
     pub renew: RawRenew,
+    pub ledger: Option<RawLedger>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLedger {
+    pub from: Spanned<String>,
+    pub key: Spanned<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

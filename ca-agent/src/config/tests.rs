@@ -224,6 +224,11 @@ fn the_example_has_every_key() {
     let mut keys = Vec::new();
     for line in shown {
         let key = line.split(" = ").next().unwrap();
+        if ["from", "key"].contains(&key) {
+            // Both or none: `a_ledger_is_named_with_its_key`.
+            keys.push(key);
+            continue;
+        }
         let at_top = ["tcti", "state_dir", "owner_auth_file", "endorsement_auth_file"].contains(&key);
         let with = if key == "ak_handle" {
             "manufacturer = true\n"
@@ -242,11 +247,57 @@ fn the_example_has_every_key() {
         keys.push(key);
     }
     // A key that is unknown names all that are known.
-    for section in ["", "[enroll]\n", "[renew]\n"] {
+    for section in ["", "[enroll]\n", "[renew]\n", "[ledger]\n"] {
         let said = Site::with(&format!("{section}x = 1\n")).refused(&["--server", "https://ca"]);
         let (_, known) = said.split_once("keys here: ").unwrap();
-        for key in known.split(", ").filter(|k| !["enroll", "renew"].contains(k)) {
+        for key in known.split(", ").filter(|k| !["enroll", "renew", "ledger"].contains(k)) {
             assert!(keys.contains(&key), "`{key}` is not in packaging/agent.toml");
         }
+    }
+}
+
+#[test]
+fn a_ledger_is_named_with_its_key() {
+    let name = ledger::KeyName::new("ledger.example").unwrap();
+    let text = |kind| {
+        let key = ledger::SigningKey::from_seed(name.clone(), kind, &[7; 32]).unwrap();
+        key.verifier().to_string()
+    };
+    let (key, witness) = (
+        text(ledger::SignatureKind::Ed25519),
+        text(ledger::SignatureKind::Cosignature),
+    );
+    assert_eq!(Site::with("").config(&[]).unwrap().ledger, None);
+    let site = Site::with("[ledger]\nfrom = \"http://pki.example/ledger\"\nkey = \"l.vkey\"\n");
+    std::fs::write(site.0.path().join("l.vkey"), format!("{key}\n")).unwrap();
+    let named = site.config(&[]).unwrap().ledger.unwrap();
+    assert_eq!(
+        (named.from.as_str(), named.key.to_string()),
+        ("http://pki.example/ledger", key.clone())
+    );
+    let named = Site::with(&format!("[ledger]\nfrom = \"tiles\"\nkey = \"{key}\"\n"));
+    let of = named.config(&[]).unwrap().ledger.unwrap();
+    assert_eq!(of.from, named.0.path().join("tiles").display().to_string());
+    for (text, place, words) in [
+        (
+            format!("[ledger]\nfrom = \"ftp://x\"\nkey = \"{key}\"\n"),
+            ":2:8: ",
+            "http://",
+        ),
+        (
+            "[ledger]\nfrom = \"x\"\nkey = \"no-such-file\"\n".to_owned(),
+            ":3:7: ",
+            "cannot be read",
+        ),
+        (format!("[ledger]\nfrom = \"x\"\nkey = \"{key}x\"\n"), ":3:7: ", ""),
+        (
+            format!("[ledger]\nfrom = \"x\"\nkey = \"{witness}\"\n"),
+            ":3:7: ",
+            "witness",
+        ),
+        ("[ledger]\nfrom = \"x\"\n".to_owned(), ":1:1: ", "key"),
+    ] {
+        let said = Site::with(&text).refused(&[]);
+        assert!(said.contains(place) && said.contains(words), "{text}{said}");
     }
 }

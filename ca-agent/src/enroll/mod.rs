@@ -11,6 +11,7 @@ use wire::third_party::{IakCredentials, IakEnrollmentRequest};
 
 use crate::config::{Identity, Via, Wish};
 use crate::error::AgentError;
+use crate::ledger;
 use crate::pin::Pin;
 use crate::proof::{Vendored, answer, certify};
 use crate::received::{Expected, ExpectedIak, Unacceptable};
@@ -430,6 +431,7 @@ impl Enrollment<'_> {
             attestation_profile: journal.attestation_profile.as_deref(),
         };
         let received = expected.check(&result)?;
+        ledger::remember(self.state, &result, jiff::Timestamp::now().as_second())?;
         self.state.write("chain.pem", &received.chain)?;
         if let Some(certificate) = &received.attestation {
             self.state.write(stored::ATTESTATION, certificate)?;

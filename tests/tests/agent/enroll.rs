@@ -117,6 +117,7 @@ fn what_is_stored_is_private_and_a_second_run_changes_nothing() {
         "chain.pem",
         "enrolled.json",
         "key.tss2.pem",
+        "ledger.json",
         "root.pem",
     ];
     assert_eq!(names, expected);

@@ -13,6 +13,7 @@ mod copied;
 mod device;
 mod enroll;
 mod inspect;
+mod ledger;
 mod manifest;
 mod manners;
 mod named;
