@@ -33,6 +33,21 @@ Examples:
   ca-cli trust iak refuse --key-sha256 HASH --name unit-9 --why 'stolen IAK'"
     )]
     Iak(IakCommand),
+    /// The public trust page as files, for any file server: fingerprints, CRLs, how to verify.
+    #[cfg(feature = "online")]
+    #[command(after_help = "\
+Examples:
+  ca-cli trust page --from http://127.0.0.1:8080 --out /srv/pki/trust
+Byte for byte what the server shows at --from (its status listener), and the
+files beside it. Run it again when a CRL, the ledger or a CA has changed.")]
+    Page {
+        /// Where the server shows it: http://HOST.
+        #[arg(long)]
+        from: String,
+        /// Folder for index.html and trust/; made if it is not there.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 /// `ca-cli trust iak …`.

@@ -1,5 +1,5 @@
 //! Whom a relying party believes, as a folder or a zip archive of one: `ca/` roots of the CA, `tpm/` roots of TPM
-//! manufacturers, `ledger/` keys of ledgers. What lies elsewhere in it is not looked at.
+//! manufacturers, `iak/` roots of device manufacturers, `ledger/` keys of ledgers. What lies elsewhere in it is not looked at.
 
 use std::path::Path;
 
@@ -21,6 +21,8 @@ pub(crate) struct Party {
     pub(crate) ca: Vec<Vec<u8>>,
     /// Roots of TPM manufacturers, DER.
     pub(crate) tpm: Vec<Vec<u8>>,
+    /// Roots of device manufacturers, who vouch for IAKs, DER.
+    pub(crate) iak: Vec<Vec<u8>>,
     /// Keys of ledgers.
     pub(crate) ledgers: Vec<VerifierKey>,
 }
@@ -51,7 +53,7 @@ impl Party {
     }
 
     fn folder(&mut self, path: &Path) -> Result<(), Failure> {
-        for folder in ["ca", "tpm", "ledger"] {
+        for folder in ["ca", "tpm", "iak", "ledger"] {
             let inside = path.join(folder);
             if !inside.is_dir() {
                 continue;
@@ -73,6 +75,7 @@ impl Party {
         match folder {
             "ca" => self.ca.extend(certificate::split(bytes).map_err(wrong)?),
             "tpm" => self.tpm.extend(certificate::split(bytes).map_err(wrong)?),
+            "iak" => self.iak.extend(certificate::split(bytes).map_err(wrong)?),
             "ledger" => {
                 let text = str::from_utf8(bytes).map_err(|e| wrong(e.to_string()))?;
                 let key = VerifierKey::parse(text.trim_end()).map_err(|e| wrong(e.to_string()))?;

@@ -219,12 +219,7 @@ fn of_event(entry: &Entry) -> Markup {
                 dt { "Reason" } dd { (reason) }
             }
         },
-        Event::Changed { .. } => html! {
-            span .tag { "Change" }
-            h3 { "What the CA stands on changed" }
-            dl { dt { "Recorded" } dd { (utc(entry.at)) } }
-            p { "Its policy, the roots that it trusts for others, or its own chain, by their digests: the entry is below." }
-        },
+        Event::Changed { what, before, after } => of_change(entry.at, what, before.as_ref(), after),
         Event::Audit { records, digest } => html! {
             span .tag { "Audit" }
             h3 { "Acts and decisions were recorded" }
@@ -235,6 +230,37 @@ fn of_event(entry: &Entry) -> Markup {
             }
             p { "The digest is salted: it tells nothing of them, and holds them to what they say." }
         },
+    }
+}
+
+fn of_change(at: i64, what: &str, before: Option<&Hash>, after: &Hash) -> Markup {
+    let (title, text) = match what {
+        "policy" => (
+            "The policy changed",
+            "Rules, advisories and profiles by which certificates are granted. From here on the CA decides by what has the new digest.",
+        ),
+        "trust" => (
+            "What the CA trusts changed",
+            "The roots, refusals and signers whose word about TPMs and devices it takes. From here on it believes what has the new digest.",
+        ),
+        "issuer" => (
+            "The issuing CA changed",
+            "Its own certificates, issuing CA to root. From here on certificates are issued under what has the new digest.",
+        ),
+        _ => (
+            "Something changed that this page does not know",
+            "From here on what has the new digest counts.",
+        ),
+    };
+    html! {
+        span .tag { "Change" }
+        h3 { @if before.is_none() { (title) ": said for the first time" } @else { (title) } }
+        dl {
+            dt { "Recorded" } dd { (utc(at)) }
+            dt { "Until then" } dd { @if let Some(before) = before { (hash(before)) } @else { "nothing was said" } }
+            dt { "From then on" } dd { (hash(after)) }
+        }
+        p { (text) " The CA keeps the text, and shows it to auditors; a bundle of a certificate has the policy that granted it." }
     }
 }
 
@@ -278,5 +304,41 @@ fn of_standing(standing: &Standing) -> Markup {
             }
             " CRL and OCSP say the same, signed."
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(what: &str, before: Option<Hash>) -> String {
+        let event = Event::Changed {
+            what: what.to_owned(),
+            before,
+            after: [0xab; 32],
+        };
+        of_event(&Entry::new(1_800_000_000, event)).into_string()
+    }
+
+    #[test]
+    fn a_change_says_what_changed_and_from_what_to_what() {
+        for (what, title) in [
+            ("policy", "<h3>The policy changed</h3>"),
+            ("trust", "<h3>What the CA trusts changed</h3>"),
+            ("issuer", "<h3>The issuing CA changed</h3>"),
+            ("weather", "<h3>Something changed that this page does not know</h3>"),
+        ] {
+            let page = page(what, Some([0xcd; 32]));
+            assert!(page.contains(title), "{page}");
+            for digest in [[0xab; 32], [0xcd; 32]] {
+                assert!(page.contains(&hash(&digest).into_string()), "{page}");
+            }
+            assert!(page.contains(&utc(1_800_000_000)), "{page}");
+        }
+        let first = page("policy", None);
+        assert!(
+            first.contains("said for the first time") && first.contains("nothing was said"),
+            "{first}"
+        );
     }
 }

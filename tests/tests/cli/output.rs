@@ -193,8 +193,17 @@ const OF_LEDGERS: [&str; 8] = [
     "ledger witness",
 ];
 
-/// A record that is at rest, and one that is older than an anchor: tried with them in `../vault`.
-const OF_RECORDS: [&str; 5] = ["db backup", "db restore", "db verify", "db move", "db accept"];
+/// A record that is at rest, one that is older than an anchor, and one of another version: tried with them in `../vault` and
+/// `../cluster`.
+const OF_RECORDS: [&str; 7] = [
+    "db backup",
+    "db restore",
+    "db verify",
+    "db move",
+    "db accept",
+    "db migrate",
+    "db rollback",
+];
 
 /// Audits, and another policy on evidence of old: tried in `tests/audit.rs`.
 const OF_AUDITORS: [&str; 5] = [
@@ -206,8 +215,13 @@ const OF_AUDITORS: [&str; 5] = [
 ];
 
 /// A signed store, a vendor's CRL, a server that has intermediates: tried with them in `trust.rs` and, the last one,
-/// beside its code.
-const OF_DESKS: [&str; 3] = ["trust tpm verify", "trust tpm crl import", "trust tpm fetch"];
+/// beside its code. The trust page as files: in `pages/answers.rs`.
+const OF_DESKS: [&str; 4] = [
+    "trust tpm verify",
+    "trust tpm crl import",
+    "trust tpm fetch",
+    "trust page",
+];
 
 /// Verbs of the help text that have no verbs below them.
 fn verbs() -> Vec<String> {

@@ -192,3 +192,64 @@ fn the_pages_say_what_is_so_and_no_more() {
     assert!(trust.contains(key.trim()));
     assert!(trust.contains("http://pki.example.net/"), "URLs of certificates");
 }
+
+/// `ca-cli trust page`: what the server shows, as files.
+#[test]
+fn the_trust_page_as_files_is_that_of_the_server() {
+    let stand = Stand::new();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("site");
+    let run = |from: &str| {
+        let output = std::process::Command::new(device_kit::rig::binary("ca-cli"))
+            .args(["trust", "page", "--from", from, "--out"])
+            .arg(&out)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    assert_eq!(run(&stand.url("/")).0, Some(0));
+    for (file, path) in [
+        ("trust/roots.pem", "/trust/roots.pem"),
+        ("trust/chain.pem", "/trust/chain.pem"),
+        ("trust/ledger.vkey", "/trust/ledger.vkey"),
+    ] {
+        assert_eq!(
+            std::fs::read(out.join(file)).unwrap(),
+            until(stand.server(), path),
+            "{file}"
+        );
+    }
+    // The page says when it was written, and the tree of then: it is looked at until both are of one moment.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let before = stand.page("/trust");
+        assert_eq!(run(&stand.url("")).0, Some(0));
+        let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+        if page == before {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "never the same");
+    }
+    // Every file that the page links to beside itself is there, and nothing else.
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    let beside = page
+        .split("href=\"trust/")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap());
+    let mut beside: Vec<&str> = beside.collect();
+    beside.sort_unstable();
+    let files = std::fs::read_dir(out.join("trust")).unwrap();
+    let mut files: Vec<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    assert_eq!(files, beside);
+    // Nothing is written where nothing was read, and only over http.
+    std::fs::remove_dir_all(&out).unwrap();
+    assert_eq!(run(&stand.url("/nowhere")).0, Some(4));
+    assert_eq!(run("https://pki.example.net").0, Some(2));
+    assert!(!out.exists());
+}
