@@ -8,4 +8,4 @@ new=0
 hierarchy.sh /etc/holdfast/cluster.toml
 [ "$new" = 1 ] || exit 0
 sed -i -E -e 's#^(admin|head|file) = "([a-z.]*)"$#\1 = "../own/\2"#' \
-    -e 's#^url = "postgres.*#&\npassword = { credential = "db-password" }#' "$home/server.toml"
+    -e 's#^url = "postgres.*#&\npassword = { credential = "db-password" }\nsynchronous = "required"#' "$home/server.toml"

@@ -56,6 +56,8 @@ impl Place {
         if let Link::Sqlite(c) = &mut link {
             sqlite::quick_check(c)?;
         }
+        // Before the tables are looked at: nobody takes away what this version needs from now on.
+        migrations::tell(&mut link)?;
         migrations::run(&mut link)?;
         let (epoch, moved) =
             epoch_of(&mut link).map_err(|fault| StoreError::Unavailable(self.redact(&fault.text())))?;
@@ -66,20 +68,47 @@ impl Place {
         Ok(link)
     }
 
-    /// A connection for the writer.
+    /// A connection for the writer of a server.
     pub(crate) fn write_link(&self) -> Result<Dated, StoreError> {
+        let link = self.bare_link(sqlite::Mode::Write).and_then(|link| self.beside(link));
+        if let (Self::Postgres(place), Err(error)) = (self, &link)
+            && postgres::is_crowd(&error.to_string())
+        {
+            place.guard.crowd();
+        }
+        link
+    }
+
+    /// Whether there were too few connections for one to write on, a moment ago.
+    pub(crate) fn crowded(&self) -> bool {
         match self {
-            Self::Sqlite(place) => Ok((0, place.connect(sqlite::Mode::Write)?)),
+            Self::Sqlite(_) => false,
+            Self::Postgres(place) => place.guard.crowded(),
+        }
+    }
+
+    /// A connection for a reader of a server.
+    pub(crate) fn read_link(&self) -> Result<Dated, StoreError> {
+        self.beside(self.bare_link(sqlite::Mode::Read)?)
+    }
+
+    /// A connection whose tables nobody looked at.
+    pub(crate) fn bare_link(&self, mode: sqlite::Mode) -> Result<Dated, StoreError> {
+        match self {
+            Self::Sqlite(place) => Ok((0, place.connect(mode)?)),
             Self::Postgres(place) => place.connect(),
         }
     }
 
-    /// A connection for a reader.
-    pub(crate) fn read_link(&self) -> Result<Dated, StoreError> {
-        match self {
-            Self::Sqlite(place) => Ok((0, place.connect(sqlite::Mode::Read)?)),
-            Self::Postgres(place) => place.connect(),
+    /// Servers of other versions may be at work on the same PostgreSQL; on SQLite there is one.
+    fn beside(&self, (since, mut link): Dated) -> Result<Dated, StoreError> {
+        if let Self::Postgres(_) = self {
+            migrations::beside(&mut link).map_err(|error| match error {
+                StoreError::Unavailable(why) => StoreError::Unavailable(self.redact(&why)),
+                other => other,
+            })?;
         }
+        Ok((since, link))
     }
 
     /// Connections of an earlier generation are not used any more.

@@ -3,8 +3,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::vault::{Cluster, Mark};
+
+/// How long readers give their connections back after one to write on was not to be had.
+const GIVE_WAY: Duration = Duration::from_secs(5);
 
 /// Memory of one process, for all connections of a store.
 #[derive(Debug, Default)]
@@ -22,6 +26,7 @@ struct Seen {
     system: Option<u64>,
     mark: Option<Mark>,
     unfit: Option<String>,
+    crowd: Option<Instant>,
 }
 
 impl Guard {
@@ -70,6 +75,17 @@ impl Guard {
             );
         }
         Ok(())
+    }
+
+    /// There were too few connections for one to write on.
+    pub(crate) fn crowd(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).crowd = Some(Instant::now());
+    }
+
+    /// Whether that was a moment ago.
+    pub(crate) fn crowded(&self) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.crowd.is_some_and(|when| when.elapsed() < GIVE_WAY)
     }
 
     /// How far the record was seen.

@@ -258,6 +258,27 @@ impl Facts {
     }
 }
 
+/// Whether PostgreSQL has no connection left.
+pub(crate) fn is_crowd(text: &str) -> bool {
+    text.contains("too many clients")
+        || text.contains("connection slots are reserved")
+        || text.contains("too many connections")
+}
+
+/// Whether PostgreSQL says that what lies on its disk is not what it wrote there: a page whose checksum is wrong, or that
+/// ends early; a long value of which a part is missing, or does not unpack.
+pub(crate) fn is_damage(text: &str) -> bool {
+    [
+        "invalid page in block",
+        "could not read block",
+        "missing chunk number",
+        "compressed data is corrupt",
+        "compressed pglz data is corrupt",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}
+
 /// Every password in a URL, as written and percent-decoded.
 fn secrets(url: &str) -> Vec<String> {
     let mut found = Vec::new();

@@ -121,7 +121,8 @@ impl ManageConnection for Readers {
         Ok(())
     }
     fn has_broken(&self, reader: &mut Reader) -> bool {
-        reader.broken || std::thread::panicking()
+        // Whoever writes goes first where there are too few for all.
+        reader.broken || std::thread::panicking() || self.0.crowded()
     }
 }
 
@@ -165,14 +166,14 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Answers, and has not given up writing?
+    /// Answers, on a connection to read and with one to write, and has not given up writing?
     ///
     /// # Errors
     /// [`StoreError`]; after a write that the disk failed, until the store is opened again.
     pub fn ping(&self) -> Result<(), StoreError> {
         match self.inner.writer.broken() {
             Some(why) => Err(StoreError::Unavailable(why.to_owned())),
-            None => match self.inner.place.closed() {
+            None => match self.inner.place.closed().or_else(|| self.inner.writer.away()) {
                 Some(why) => Err(StoreError::Unavailable(why)),
                 None => self.read(read::ping),
             },
@@ -195,6 +196,13 @@ impl Store {
             Some(why) => Ok(Some(why.to_owned())),
             None => watched.map(|()| None),
         }
+    }
+
+    /// The latest timeline of PostgreSQL that a connection of this store has met: it grows when a standby takes over. 0 for
+    /// SQLite.
+    #[must_use]
+    pub fn timeline(&self) -> i64 {
+        self.inner.place.generation()
     }
 
     /// Latest time seen in any record: the clock may not stand before it.

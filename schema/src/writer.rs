@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ use crate::{
 
 /// After a refused connection, callers are told at once for this long; then the next one tries.
 const BACK_OFF: Duration = Duration::from_millis(250);
+/// How often a thread without a connection looks for one, though nobody asks it to write: whoever asks first need not wait, and
+/// a server that says that it is not ready is not asked.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often one change looks again after losing a race.
 const TRIES: usize = 5;
 
@@ -39,6 +42,7 @@ pub(crate) struct Writer {
     thread: Option<JoinHandle<()>>,
     patience: Duration,
     broken_disk: Arc<OnceLock<String>>,
+    away: Arc<Mutex<Option<String>>>,
 }
 
 impl Writer {
@@ -50,6 +54,7 @@ impl Writer {
         let patience = moment * 2 + Duration::from_secs(20);
         let (queue, jobs) = channel();
         let broken_disk = Arc::new(OnceLock::new());
+        let away = Arc::new(Mutex::new(None));
         let mut hand = Hand {
             since: place.generation(),
             place,
@@ -58,6 +63,7 @@ impl Writer {
             moment,
             refused: None,
             broken_disk: Arc::clone(&broken_disk),
+            away: Arc::clone(&away),
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -68,12 +74,18 @@ impl Writer {
             thread: Some(thread),
             patience,
             broken_disk,
+            away,
         })
     }
 
     /// Why nothing is written any more until a restart, if so.
     pub(crate) fn broken(&self) -> Option<&str> {
         self.broken_disk.get().map(String::as_str)
+    }
+
+    /// Why there is no connection to write on, when it was last looked for.
+    pub(crate) fn away(&self) -> Option<String> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The disk failed elsewhere: write nothing more.
@@ -145,11 +157,27 @@ struct Hand {
     refused: Option<(Instant, StoreError)>,
     /// Set once: the disk failed.
     broken_disk: Arc<OnceLock<String>>,
+    /// Why there is no connection, for whoever asks.
+    away: Arc<Mutex<Option<String>>>,
 }
 
 impl Hand {
     fn serve(&mut self, jobs: &Receiver<Job>, group: usize) {
-        while let Ok(first) = jobs.recv() {
+        loop {
+            let next = match self.refused {
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(_) => jobs.recv_timeout(LOOK_AGAIN),
+            };
+            let first = match next {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Ok(link) = self.connected() {
+                        self.link = Some(link);
+                    }
+                    continue;
+                }
+            };
             let mut batch = vec![first];
             while batch.len() < group {
                 match jobs.try_recv() {
@@ -340,10 +368,12 @@ impl Hand {
         match self.place.write_link() {
             Ok((since, link)) => {
                 self.refused = None;
+                *self.away.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.since = since;
                 Ok(link)
             }
             Err(error) => {
+                *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
                 self.refused = Some((Instant::now(), error.clone()));
                 Err(error)
             }

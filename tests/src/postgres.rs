@@ -116,11 +116,7 @@ impl Cluster {
                 &format!("{} user=postgres", self.host()),
             ]);
         })?;
-        let own = format!("unix_socket_directories = '{}'\n", standby.directory.display());
-        standby.append_settings(&own)?;
-        let hosts: Vec<&Self> = core::iter::once(self).chain(peers.iter().copied()).collect();
-        standby.follows(name, &hosts)?;
-        standby.up()?;
+        standby.comes_back(self, name, peers)?;
         Ok(standby)
     }
 
@@ -140,6 +136,54 @@ impl Cluster {
         self.run("sh", |c| {
             c.args(["-c", "touch \"$1/standby.signal\"", "sh"]).arg(self.data());
         })
+    }
+
+    /// Make this one, which is stopped, a standby of `primary` from scratch, and of whichever of `peers` writes later. It
+    /// answers on return.
+    ///
+    /// # Errors
+    /// `pg_basebackup` fails, or it does not start.
+    pub fn copied_from(&self, primary: &Self, name: &str, peers: &[&Self]) -> Result<()> {
+        self.run("sh", |c| {
+            c.args(["-c", "rm -rf \"$1\"", "sh"]).arg(self.data());
+        })?;
+        self.run("pg_basebackup", |c| {
+            c.arg("-D").arg(self.data());
+            c.args([
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "-d",
+                &format!("{} user=postgres", primary.host()),
+            ]);
+        })?;
+        self.comes_back(primary, name, peers)
+    }
+
+    /// The same of one that has parted from it, with `pg_rewind`, which keeps what both have.
+    ///
+    /// # Errors
+    /// `pg_rewind` fails, or it does not start.
+    pub fn rewound_to(&self, primary: &Self, name: &str, peers: &[&Self]) -> Result<()> {
+        // Before this its control file may still say the timeline of before.
+        let _ = primary.sql("postgres", "CHECKPOINT")?;
+        // It recovers from its crash by itself first, and must wait for no standby in that.
+        self.append_settings("synchronous_standby_names = ''\n")?;
+        self.run("pg_rewind", |c| {
+            c.arg("-D").arg(self.data());
+            c.arg("--source-server");
+            c.arg(format!("{} user=postgres dbname=postgres", primary.host()));
+        })?;
+        self.comes_back(primary, name, peers)
+    }
+
+    /// With the files of another one, and its own settings.
+    fn comes_back(&self, primary: &Self, name: &str, peers: &[&Self]) -> Result<()> {
+        self.append_settings(&format!("unix_socket_directories = '{}'\n", self.directory.display()))?;
+        let hosts: Vec<&Self> = core::iter::once(primary).chain(peers.iter().copied()).collect();
+        self.follows(name, &hosts)?;
+        self.up()
     }
 
     /// A standby takes over; it writes on return.
@@ -218,6 +262,23 @@ impl Cluster {
             c.arg("-D").arg(self.data());
             c.args(["-m", "immediate", "-w", "stop"]);
         })
+    }
+
+    /// Stop the server as one is stopped (`fast`): everything is on its disk.
+    ///
+    /// # Errors
+    /// It does not stop.
+    pub fn stop(&self) -> Result<()> {
+        self.run("pg_ctl", |c| {
+            c.arg("-D").arg(self.data());
+            c.args(["-m", "fast", "-w", "stop"]);
+        })
+    }
+
+    /// A file of the server, by its path in the data directory.
+    #[must_use]
+    pub fn file(&self, below: &str) -> PathBuf {
+        self.data().join(below)
     }
 
     /// A new empty database; its URL.

@@ -69,6 +69,36 @@ Stop the servers first. It is all or nothing: if it stops, run it again.")]
         #[arg(long)]
         to_password_file: Option<PathBuf>,
     },
+    /// Bring the tables up to this version's; on PostgreSQL while servers go on.
+    #[command(after_help = "\
+Examples:
+  ca-cli db migrate --database postgres://ca@db.example.net/ca \\
+    --password-file db.password
+A server does the same when it starts. If it stops half way, run it again.
+Exit 7: servers that are too old for it are at work, or somebody holds a table.
+Read docs/how-to/upgrade.md first.")]
+    Migrate {
+        #[command(flatten)]
+        database: Database,
+    },
+    /// Take migrations back; on PostgreSQL while older servers go on.
+    #[command(after_help = "\
+Examples:
+  ca-cli db rollback --to 23 --reason 'back to 1.2, ticket 31' \\
+    --database postgres://ca@db.example.net/ca --password-file db.password
+Nothing on record is thrown away. Exit 5: rows would be lost. Exit 7: servers
+that need one of them are at work. Mostly it is not needed: an older server
+works on newer tables where it may (docs/how-to/upgrade.md).")]
+    Rollback {
+        #[command(flatten)]
+        database: Database,
+        /// The migration that is the newest one afterwards.
+        #[arg(long, value_name = "NUMBER")]
+        to: u32,
+        /// Why; it goes on record.
+        #[arg(long)]
+        reason: String,
+    },
     /// Go on from a database that is older than what was said of it.
     #[command(after_help = "\
 Examples:

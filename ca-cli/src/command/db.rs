@@ -32,6 +32,8 @@ pub(super) fn run(command: &DbCommand) -> Result<Report, Failure> {
             to,
             to_password_file,
         } => carry(database, to, to_password_file.as_deref()),
+        DbCommand::Migrate { database } => migrate(database),
+        DbCommand::Rollback { database, to, reason } => rollback(database, *to, reason),
         DbCommand::Accept {
             database,
             known,
@@ -44,13 +46,16 @@ fn failed(error: VaultError) -> Failure {
     let exit = match &error {
         VaultError::NotFound(_) => Exit::NotFound,
         VaultError::Store(StoreError::Unavailable(_) | StoreError::Unknown(_)) | VaultError::InUse(_) => Exit::TryAgain,
-        VaultError::NotEmpty(_) => Exit::Conflict,
+        VaultError::NotEmpty(_) | VaultError::WouldLose(_) => Exit::Conflict,
         VaultError::Older(_) | VaultError::Unsound(_) | VaultError::Broken(_) => Exit::No,
         _ => Exit::Failed,
     };
     let fix = match &error {
         VaultError::Older(_) => Some("take a newer backup; or say --accept-older and why (docs/how-to/backup.md)"),
         VaultError::NotEmpty(_) => Some("name a database that is empty"),
+        VaultError::WouldLose(_) => {
+            Some("leave the tables as they are: the version before works on them (docs/how-to/upgrade.md)")
+        }
         _ => None,
     };
     let failure = Failure::new(exit, error.to_string());
@@ -388,6 +393,33 @@ fn carry(database: &Database, to: &str, to_password_file: Option<&Path>) -> Resu
             rows_of(&manifest)
         )
     }))
+}
+
+fn migrate(database: &Database) -> Result<Report, Failure> {
+    let mut vault = open(database, Purpose::Tables)?;
+    let done = vault.migrate().map_err(failed)?;
+    let json = json!({ "schema": "holdfast.migrated.v1", "run": done });
+    Ok(Report::new(json, move |_| match listed(&done) {
+        None => "The tables are up to date.".to_owned(),
+        Some(list) => format!("Done: migrations {list}."),
+    }))
+}
+
+fn rollback(database: &Database, to: u32, reason: &str) -> Result<Report, Failure> {
+    let mut vault = open(database, Purpose::Tables)?;
+    let actor = actor();
+    let despite = Despite { reason, actor: &actor };
+    let done = vault.roll_back(to.into(), &despite, words::now()).map_err(failed)?;
+    let json = json!({ "schema": "holdfast.rolled-back.v1", "taken_back": done });
+    Ok(Report::new(json, move |_| match listed(&done) {
+        None => format!("No migration after {to} is there."),
+        Some(list) => format!("Taken back: migrations {list}."),
+    }))
+}
+
+fn listed(numbers: &[i64]) -> Option<String> {
+    let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 fn accept(database: &Database, arguments: &KnownArguments, reason: &str) -> Result<Report, Failure> {

@@ -42,6 +42,8 @@ mod replacement;
 mod review;
 #[cfg(feature = "online")]
 mod revoke;
+#[cfg(feature = "online")]
+mod trust_page;
 mod trust_tpm;
 mod vendor;
 mod verify;
@@ -90,6 +92,8 @@ pub(crate) fn run(cli: Cli) -> Result<Report, Failure> {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Trust(TrustCommand::Tpm(command)) => trust_tpm::run(&command),
         Command::Trust(TrustCommand::Iak(command)) => trust_tpm::run_iak(&command),
+        #[cfg(feature = "online")]
+        Command::Trust(TrustCommand::Page { from, out }) => trust_page::run(&from, &out),
         Command::Hsm(HsmCommand::Probe(arguments)) => hsm_probe::run(&arguments, cli.no_input),
         Command::Completion { shell } => Ok(completion::run(shell)),
         Command::Man { dir } => man::run(&dir),

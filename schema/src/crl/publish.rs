@@ -122,7 +122,9 @@ impl Store {
                     .values((crl_delta::crl_point_id.eq(row.crl_point_id), values))
                     .execute(c))?;
             }
+            failpoint::pass(Point::DeltaSwapCommit)?;
             link.run("COMMIT")?;
+            failpoint::pass(Point::DeltaSwapCommitted)?;
             Ok(true)
         })
     }

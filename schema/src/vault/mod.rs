@@ -5,6 +5,7 @@
 //! with counts and digests. One that ends early has no manifest and is refused.
 
 pub(crate) mod anchors;
+mod back;
 mod catalog;
 mod dump;
 mod load;
@@ -53,6 +54,9 @@ pub enum VaultError {
     /// It says what cannot be.
     #[error("it does not hold together: {}", .0.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unsound(Vec<Finding>),
+    /// Migrations are not taken back where rows would go with them.
+    #[error("rows would be lost: {}", .0.join(", "))]
+    WouldLose(Vec<String>),
     /// Others are at work on it.
     #[error("{0} connections of others are open on this database: stop its servers first")]
     InUse(i64),
@@ -62,7 +66,7 @@ impl From<Fault> for VaultError {
     fn from(fault: Fault) -> Self {
         let text = fault.text();
         // Another try reads the same file.
-        let damaged = crate::sqlite::is_damage(&text);
+        let damaged = crate::sqlite::is_damage(&text) || crate::postgres::is_damage(&text);
         Self::Store(if damaged {
             StoreError::Unusable(format!("the database is damaged: {text}"))
         } else {
@@ -170,6 +174,8 @@ pub enum Purpose {
     Write,
     /// To be filled. A SQLite file is made.
     Fill,
+    /// For its tables to be changed, on PostgreSQL while servers are at work on it.
+    Tables,
 }
 
 impl Vault {
@@ -184,15 +190,17 @@ impl Vault {
         }
         let claim = match purpose {
             Purpose::Read => None,
-            Purpose::Move | Purpose::Write | Purpose::Fill => place.claim()?,
+            Purpose::Move | Purpose::Write | Purpose::Fill | Purpose::Tables => place.claim()?,
         };
         let (_, mut link) = match purpose {
-            Purpose::Read => place.read_link()?,
-            Purpose::Move | Purpose::Write | Purpose::Fill => place.write_link()?,
+            Purpose::Read => place.bare_link(crate::sqlite::Mode::Read)?,
+            Purpose::Move | Purpose::Write | Purpose::Fill | Purpose::Tables => {
+                place.bare_link(crate::sqlite::Mode::Write)?
+            }
         };
         if let Link::Postgres(_) = link {
             link.run("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")?;
-            if purpose != Purpose::Read {
+            if !matches!(purpose, Purpose::Read | Purpose::Tables) {
                 let others = catalog::number(
                     &mut link,
                     "SELECT count(*) AS value FROM pg_stat_activity WHERE datname = current_database() \
@@ -303,6 +311,26 @@ impl Vault {
         let detail = "no server opens it any more";
         anchors::begin(&mut self.link, 0, true, "database.moved", despite, detail, now)?;
         Ok(self.link.run("COMMIT")?)
+    }
+
+    /// Bring the tables up to date; numbers of the migrations that were run. On PostgreSQL servers of the version before may
+    /// be at work.
+    ///
+    /// # Errors
+    /// [`VaultError::Store`], also when servers are at work that are too old for a migration, or somebody holds a table.
+    pub fn migrate(&mut self) -> Result<Vec<i64>, VaultError> {
+        let done = migrations::run(&mut self.link)?;
+        Ok(done.iter().map(|version| migrations::number(version)).collect())
+    }
+
+    /// Take migrations back until `to` is the newest; numbers of those that were. Nothing on record is thrown away, and it goes
+    /// on record who did it, and why. `now`: unix seconds.
+    ///
+    /// # Errors
+    /// [`VaultError::WouldLose`]; [`VaultError::Store`], also when servers are at work that need one of them, or one has no way
+    /// back.
+    pub fn roll_back(&mut self, to: i64, despite: &Despite<'_>, now: i64) -> Result<Vec<i64>, VaultError> {
+        back::roll_back(&mut self.link, to, despite, now)
     }
 
     /// How far the record is.

@@ -14,7 +14,9 @@ use super::{Progress, VaultError};
 use crate::AuditRow;
 use crate::link::{Link, on};
 use crate::read::{AUDIT, StoredAudit, audit_row};
-use crate::tables::{audit, certificate, crl_point, evidence, ledger as tree, ledger_entry, ledger_tile};
+use crate::tables::{
+    audit, certificate, crl, crl_point, evidence, ledger as tree, ledger_entry, ledger_tile, transcript,
+};
 
 /// Rows that are read at once.
 const PAGE: i64 = 1000;
@@ -257,27 +259,33 @@ fn fits(row: &Certificate, leaf: Option<&Vec<u8>>) -> Result<(), String> {
 }
 
 fn evidences(link: &mut Link, findings: &mut Findings, progress: Progress<'_>) -> Result<(), VaultError> {
-    let mut last = 0;
-    let mut done = 0;
-    loop {
-        let page: Vec<(i64, Vec<u8>, Vec<u8>)> = on!(link, c => evidence::table
-            .filter(evidence::enrollment_id.gt(last))
-            .order(evidence::enrollment_id)
-            .limit(PAGE)
-            .select((evidence::enrollment_id, evidence::digest, evidence::bytes))
-            .load(c))?;
-        let Some((end, ..)) = page.last() else { return Ok(()) };
-        last = *end;
-        done += page.len();
-        for (id, digest, bytes) in &page {
-            // What was erased left its digest.
-            if !bytes.is_empty() && sha256(bytes).as_slice() != digest {
-                findings.wrong("evidence", format!("of enrollment {id}: its digest is another"));
+    macro_rules! pages {
+        ($table:ident, $check:literal) => {{
+            let (mut last, mut done) = (0, 0);
+            loop {
+                let page: Vec<(i64, Vec<u8>, Vec<u8>)> = on!(link, c => $table::table
+                    .filter($table::enrollment_id.gt(last))
+                    .order($table::enrollment_id)
+                    .limit(PAGE)
+                    .select(($table::enrollment_id, $table::digest, $table::bytes))
+                    .load(c))?;
+                let Some((end, ..)) = page.last() else { break };
+                last = *end;
+                done += page.len();
+                for (id, digest, bytes) in &page {
+                    // What was erased left its digest.
+                    if !bytes.is_empty() && sha256(bytes).as_slice() != digest {
+                        findings.wrong($check, format!("of enrollment {id}: its digest is another"));
+                    }
+                }
+                findings.looked($check, page.len());
+                progress($check, u64::try_from(done).unwrap_or_default());
             }
-        }
-        findings.looked("evidence", page.len());
-        progress("evidence", u64::try_from(done).unwrap_or_default());
+        }};
     }
+    pages!(evidence, "evidence");
+    pages!(transcript, "transcripts");
+    Ok(())
 }
 
 /// An audit record: its leaf, and what it says.
@@ -452,16 +460,48 @@ fn crls(link: &mut Link, findings: &mut Findings) -> Result<(), VaultError> {
         .select((crl_point::url, crl_point::number, crl_point::der))
         .load(c))?;
     findings.looked("crls", rows.len());
+    let numbers: Vec<Option<i64>> = rows.iter().map(|(_, number, _)| *number).collect();
+    let drafts: Vec<Option<Vec<u8>>> = on!(link, c => crl::table
+        .filter(crl::number.eq_any(numbers.into_iter().flatten()))
+        .select(crl::tbs_sha256)
+        .load(c))?;
+    let drafts: Vec<Vec<u8>> = drafts.into_iter().flatten().collect();
     for (url, number, der) in rows {
-        match RawCrl::decode(der.unwrap_or_default()) {
+        let der = der.unwrap_or_default();
+        match RawCrl::decode(der.clone()) {
             Err(error) => findings.wrong("crls", format!("{url}: {error}")),
-            Ok(crl) if Some(crl.claimed_number().get().cast_signed()) != number => {
+            Ok(read) if Some(read.claimed_number().get().cast_signed()) != number => {
                 findings.wrong("crls", format!("{url}: it is of another number"));
+            }
+            Ok(_) if !drafts.contains(&sha256(to_be_signed(&der).unwrap_or_default()).to_vec()) => {
+                findings.wrong("crls", format!("{url}: it is not what was to be signed"));
             }
             Ok(_) => {}
         }
     }
     Ok(())
+}
+
+/// The first element of a DER SEQUENCE, with its header.
+fn to_be_signed(der: &[u8]) -> Option<&[u8]> {
+    let (header, _) = element(der)?;
+    let rest = der.get(header..)?;
+    let (header, content) = element(rest)?;
+    rest.get(..header.checked_add(content)?)
+}
+
+/// Lengths of an element's header and content.
+fn element(der: &[u8]) -> Option<(usize, usize)> {
+    let first = usize::from(*der.get(1)?);
+    if first < 0x80 {
+        return Some((2, first));
+    }
+    let octets = der.get(2..2 + (first & 0x7f))?;
+    if octets.len() > 4 {
+        return None;
+    }
+    let length = octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+    Some((2 + octets.len(), length))
 }
 
 /// What the triggers hold while rows come and go, asked of all rows at once.

@@ -105,6 +105,64 @@ both! {
     }
 }
 
+both! {
+    fn f17_each_migration_says_who_may_work_beside_it(bench) {
+        drop(bench.open());
+        let ours = lines(bench, "SELECT max(version) AS line FROM __diesel_schema_migrations").remove(0);
+        let ours: u32 = ours.parse().unwrap();
+        run(bench, "INSERT INTO __diesel_schema_migrations (version) VALUES ('00000000009000')").unwrap();
+        let says = |oldest: u32| {
+            run(bench, "DELETE FROM __holdfast_oldest WHERE version = 9000").unwrap();
+            run(bench, &format!("INSERT INTO __holdfast_oldest (version, oldest) VALUES (9000, {oldest})")).unwrap();
+        };
+        for oldest in [1, ours] {
+            says(oldest);
+            allow(&bench.open(), &format!("device-{oldest}"));
+        }
+        says(ours + 1);
+        let refused = unusable(&bench.url);
+        assert!(refused.contains(&format!("wants servers that know migration {}", ours + 1)), "{refused}");
+        assert!(run(bench, "INSERT INTO __holdfast_oldest (version, oldest) VALUES (9001, 9002)").is_err());
+    }
+}
+
+/// A server that lost its connections looks at the tables before it works on them again.
+#[test]
+fn f17_tables_that_changed_under_a_server_are_not_worked_on() {
+    let bench = Bench::postgres();
+    let store = bench.open();
+    allow(&store, "one");
+    let ours = lines(&bench, "SELECT max(version) AS line FROM __diesel_schema_migrations").remove(0);
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holdfast' AND datname = current_database()";
+    for (change, undo, word) in [
+        (
+            "INSERT INTO __diesel_schema_migrations (version) VALUES ('00000000009000')".to_owned(),
+            "DELETE FROM __diesel_schema_migrations WHERE version = '00000000009000'".to_owned(),
+            "made by a newer Holdfast",
+        ),
+        (
+            format!("DELETE FROM __diesel_schema_migrations WHERE version = '{ours}'"),
+            format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('{ours}')"),
+            "was taken back",
+        ),
+    ] {
+        run(&bench, &change).unwrap();
+        run(&bench, cut).unwrap();
+        let told = store.device_by_name("one");
+        assert!(
+            matches!(&told, Err(StoreError::Unavailable(why)) if why.contains(word)),
+            "{told:?}"
+        );
+        let told = store.latest_time();
+        assert!(
+            matches!(&told, Err(StoreError::Unavailable(why)) if why.contains(word)),
+            "{told:?}"
+        );
+        run(&bench, &undo).unwrap();
+        assert!(store.device_by_name("one").unwrap().is_some(), "it goes on by itself");
+    }
+}
+
 #[test]
 fn servers_that_start_together_migrate_once() {
     for _ in 0..3 {

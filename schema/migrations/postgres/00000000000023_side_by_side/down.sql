@@ -1,0 +1,1 @@
+DROP TABLE __holdfast_oldest;
