@@ -93,6 +93,7 @@ fn check(config: &Config) -> Result<(), StartError> {
 }
 
 fn serve(config: Config) -> Result<(), StartError> {
+    process::whole_or_gone();
     let other = |e: &dyn core::fmt::Display| StartError::Other(e.to_string());
     let server = config.server.clone();
     let probe_interval = config.hsm.probe_interval;

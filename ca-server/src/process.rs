@@ -18,6 +18,22 @@ pub(crate) fn harden() -> Result<Memory, String> {
     Ok(memory)
 }
 
+/// A panic of a request or a job is caught where it runs. One of those who let connections in and start the workers would
+/// leave a process that listens and serves nobody: it ends instead, and its supervisor starts another.
+pub(crate) fn whole_or_gone() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        let thread = std::thread::current();
+        if thread
+            .name()
+            .is_some_and(|name| name == "main" || name == "actix-server acceptor")
+        {
+            std::process::abort();
+        }
+    }));
+}
+
 /// Tell the operator when a PIN may come to stand on a disk.
 pub(crate) fn tell(memory: Memory) {
     let swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);

@@ -1,6 +1,7 @@
 //! Publishing a delta CRL: the way of [`publish`](super::publish), on exactly the complete CRL that is out. It speaks of a
 //! later moment than its base (RFC 5280 §5.2.3), shares the sequence of numbers, and lists what differs.
 
+use failpoint::{Point, reach};
 use issuance::crl::{CrlDraft, DeltaSpec, Released, compare_delta, delta_url};
 use schema::CrlPoint;
 
@@ -25,6 +26,7 @@ pub fn publish_delta(
     url: &str,
     forced: bool,
 ) -> Result<Published, PublishError> {
+    reach(Point::DeltaDue);
     let outcome = attempt(house, point, terms, url, forced);
     tell(house, url, point.delta.is_some(), "delta-published", &outcome);
     outcome

@@ -54,6 +54,7 @@ fn turn(house: &House, ledger: &Ledger) -> Result<bool, LedgerFault> {
     ledger.remember(&signed)?;
     reach(Point::CheckpointRemembered);
     let signed = super::witness::seen(house, ledger, signed)?;
+    reach(Point::CheckpointWitnessed);
     let size = signed.head().size;
     if house.store.sign_ledger(before, size, &signed.note().to_string(), now)? {
         out(house, ledger, signed)?;

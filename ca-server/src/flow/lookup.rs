@@ -32,7 +32,7 @@ pub fn enrollment(house: &House, id: EnrollmentId) -> Result<EnrollmentResult, L
     let row = row.ok_or(LookupError::NotFound)?;
     match not_good(&row) {
         Some(what) => Err(LookupError::Revoked(what)),
-        None => Ok(result(house, &row)),
+        None => Ok(result(house, &row)?),
     }
 }
 
@@ -48,13 +48,15 @@ pub(super) fn not_good(row: &EnrollmentRow) -> Option<String> {
 /// [`LookupError`]; an intent or an orphan has no certificate to show.
 pub fn certificate(house: &House, serial: &[u8; 16]) -> Result<IssuedCertificate, LookupError> {
     let row = house.store.certificate(serial).map_err(Trouble::from)?;
-    row.as_ref()
-        .and_then(|row| issued(house, row))
-        .ok_or(LookupError::NotFound)
+    let shown = row.as_ref().map(|row| issued(house, row)).transpose()?;
+    shown.flatten().ok_or(LookupError::NotFound)
 }
 
 /// The enrollment as its client sees it.
-pub(super) fn result(house: &House, row: &EnrollmentRow) -> EnrollmentResult {
+///
+/// # Errors
+/// [`Trouble::Storage`], where the record is damaged.
+pub(super) fn result(house: &House, row: &EnrollmentRow) -> Result<EnrollmentResult, Trouble> {
     let state = if row.certificates.iter().any(|c| c.state == CertificateState::Orphan) {
         EnrollmentState::Orphaned
     } else if row.certificates.iter().all(|c| c.state == CertificateState::Issued) {
@@ -63,41 +65,61 @@ pub(super) fn result(house: &House, row: &EnrollmentRow) -> EnrollmentResult {
         EnrollmentState::Verifying
     };
     let certificates = match state {
-        EnrollmentState::Issued => row.certificates.iter().filter_map(|row| issued(house, row)).collect(),
+        EnrollmentState::Issued => {
+            let shown: Result<Vec<_>, _> = row.certificates.iter().map(|row| issued(house, row)).collect();
+            shown?.into_iter().flatten().collect()
+        }
         EnrollmentState::Challenged | EnrollmentState::Verifying | EnrollmentState::Orphaned => Vec::new(),
     };
-    EnrollmentResult {
+    Ok(EnrollmentResult {
         id: EnrollmentId(row.id),
         state,
         device: row.device.clone().unwrap_or_default(),
         certificates,
         chain: chain(house),
-    }
+    })
 }
 
-/// A stored certificate as a client sees it; `None` when there is none.
-pub(super) fn issued(house: &House, row: &CertificateRow) -> Option<IssuedCertificate> {
-    match (row.state, &row.certificate) {
-        (CertificateState::Issued, Some(certificate)) => Some(IssuedCertificate {
-            profile: row.profile.clone(),
-            key: role(row.key_role),
-            serial: hex::encode(&row.serial),
-            certificate: certificate.clone().into(),
-            ledger: stored_receipt(house, row.id),
-        }),
-        _ => None,
+/// A stored certificate as a client sees it; `None` when there is none. What lies in the record may have changed on its disk:
+/// it is handed out only as its leaf in the ledger says it was issued.
+///
+/// # Errors
+/// [`Trouble::Storage`], where the two differ.
+pub(super) fn issued(house: &House, row: &CertificateRow) -> Result<Option<IssuedCertificate>, Trouble> {
+    let (CertificateState::Issued, Some(certificate)) = (row.state, &row.certificate) else {
+        return Ok(None);
+    };
+    let entry = match &house.ledger {
+        None => None,
+        // The certificate is good without its receipt, and the ledger gives a proof to whoever asks.
+        Some(_) => house
+            .store
+            .ledger_entry(row.id)
+            .inspect_err(|error| tracing::warn!(%error, "a receipt of the ledger cannot be read"))
+            .ok()
+            .flatten(),
+    };
+    if let Some(entry) = &entry {
+        let said = ledger::Entry::parse(&entry.bytes).map(|entry| entry.event);
+        let as_issued = matches!(&said, Ok(ledger::Event::Issued(said))
+            if said.certificate == openssl::sha::sha256(certificate) && said.serial == row.serial);
+        if !as_issued {
+            let serial = hex::encode(&row.serial);
+            tracing::error!(
+                serial,
+                "a certificate on record is not the one that was issued: ca-cli db verify"
+            );
+            return Err(Trouble::Storage(format!("certificate {serial} on record is damaged")));
+        }
     }
-}
-
-/// The receipt of a stored certificate; one of before the ledger has none. The certificate is good without it, and the
-/// ledger gives a proof to whoever asks.
-fn stored_receipt(house: &House, certificate: i64) -> Option<LedgerReceipt> {
-    house.ledger.as_ref()?;
-    let entry = house.store.ledger_entry(certificate).inspect_err(|error| {
-        tracing::warn!(%error, "a receipt of the ledger cannot be read");
-    });
-    let entry = entry.ok().flatten()?;
-    receipt(house, entry.bytes, entry.created_at)
+    Ok(Some(IssuedCertificate {
+        profile: row.profile.clone(),
+        key: role(row.key_role),
+        serial: hex::encode(&row.serial),
+        certificate: certificate.clone().into(),
+        // One of before the ledger has none.
+        ledger: entry.and_then(|entry| receipt(house, entry.bytes, entry.created_at)),
+    }))
 }
 
 /// What a client gets of the ledger with a certificate, where it is signed; the same whenever it asks.

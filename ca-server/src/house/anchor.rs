@@ -4,6 +4,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use failpoint::{Point, reach};
 use hsm::{HsmError, Token};
 use schema::vault::Mark;
 use schema::{Store, StoreError};
@@ -94,6 +95,7 @@ impl Anchor {
     /// [`AnchorFault`].
     pub fn follow(&self, store: &Store) -> Result<(), AnchorFault> {
         let mark = store.mark()?;
+        reach(Point::AnchorTaken);
         if let Some(file) = &self.file {
             let failed = |e: io::Error| AnchorFault::File(format!("{}: {e}", file.display()));
             let _alone = alone(file.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
@@ -101,12 +103,14 @@ impl Anchor {
                 replace(file, mark.to_line().as_bytes()).map_err(failed)?;
             }
         }
+        reach(Point::AnchorFiled);
         if let Some(token) = &self.token
             && in_token(token)?.is_none_or(|before| mark.is_after(&before))
         {
             let outlived = |memo: &[u8]| Mark::parse(memo).is_ok_and(|old| mark.is_after(&old));
             token.remember(LABEL, mark.to_line().as_bytes(), outlived)?;
         }
+        reach(Point::AnchorHeld);
         Ok(())
     }
 }

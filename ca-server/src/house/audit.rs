@@ -3,9 +3,9 @@
 //! What was issued is audited in the database, inside the transaction of the order.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use issuance::AuditRecord;
@@ -23,8 +23,35 @@ pub struct AuditFile {
 struct Unsealed {
     lines: u64,
     digest: openssl::sha::Sha256,
+    /// Where the last of them ends.
+    end: Option<End>,
     /// What was taken to be said, and is not yet.
-    said: Option<(u64, [u8; 32])>,
+    said: Option<(u64, [u8; 32], Option<End>)>,
+}
+
+/// A place in a file, which may have been moved away since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    device: u64,
+    inode: u64,
+    at: u64,
+}
+
+impl End {
+    fn of(file: &std::fs::File) -> io::Result<Self> {
+        let data = file.metadata()?;
+        Ok(Self {
+            device: data.dev(),
+            inode: data.ino(),
+            at: data.len(),
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.strip_suffix('\n')?.split(' ').map(|number| number.parse().ok());
+        let (device, inode, at) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        numbers.next().is_none().then_some(Self { device, inode, at })
+    }
 }
 
 impl core::fmt::Debug for Unsealed {
@@ -78,10 +105,86 @@ impl AuditFile {
         })?;
         line.push(b'\n');
         let mut unsealed = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.open()?.write_all(&line)?;
+        let mut file = self.open()?;
+        let before = file.metadata()?.len();
+        if let Err(error) = file.write_all(&line) {
+            // Half a record would swallow the next one.
+            let _ = file.set_len(before);
+            return Err(error);
+        }
         unsealed.lines += 1;
         unsealed.digest.update(&line);
+        unsealed.end = End::of(&file).ok();
         Ok(())
+    }
+
+    /// Take over what a server of before appended and did not say in the ledger, because it was killed: once, before anything
+    /// is appended. How many lines. A last line that was cut off is ended here.
+    ///
+    /// What stands beside the file (`.sealed`) says how far it was said; where that is of a file that was moved away, or is not
+    /// there, all of this one is taken: it may be said twice, and nothing is passed over.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn adopt(&self) -> io::Result<u64> {
+        let mut unsealed = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = match std::fs::File::open(&self.path) {
+            Ok(file) if file.metadata()?.is_file() => file,
+            Ok(_) => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let end = End::of(&file)?;
+        let told = std::fs::read_to_string(self.sealed())
+            .ok()
+            .and_then(|text| End::parse(&text));
+        let from = told
+            .filter(|told| (told.device, told.inode) == (end.device, end.inode) && told.at <= end.at)
+            .map_or(0, |told| told.at);
+        if from == end.at {
+            return Ok(0);
+        }
+        file.seek(SeekFrom::Start(from))?;
+        let mut rest = BufReader::new(file.take(end.at - from));
+        let mut last = b'\n';
+        loop {
+            let bytes = rest.fill_buf()?;
+            let Some(of) = bytes.last() else { break };
+            last = *of;
+            unsealed.digest.update(bytes);
+            unsealed.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let length = bytes.len();
+            rest.consume(length);
+        }
+        unsealed.end = Some(end);
+        if last != b'\n' {
+            let mut file = self.open()?;
+            file.write_all(b"\n")?;
+            unsealed.lines += 1;
+            unsealed.digest.update(b"\n");
+            unsealed.end = Some(End::of(&file)?);
+        }
+        Ok(unsealed.lines)
+    }
+
+    fn sealed(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".sealed");
+        name.into()
+    }
+
+    /// Beside the file: how far it is said in the ledger.
+    fn remember(&self, end: End) -> io::Result<()> {
+        let (sealed, mut new) = (self.sealed(), self.sealed().into_os_string());
+        new.push(".new");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(Path::new(&new))?;
+        file.write_all(format!("{} {} {}\n", end.device, end.inode, end.at).as_bytes())?;
+        std::fs::rename(Path::new(&new), sealed)
     }
 
     /// Say in the ledger how many lines were appended since it was said last, and their SHA-256: what `say` fails to write
@@ -95,11 +198,11 @@ impl AuditFile {
             let mut unsealed = lock();
             if unsealed.said.is_none() && unsealed.lines > 0 {
                 let digest = std::mem::take(&mut unsealed.digest).finish();
-                unsealed.said = Some((std::mem::take(&mut unsealed.lines), digest));
+                unsealed.said = Some((std::mem::take(&mut unsealed.lines), digest, unsealed.end.take()));
             }
             unsealed.said
         };
-        let Some((lines, digest)) = next else {
+        let Some((lines, digest, end)) = next else {
             return Ok(false);
         };
         // Not under the lock: a database that hangs must not keep a refusal from being written.
@@ -112,6 +215,10 @@ impl AuditFile {
             detail: format!("{lines} lines, sha256 {}", hex::encode(digest)),
         })?;
         lock().said = None;
+        // What cannot be remembered is said again by the next server: twice is no harm.
+        if let Some(Err(error)) = end.map(|end| self.remember(end)) {
+            tracing::warn!(%error, "how far the audit file is in the ledger cannot be written beside it");
+        }
         Ok(true)
     }
 
@@ -186,6 +293,87 @@ mod tests {
         assert_eq!(outcome, Ok(true));
         assert!(rest.unwrap().starts_with("1 lines"));
         assert_eq!(said(false), (Ok(false), None));
+    }
+
+    /// What `file` says in the ledger now.
+    fn told(file: &AuditFile) -> Option<String> {
+        let mut detail = None;
+        let outcome: Result<bool, ()> = file.seal(
+            |record| {
+                detail = Some(record.detail.clone());
+                Ok(())
+            },
+            attest::UnixTime(2),
+        );
+        assert_eq!(outcome, Ok(detail.is_some()));
+        detail
+    }
+
+    fn lines(count: u64, bytes: &[u8]) -> String {
+        format!("{count} lines, sha256 {}", hex::encode(openssl::sha::sha256(bytes)))
+    }
+
+    #[test]
+    fn what_a_killed_server_left_unsaid_is_said_by_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let first = AuditFile::new(path.clone());
+        assert_eq!(first.adopt().unwrap(), 0, "no file yet");
+        first.append(&record()).unwrap();
+        assert!(told(&first).is_some());
+        let said = std::fs::read(&path).unwrap().len();
+        first.append(&record()).unwrap();
+        first.append(&record()).unwrap();
+        drop(first);
+        // The last line is cut off in the middle.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 9);
+        std::fs::write(&path, &bytes).unwrap();
+        let second = AuditFile::new(path.clone());
+        assert_eq!(second.adopt().unwrap(), 2);
+        second.append(&record()).unwrap();
+        let all = std::fs::read(&path).unwrap();
+        assert_eq!(all.split(|byte| *byte == b'\n').count(), 5, "no line runs into another");
+        assert_eq!(told(&second), Some(lines(3, &all[said..])));
+        // Nothing is left, for it or for the next.
+        assert_eq!(told(&second), None);
+        let third = AuditFile::new(path);
+        assert_eq!((third.adopt().unwrap(), told(&third)), (0, None));
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_said_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let beside = directory.path().join("audit.jsonl.sealed");
+        let first = AuditFile::new(path.clone());
+        first.append(&record()).unwrap();
+        assert!(told(&first).is_some());
+        let next = |why: &str| {
+            let next = AuditFile::new(path.clone());
+            assert_eq!(next.adopt().unwrap(), 1, "{why}");
+            assert_eq!(told(&next), Some(lines(1, &std::fs::read(&path).unwrap())), "{why}");
+        };
+        for (why, text) in [
+            ("not there", None),
+            ("nonsense", Some("1 2".to_owned())),
+            (
+                "beyond the end",
+                std::fs::read_to_string(&beside)
+                    .ok()
+                    .map(|text| text.replace('\n', "9\n")),
+            ),
+        ] {
+            let _ = std::fs::remove_file(&beside);
+            if let Some(text) = text {
+                std::fs::write(&beside, text).unwrap();
+            }
+            next(why);
+        }
+        // Moved away, and another one begun.
+        std::fs::rename(&path, directory.path().join("old")).unwrap();
+        std::fs::write(&path, "one\n").unwrap();
+        next("another file");
     }
 
     #[test]

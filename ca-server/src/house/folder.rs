@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use failpoint::{Point, reach};
 use issuance::crl::MAX_CRL_BYTES;
 use issuance::{CrlNumber, Issuer, RawCrl};
 
@@ -86,12 +87,12 @@ pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = file.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(parent)?;
     let mut new = tempfile_in(parent)?;
-    let written = new
-        .1
-        .write_all(bytes)
-        .and_then(|()| new.1.sync_all())
-        .and_then(|()| std::fs::rename(&new.0, file))
-        .and_then(|()| File::open(parent)?.sync_all());
+    let written = new.1.write_all(bytes).and_then(|()| new.1.sync_all()).and_then(|()| {
+        reach(Point::FileWritten);
+        std::fs::rename(&new.0, file)?;
+        reach(Point::FileReplaced);
+        File::open(parent)?.sync_all()
+    });
     written.inspect_err(|_| {
         let _ = std::fs::remove_file(&new.0);
     })

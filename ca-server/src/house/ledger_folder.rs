@@ -38,6 +38,7 @@ pub fn keep(folder: &Path, store: &Store, signed: &SignedCheckpoint, key: &Verif
         };
         replace(&folder.join(resource.to_string()), &bytes)?;
     }
+    failpoint::reach(failpoint::Point::CheckpointTiled);
     replace(&file, signed.note().to_string().as_bytes())
 }
 

@@ -256,6 +256,10 @@ impl House {
             .audit
             .check()
             .map_err(|e| StartError::Refused(format!("the audit file cannot be written: {e}")))?;
+        house
+            .audit
+            .adopt()
+            .map_err(|e| StartError::Refused(format!("the audit file cannot be read: {e}")))?;
         house.place_crls()?;
         house.probe_signer().map_err(|e| match e {
             SignFailure::Key(away) => StartError::NotNow(away.to_string()),

@@ -22,7 +22,7 @@ impl House {
     }
 
     /// The policy, as it is archived.
-    pub(super) fn policy_text(&self) -> Result<Vec<u8>, StartError> {
+    pub(crate) fn policy_text(&self) -> Result<Vec<u8>, StartError> {
         let policy = ArchivedPolicy::of(&self.policy, &self.profiles).to_bytes();
         policy.map_err(|e| StartError::Other(e.to_string()))
     }

@@ -9,7 +9,7 @@ use schema::{CrlPoint, CrlSteps, PublishedCrl};
 use super::wait;
 use crate::config::DeltaTerms;
 use crate::flow::delta::{self, publish_delta};
-use crate::flow::publish::{PublishError, Published, alarm, calm, publish};
+use crate::flow::publish::{PublishError, Published, alarm, calm, publish, read};
 use crate::house::{Concern, House, Shelved, folder};
 
 /// A step may become visible so long after a later one: the longest transaction, and some.
@@ -249,15 +249,32 @@ fn shelve(house: &House, place: i64, out: &Out) {
     if served.is_some_and(|served| served.number >= out.published.number) {
         return;
     }
-    let read = match out.kind {
+    let stored = match out.kind {
         Kind::Complete => house.store.published_crl(place),
         Kind::Delta => house.store.published_delta(place),
     };
-    match read {
+    match stored {
         // Published again meanwhile: the next round knows all of it.
         Ok(Some((number, der))) if number == out.published.number => {
             let times = [out.published.this_update, out.published.next_update];
-            house.shelf.put(Shelved::new(out.url.clone(), number, times, der));
+            // What lies in the record may have changed on its disk.
+            match read(house, der) {
+                Ok(crl) if crl.number() == number => {
+                    let der = crl.der().to_vec();
+                    house.shelf.put(Shelved::new(out.url.clone(), number, times, der));
+                }
+                Ok(crl) => {
+                    let detail = format!(
+                        "it is number {}, and {number} was published: it is not served",
+                        crl.number()
+                    );
+                    alarm(house, &out.url, Concern::Publication, "CRL_UNREADABLE", &detail);
+                }
+                Err(error) => {
+                    let detail = format!("{error}: it is not served");
+                    alarm(house, &out.url, Concern::Publication, "CRL_UNREADABLE", &detail);
+                }
+            }
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(url = %out.url, %error, "a published CRL cannot be read"),

@@ -4,6 +4,7 @@
 mod aia;
 pub mod crl;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -19,9 +20,11 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// The jobs, until dropped.
 pub struct Jobs {
-    stops: Vec<Sender<()>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<(&'static str, Sender<()>, JoinHandle<()>)>,
 }
+
+/// The job that ends last: the others record what they have to say before it is signed.
+const LAST: &str = "ledger";
 
 impl Jobs {
     /// Start them.
@@ -29,16 +32,13 @@ impl Jobs {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(house: &Arc<House>, probe_interval: Duration) -> std::io::Result<Self> {
-        let mut jobs = Self {
-            stops: Vec::new(),
-            threads: Vec::new(),
-        };
+        let mut jobs = Self { threads: Vec::new() };
         jobs.spawn("probe", house, move |house, stop| probe(house, stop, probe_interval))?;
         jobs.spawn("reconcile", house, reconcile)?;
         jobs.spawn("watch", house, watch)?;
         jobs.spawn("crl", house, crl::run)?;
         if house.ledger.is_some() {
-            jobs.spawn("ledger", house, ledger)?;
+            jobs.spawn(LAST, house, ledger)?;
         }
         if house.anchor.is_some() {
             jobs.spawn("anchor", house, anchor)?;
@@ -54,31 +54,52 @@ impl Jobs {
 
     fn spawn(
         &mut self,
-        name: &str,
+        name: &'static str,
         house: &Arc<House>,
-        work: impl FnOnce(&House, &Receiver<()>) + Send + 'static,
+        work: impl Fn(&House, &Receiver<()>) + Send + 'static,
     ) -> std::io::Result<()> {
         let (stop, stopped) = channel();
         let house = Arc::clone(house);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(&house, &stopped))?;
-        self.stops.push(stop);
-        self.threads.push(thread);
+            .spawn(move || persist(&house, &stopped, work))?;
+        self.threads.push((name, stop, thread));
         Ok(())
     }
 }
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        self.stops.clear();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a job ended in a panic");
+        let (last, others) = self.threads.drain(..).partition(|(name, ..)| *name == LAST);
+        let all: [Vec<_>; 2] = [others, last];
+        for jobs in all {
+            let (stops, threads): (Vec<_>, Vec<_>) = jobs.into_iter().map(|(_, stop, thread)| (stop, thread)).unzip();
+            drop::<Vec<Sender<()>>>(stops);
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a job ended in a panic");
+                }
             }
         }
     }
 }
+
+/// A job that panics begins anew: a server that issues and publishes no CRL is half alive.
+fn persist(house: &House, stop: &Receiver<()>, work: impl Fn(&House, &Receiver<()>)) {
+    while catch_unwind(AssertUnwindSafe(|| work(house, stop))).is_err() {
+        house.metrics.panicked();
+        tracing::error!(
+            job = std::thread::current().name(),
+            "a job ended in a panic; it begins anew"
+        );
+        if !wait(stop, AGAIN) {
+            return;
+        }
+    }
+}
+
+/// Pause before a job that panicked begins anew.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether to go on after waiting for `time`.
 fn wait(stop: &Receiver<()>, time: Duration) -> bool {
@@ -122,15 +143,29 @@ fn watch(house: &House, stop: &Receiver<()>) {
 /// Longest pause between two turns while witnesses are away.
 const UNWITNESSED: Duration = Duration::from_secs(30);
 
-/// The anchors follow the record, and once more at the end. What fails is told once.
+/// How soon the anchors follow a standby that took over.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The anchors follow the record, when another PostgreSQL took over, and once more at the end. What fails is told once.
 fn anchor(house: &House, stop: &Receiver<()>) {
     let Some(anchor) = &house.anchor else { return };
-    let mut failing = false;
+    // None yet: PostgreSQL's is remembered at the start, too.
+    let (mut failing, mut followed) = (false, 0);
     loop {
-        let on = wait(stop, anchor.every);
+        let (mut on, mut waited) = (true, Duration::ZERO);
+        while on && waited < anchor.every {
+            let tick = TICK.min(anchor.every.saturating_sub(waited));
+            on = wait(stop, tick);
+            waited += tick;
+            // Who took over is remembered at once: a server that starts at the old primary next must know.
+            if house.store.timeline() != followed {
+                break;
+            }
+        }
+        let timeline = house.store.timeline();
         // The token may know, from another server, of what this database does not have.
         match anchor.check(&house.store).and_then(|()| anchor.follow(&house.store)) {
-            Ok(()) => failing = false,
+            Ok(()) => (failing, followed) = (false, timeline),
             Err(older @ AnchorFault::Older { .. }) => house.halt.set(&older.to_string()),
             Err(error) if !failing => {
                 tracing::error!(%error, "the anchor does not follow the record");
@@ -213,14 +248,19 @@ const REFUSALS: Duration = Duration::from_secs(3600);
 fn reconcile(house: &House, stop: &Receiver<()>) {
     let pause = (house.terms.sign_deadline / 2).clamp(SOON, Duration::from_secs(30));
     let mut unsaid = Duration::ZERO;
+    let said = || {
+        let now = house.clock.read().now;
+        if let Err(error) = house.audit.seal(|record| house.store.audit(record), now) {
+            tracing::warn!(%error, "refusals are in the audit file, and not yet in the ledger");
+        }
+    };
+    // What a server of before left unsaid.
+    said();
     while wait(stop, pause) {
         unsaid += pause;
         if unsaid >= REFUSALS {
             unsaid = Duration::ZERO;
-            let now = house.clock.read().now;
-            if let Err(error) = house.audit.seal(|record| house.store.audit(record), now) {
-                tracing::warn!(%error, "refusals are in the audit file, and not yet in the ledger");
-            }
+            said();
         }
         failpoint::reach(failpoint::Point::ReconcileLooked);
         match house.store.latest_time() {
@@ -238,4 +278,5 @@ fn reconcile(house: &House, stop: &Receiver<()>) {
             tracing::warn!(%error, "recovery has to wait");
         }
     }
+    said();
 }
