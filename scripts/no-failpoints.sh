@@ -13,6 +13,6 @@ for binary; do
             echo "$binary holds the fail-point $name" >&2
             exit 1
         fi
-    done <<<"$names"$'\nHOLDFAST_FAILPOINT'
+    done <<<"$names"$'\nHOLDFAST_FAILPOINT\nHOLDFAST_NEXT_MIGRATIONS'
     echo "$binary: no fail-point"
 done

@@ -11,7 +11,14 @@ export SSL_CERT_FILE=/dev/null
 told=$(mktemp)
 trap 'rm -f "$told"' EXIT
 status=0
+mkdir -p .run/report
+# Tests that play a fault many times write here how often.
+export HOLDFAST_TRIALS="$PWD/.run/report/trials.jsonl"
+rm -f "$HOLDFAST_TRIALS"
 cargo test --workspace --locked --no-fail-fast -- "$@" 2>&1 | tee "$told" || status=$?
+# Fault by fault (docs/reference/attack-tests.md): tests, trials, violations.
+printf '\n'
+scripts/report.py "$told" "$HOLDFAST_TRIALS" .run/report/faults.md .run/report/faults.json || status=1
 # Every test program closes with a summary of its own: the sum of them comes last.
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
     END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$told"

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use failpoint::{Point, reach};
 use ledger::{
     AddCheckpoint, Head, MAX_NOTE_BYTES, NoteSignature, SignedCheckpoint, SigningKey, VerifierKey, WitnessError, cosign,
 };
@@ -99,10 +100,14 @@ impl Memory {
         // One at a time: what is signed is stored in the place of what it continues.
         let mut seen = known.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let signed = request.judge(&known.key, &seen)?;
+        reach(Point::CosignJudged);
         self.keep(&known.file, &signed)
             .map_err(|e| NotSeen::Own(format!("{}: {e}", known.file.display())))?;
+        reach(Point::CosignKept);
         *seen = *signed.head();
-        cosign(&self.key, signed.note().text(), now).map_err(|e| NotSeen::Own(e.to_string()))
+        let signature = cosign(&self.key, signed.note().text(), now).map_err(|e| NotSeen::Own(e.to_string()))?;
+        reach(Point::CosignSigned);
+        Ok(signature)
     }
 
     fn keep(&self, file: &Path, signed: &SignedCheckpoint) -> io::Result<()> {

@@ -8,9 +8,10 @@ use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -26,6 +27,19 @@ pub enum Cut {
     After,
 }
 
+/// What becomes of bytes while there is trouble. Connections stay open, and new ones open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Every answer of the database comes so much later.
+    Slow(Duration),
+    /// What the database says is lost: one way only.
+    Deaf,
+    /// What the server says is lost: the other way only.
+    Mute,
+    /// Of the next answer half is heard; then the connection ends.
+    Torn,
+}
+
 /// A proxy before one cluster.
 #[derive(Debug)]
 pub struct Proxy {
@@ -38,6 +52,10 @@ pub struct Proxy {
 struct Shared {
     /// COMMITs to let pass, then the cut.
     next: Mutex<Option<(usize, Cut)>>,
+    /// What there is now.
+    trouble: Mutex<Option<Trouble>>,
+    /// How often it touched something.
+    touched: AtomicUsize,
     /// Both ends of every connection.
     open: Mutex<Vec<UnixStream>>,
     ended: AtomicBool,
@@ -119,6 +137,20 @@ impl Proxy {
         *lock(&self.shared.next) = None;
     }
 
+    /// From now on.
+    pub fn trouble(&self, trouble: Trouble) {
+        *lock(&self.shared.trouble) = Some(trouble);
+    }
+
+    /// It is over. Connections that lost something would be found out by the kernel's timers, which a socket of this
+    /// machine has not: they end now. How many messages were touched.
+    pub fn heal(&self) -> usize {
+        if let Some(Trouble::Deaf | Trouble::Mute) = lock(&self.shared.trouble).take() {
+            self.cut_all();
+        }
+        self.shared.touched.swap(0, Ordering::SeqCst)
+    }
+
     /// End every connection now.
     pub fn cut_all(&self) {
         for end in lock(&self.shared.open).drain(..) {
@@ -153,15 +185,28 @@ fn carry(shared: &Arc<Shared>, client: UnixStream, server: UnixStream) -> io::Re
     }
     let deaf = Arc::new(AtomicBool::new(false));
     let (mut answers, mut to_client, silence) = (server.try_clone()?, client.try_clone()?, Arc::clone(&deaf));
+    let answering = Arc::clone(shared);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = answers.read(&mut buffer) {
-            let read = buffer.get(..length).unwrap_or_default();
+            let mut read = buffer.get(..length).unwrap_or_default();
+            let last = match ours_now(&answering) {
+                Some(Trouble::Slow(time)) => {
+                    std::thread::sleep(time);
+                    false
+                }
+                Some(Trouble::Deaf) => continue,
+                Some(Trouble::Torn) => {
+                    read = read.get(..length / 2).unwrap_or_default();
+                    true
+                }
+                Some(Trouble::Mute) | None => false,
+            };
             if silence.load(Ordering::SeqCst) {
                 // COMMIT was heard, and this is what came of it: nobody is told.
                 break;
             }
-            if to_client.write_all(read).is_err() {
+            if to_client.write_all(read).is_err() || last {
                 break;
             }
         }
@@ -175,6 +220,19 @@ fn carry(shared: &Arc<Shared>, client: UnixStream, server: UnixStream) -> io::Re
         let _ = client.shutdown(Shutdown::Read);
     });
     Ok(())
+}
+
+/// What there is for an answer; counted, when it is anything. A torn one is torn once.
+fn ours_now(shared: &Shared) -> Option<Trouble> {
+    let mut trouble = lock(&shared.trouble);
+    let now = (*trouble)?;
+    if now != Trouble::Mute {
+        shared.touched.fetch_add(1, Ordering::SeqCst);
+    }
+    if now == Trouble::Torn {
+        *trouble = None;
+    }
+    Some(now)
 }
 
 /// Carry the server's messages to the database, one by one.
@@ -197,6 +255,11 @@ fn questions(shared: &Shared, mut client: &UnixStream, mut server: &UnixStream, 
         }
         // A simple query: its text, and a zero.
         let commit = started && message.first() == Some(&b'Q') && message.get(body..) == Some(b"COMMIT\0");
+        if *lock(&shared.trouble) == Some(Trouble::Mute) {
+            shared.touched.fetch_add(1, Ordering::SeqCst);
+            started = true;
+            continue;
+        }
         match commit.then(|| shared.strikes()).flatten() {
             Some(Cut::Before) => {
                 server.shutdown(Shutdown::Both)?;
@@ -214,7 +277,9 @@ fn questions(shared: &Shared, mut client: &UnixStream, mut server: &UnixStream, 
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
 
     use super::*;
     use crate::postgres;
@@ -251,6 +316,55 @@ mod tests {
         assert!(insert(5).status.success());
         let rows = cluster.sql(&name, "SELECT n FROM t ORDER BY n").unwrap();
         assert_eq!(rows, "1\n2\n4\n5");
+    }
+
+    /// Under each trouble a client inserts a row: whether it heard of it, and whether the row is there.
+    #[test]
+    fn trouble_is_of_the_kind_that_was_asked_for() {
+        let cluster = postgres::shared().unwrap();
+        let url = cluster.database().unwrap();
+        let name = postgres::Cluster::name_in(&url).to_owned();
+        let proxy = Proxy::before(&url);
+        let _ = cluster.sql(&name, "CREATE TABLE t (n INTEGER)").unwrap();
+        let slow = Duration::from_millis(300);
+        for (number, trouble, hears, happens) in [
+            (1, Trouble::Slow(slow), true, true),
+            (2, Trouble::Deaf, false, true),
+            (3, Trouble::Mute, false, false),
+            (4, Trouble::Torn, false, true),
+        ] {
+            let mut client = Command::new("psql")
+                .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &proxy.url(&url)])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut input = client.stdin.take().unwrap();
+            let mut output = BufReader::new(client.stdout.take().unwrap()).lines();
+            input.write_all(b"SELECT 'connected';\n").unwrap();
+            assert_eq!(output.next().unwrap().unwrap(), "connected");
+            proxy.trouble(trouble);
+            let begun = Instant::now();
+            let told = format!("INSERT INTO t VALUES ({number}) RETURNING n;\n");
+            input.write_all(told.as_bytes()).unwrap();
+            while proxy.shared.touched.load(Ordering::SeqCst) == 0 {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{trouble:?}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if hears {
+                assert_eq!(output.next().unwrap().unwrap(), number.to_string());
+                assert!(begun.elapsed() >= slow, "{trouble:?}");
+            }
+            assert!(proxy.heal() > 0, "{trouble:?}");
+            drop(input);
+            assert_eq!(client.wait().unwrap().success(), hears, "{trouble:?}");
+            assert!(output.next().is_none(), "{trouble:?}");
+            let there = cluster
+                .sql(&name, &format!("SELECT count(*) FROM t WHERE n = {number}"))
+                .unwrap();
+            assert_eq!(there, u8::from(happens).to_string(), "{trouble:?}");
+        }
     }
 
     #[test]

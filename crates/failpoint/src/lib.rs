@@ -7,6 +7,7 @@
 //! HOLDFAST_FAILPOINT=issue.committed:kill:3      the fourth time
 //! HOLDFAST_FAILPOINT=crl.drafted:pause=1500      wait so many milliseconds
 //! HOLDFAST_FAILPOINT=record.commit:error         fail as the storage might
+//! HOLDFAST_FAILPOINT=crl.taken:panic             panic, as a defect would
 //! HOLDFAST_FAILPOINT=*:kill:40                   wherever the process is the 41st time it comes by any of them
 //! ```
 //!
@@ -141,6 +142,17 @@ points! {
     CrlSwapCommitted "crl.swap.committed"
     /// It is served.
     CrlShelved "crl.shelved"
+    /// The job looks whether a delta CRL is due.
+    DeltaDue "delta.due"
+    /// A delta CRL stands beside the published one; COMMIT comes.
+    DeltaSwapCommit "delta.swap.commit"
+    /// It does, durably; nobody knows.
+    DeltaSwapCommitted "delta.swap.committed"
+
+    /// What others will see is durable under a name that nobody reads: a CRL, a tile, a checkpoint, an anchor.
+    FileWritten "file.written"
+    /// It stands under its own name.
+    FileReplaced "file.replaced"
 
     /// The record said where a certificate stands; no answer is signed.
     OcspFound "ocsp.found"
@@ -161,15 +173,33 @@ points! {
     CheckpointSigned "checkpoint.signed"
     /// It is remembered beside the record.
     CheckpointRemembered "checkpoint.remembered"
+    /// Witnesses cosigned it; the record does not have it.
+    CheckpointWitnessed "checkpoint.witnessed"
     /// It stands in the place of the old one; COMMIT comes.
     CheckpointSwapCommit "checkpoint.swap.commit"
     /// It does, durably; nobody is shown.
     CheckpointSwapped "checkpoint.swapped"
+    /// Its tiles are in the folder; it is not.
+    CheckpointTiled "checkpoint.tiled"
     /// It is served.
     CheckpointPublished "checkpoint.published"
 
+    /// How far the record is was read; no anchor says so.
+    AnchorTaken "anchor.taken"
+    /// The anchor's file says so; the token's may not.
+    AnchorFiled "anchor.filed"
+    /// All anchors say so.
+    AnchorHeld "anchor.held"
+
     /// The job looks for overdue intents.
     ReconcileLooked "reconcile.looked"
+
+    /// A witness found that a checkpoint continues all it saw; it has not remembered it.
+    CosignJudged "cosign.judged"
+    /// It remembers it, durably, and has not signed.
+    CosignKept "cosign.kept"
+    /// It signed, and did not say so.
+    CosignSigned "cosign.signed"
 }
 
 /// Come by a place at which nothing can fail.
@@ -198,6 +228,16 @@ pub fn pass(point: Point) -> Result<(), Injected> {
     Ok(())
 }
 
+/// Where a test keeps the migrations of a version that does not exist yet, in `sqlite` and `postgres` below it: a build that
+/// is told so plays the next version. None in a release build.
+#[must_use]
+pub fn next_migrations() -> Option<std::path::PathBuf> {
+    #[cfg(debug_assertions)]
+    return std::env::var_os("HOLDFAST_NEXT_MIGRATIONS").map(Into::into);
+    #[cfg(not(debug_assertions))]
+    None
+}
+
 #[cfg(debug_assertions)]
 mod orders {
     use std::io::Write as _;
@@ -215,6 +255,7 @@ mod orders {
         Kill,
         Pause(u64),
         Error,
+        Panic,
     }
 
     #[derive(Debug)]
@@ -249,6 +290,7 @@ mod orders {
             let kind = match words.next() {
                 Some("kill") => Some(Kind::Kill),
                 Some("error") => Some(Kind::Error),
+                Some("panic") => Some(Kind::Panic),
                 Some(other) => other
                     .strip_prefix("pause=")
                     .and_then(|ms| ms.parse().ok())
@@ -276,6 +318,7 @@ mod orders {
 
     /// Carry out what is ordered here; whether it is to fail.
     #[inline(never)]
+    #[expect(clippy::panic, reason = "somebody ordered one")]
     pub(super) fn due(point: Point) -> bool {
         let Some(order) = ORDERS.iter().find(|order| order.is_due(point)) else {
             return false;
@@ -291,6 +334,7 @@ mod orders {
                 false
             }
             Kind::Error => true,
+            Kind::Panic => panic!("by order"),
         }
     }
 }

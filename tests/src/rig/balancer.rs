@@ -3,13 +3,13 @@
 //! Every server has an address of its own below 127/8, so that all have the same ports, before and after a restart.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use super::server::spawn_for_us;
-use super::{Client, Rig, Server};
+use super::{Client, Own, Rig, Server};
 
 /// Ports of every server, at its own address.
 const PUBLIC: u16 = 8443;
@@ -60,19 +60,24 @@ impl Rig {
     /// When it does not start.
     #[must_use]
     pub fn one_of_three(&self, hosts: &Hosts, number: usize) -> Server {
+        self.try_one_of_three(hosts, number, &Own::default())
+            .unwrap_or_else(|log| {
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                panic!("ca-server did not start: {log}")
+            })
+    }
+
+    /// The same with what is this server's own, of one that may end before it listens; then: its log.
+    pub(super) fn try_one_of_three(&self, hosts: &Hosts, number: usize, own: &Own) -> Result<Server, PathBuf> {
+        self.configure_one_of_three(hosts, number, &own.settings);
+        let mut around = self.around.clone();
+        around.environment.extend(own.environment.iter().cloned());
         let name = format!("ca{}", number + 1);
-        self.configure_one_of_three(hosts, number);
-        Server::start(
-            &super::binary("ca-server"),
-            &self.path(""),
-            &name,
-            &self.root,
-            &self.around,
-        )
+        Server::try_start(&super::binary("ca-server"), &self.path(""), &name, &self.root, &around)
     }
 
     /// Write its configuration, and start nothing.
-    pub fn configure_one_of_three(&self, hosts: &Hosts, number: usize) {
+    fn configure_one_of_three(&self, hosts: &Hosts, number: usize, more: &[(String, String, toml::Value)]) {
         let name = format!("ca{}", number + 1);
         let host = hosts.of(number);
         let at = |port: u16| toml::Value::from(format!("{host}:{port}"));
@@ -87,6 +92,7 @@ impl Rig {
         ]
         .into_iter()
         .map(|(section, key, value)| (section.to_owned(), key.to_owned(), value))
+        .chain(more.iter().cloned())
         .collect();
         self.configure_as(&name, &settings);
     }
@@ -163,6 +169,12 @@ impl Balancer {
         Client::new(&self.root, format!("https://localhost:{}", self.public.port()))
     }
 
+    /// Where relying parties ask.
+    #[must_use]
+    pub fn status(&self) -> SocketAddr {
+        self.status
+    }
+
     /// What a relying party finds under the path of a URL; nothing, when nobody answers.
     #[must_use]
     pub fn fetch(&self, path: &str) -> Option<(u16, Vec<u8>)> {
@@ -193,7 +205,7 @@ impl Drop for Balancer {
     }
 }
 
-fn get(at: SocketAddr, path: &str) -> Option<(u16, Vec<u8>)> {
+pub(super) fn get(at: SocketAddr, path: &str) -> Option<(u16, Vec<u8>)> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(10)))

@@ -4,12 +4,15 @@ mod balancer;
 mod certificates;
 mod client;
 mod clock;
+mod compiled;
+mod disk;
 mod kept;
 mod module;
 mod records;
 mod server;
 mod shim;
 mod spy;
+mod three;
 mod witness;
 
 use std::net::SocketAddr;
@@ -24,11 +27,13 @@ pub use balancer::{Balancer, Hosts};
 pub use certificates::Certificate;
 pub use client::{Client, Raw, Refused};
 pub use clock::{FakeClock, false_time};
+pub use disk::{Broken, Disk, Done};
 pub use kept::Kept;
 pub use records::{Rows, expected};
 pub use server::{Server, Surroundings};
 pub use shim::{Order, Shim};
 pub use spy::Spy;
+pub use three::{Own, Three, Way};
 pub use witness::{Witness, terms as witness_terms};
 
 /// A built binary of the workspace.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 
 use wire::admin::{AllowDevice, AuditEntry, AuditPage, Device, DeviceTree, OrphanPage};
@@ -191,28 +192,7 @@ impl Server {
     /// # Panics
     /// When the answer is none of HTTP with a told length.
     pub fn try_admin_call(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
-        let mut stream = UnixStream::connect(self.admin())?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
-        let end = end.ok_or(std::io::ErrorKind::UnexpectedEof)?;
-        let (head, body) = answer.split_at(end + 4);
-        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-        assert!(!head.contains("transfer-encoding"), "an answer of known length: {head}");
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-        let told = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-        if told.is_some_and(|told| told != body.len()) {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok((status, body.to_vec()))
+        people_call(self.admin(), method, path, body)
     }
 
     /// Put a device into the inventory by its EK.
@@ -248,4 +228,30 @@ pub fn expected(name: &str) -> AllowDevice {
         batch: None,
         reason: None,
     }
+}
+
+/// Any request on an administration socket: status and body.
+pub(super) fn people_call(socket: &Path, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
+    let mut stream = UnixStream::connect(socket)?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
+    let end = end.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let (head, body) = answer.split_at(end + 4);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    assert!(!head.contains("transfer-encoding"), "an answer of known length: {head}");
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+    let told = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    if told.is_some_and(|told| told != body.len()) {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((status, body.to_vec()))
 }

@@ -226,6 +226,11 @@ impl Server {
         self.status.expect("a listener for relying parties")
     }
 
+    /// Address of the listener for monitors.
+    pub(super) fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// What a relying party finds under the path of a URL.
     ///
     /// # Panics

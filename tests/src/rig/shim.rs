@@ -3,10 +3,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use super::Rig;
+use super::compiled::shared_object;
 
 /// The test's end of the module.
 #[derive(Clone, Debug)]
@@ -71,10 +71,10 @@ impl Rig {
         for (name, value) in [
             ("HOLDFAST_SHIM_MODULE", real),
             ("HOLDFAST_SHIM_RECORD", shim.record.display().to_string()),
-            ("HOLDFAST_SHIM_ORDER", shim.order.display().to_string()),
         ] {
             self.around.environment.push((name.into(), value));
         }
+        self.around.environment.push(shim.variable());
         shim
     }
 }
@@ -88,6 +88,21 @@ impl Shim {
         let written = self.order.with_extension("written");
         std::fs::write(&written, format!("{pass} {order}\n")).expect("an order");
         std::fs::rename(&written, &self.order).expect("an order");
+    }
+
+    /// The same module in one server of several, which gets orders of its own: see [`super::Own`].
+    #[must_use]
+    pub fn of(&self, number: usize) -> Self {
+        Self {
+            record: self.record.clone(),
+            order: self.order.with_extension(format!("order.{number}")),
+        }
+    }
+
+    /// The variable that leads a server to these orders.
+    #[must_use]
+    pub fn variable(&self) -> (String, String) {
+        ("HOLDFAST_SHIM_ORDER".to_owned(), self.order.display().to_string())
     }
 
     /// Whether an order still waits for its signature.
@@ -127,36 +142,5 @@ impl Shim {
 /// The module, compiled once per process.
 fn module() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let folder = std::env::current_exe().expect("own path");
-        let folder = folder.parent().expect("a folder");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/pkcs11.c");
-        let (own, shared) = (
-            folder.join(format!("holdfast-shim-{}.so", std::process::id())),
-            folder.join("holdfast-shim.so"),
-        );
-        let output = Command::new("cc")
-            .args([
-                "-shared",
-                "-fPIC",
-                "-O1",
-                "-Wall",
-                "-Wextra",
-                "-Werror",
-                "-fvisibility=hidden",
-                "-o",
-            ])
-            .args([&own, &source])
-            .arg("-ldl")
-            .output()
-            .expect("cc runs");
-        assert!(
-            output.status.success(),
-            "cc: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        // Whole at once: another test program may be making the same.
-        std::fs::rename(&own, &shared).expect("a module");
-        shared
-    })
+    MODULE.get_or_init(|| shared_object("pkcs11"))
 }

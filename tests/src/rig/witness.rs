@@ -17,6 +17,7 @@ pub struct Witness {
     running: Option<Child>,
     address: Option<SocketAddr>,
     key: String,
+    environment: Vec<(String, String)>,
 }
 
 impl Witness {
@@ -52,6 +53,7 @@ impl Witness {
             running: None,
             address: None,
             key: String::new(),
+            environment: Vec::new(),
         };
         witness.go_on();
         witness
@@ -64,7 +66,11 @@ impl Witness {
     pub fn go_on(&mut self) {
         let log = std::fs::File::create(&self.log).expect("a log");
         let mut child = spawn_for_us(&binary("ca-witness"), |command| {
-            command.args(&self.arguments).stdout(Stdio::piped()).stderr(log);
+            command
+                .args(&self.arguments)
+                .envs(self.environment.iter().cloned())
+                .stdout(Stdio::piped())
+                .stderr(log);
         })
         .expect("ca-witness runs");
         let mut line = String::new();
@@ -120,6 +126,18 @@ impl Witness {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("a running witness").id()
+    }
+
+    /// What its environment says from the next start on.
+    pub fn environment(&mut self, of: Vec<(String, String)>) {
+        self.environment = of;
+    }
+
+    /// Whether its process is there.
+    pub fn is_alive(&mut self) -> bool {
+        self.running
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// SIGKILL.

@@ -209,3 +209,33 @@ fn f09_an_old_primary_that_comes_back_is_not_used() {
     until("it goes on", || store.audit(&record("three")).is_ok());
     assert_eq!(subjects(&store).unwrap(), ["three", "one"]);
 }
+
+/// F09: connections to the old primary that are still open end as soon as the new one was seen.
+#[test]
+fn f09_nothing_is_read_of_the_old_primary_once_the_new_one_was_seen() {
+    let a = Cluster::start().unwrap();
+    let url = a.database().unwrap();
+    let name = Cluster::name_in(&url).to_owned();
+    let b = a.standby("b", &[]).unwrap();
+    // The new one first: whoever connects anew is led there, once it writes.
+    let all = Cluster::url_of_all(&name, &[&b, &a]);
+    let options = StoreOptions {
+        synchronous: false,
+        ..required()
+    };
+    let store = Store::open(&all, &options).unwrap();
+    store.audit(&record("one")).unwrap();
+    assert_eq!(subjects(&store).unwrap(), ["one"]);
+    until("the standby has it", || {
+        b.sql(&name, "SELECT count(*) FROM audit")
+            .is_ok_and(|count| count == "1")
+    });
+    // Both write now. The reader's connection is still the old one's; the writer's ends.
+    b.promote().unwrap();
+    let newest = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holdfast' \
+                  AND query = 'COMMIT'";
+    assert_eq!(a.sql("postgres", newest).unwrap(), "t", "the writer's");
+    store.audit(&record("two")).unwrap();
+    assert_eq!(a.sql(&name, "SELECT count(*) FROM audit").unwrap(), "1");
+    assert_eq!(subjects(&store).unwrap(), ["two", "one"], "not of the old one");
+}

@@ -116,10 +116,7 @@ fn three_servers_go_one_by_one() {
         three.in_again(halted);
         more(6);
     });
-    assert!(
-        three.journal.lost.load(std::sync::atomic::Ordering::SeqCst) > 0,
-        "under load"
-    );
+    assert!(three.journal.lost() > 0, "under load");
     for number in 0..3 {
         three.with(number, |server| {
             assert!(server.metric("ca_panics_total") < 1.0, "{}", server.log());

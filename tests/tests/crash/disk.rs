@@ -11,7 +11,7 @@ use crate::load::{Enrollee, Journal, Step, all_persist, until};
 use crate::record::holds;
 
 /// Devices enroll; at `enough` answers the disk fails; everybody is told to come later until it is put right.
-fn fails_under_load(rig: &Rig, journal: &Journal, enrollees: &mut [Enrollee], fail: impl FnOnce()) {
+pub(crate) fn fails_under_load(rig: &Rig, journal: &Journal, enrollees: &mut [Enrollee], fail: impl FnOnce()) {
     let (client, before) = (rig.client(), rig.server().metric("ca_certificates_issued_total"));
     let half = enrollees.len() / 2;
     let (early, late) = enrollees.split_at_mut(half);

@@ -13,5 +13,6 @@ mod away;
 mod clock;
 mod disk;
 mod load;
+mod power;
 mod record;
 mod rounds;

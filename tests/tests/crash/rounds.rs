@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use device_kit::dice::Dice;
 use device_kit::rig::{Rig, Server, Spy, Wanted};
 
 use crate::load::{Enrollee, Journal, Step, all_persist, crowd, until};
@@ -27,23 +28,10 @@ enum Moment {
     HeldBack(usize),
 }
 
-/// Numbers from a seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-}
-
 impl Moment {
     /// Five seeds in a row see all five.
     fn of(seed: u64) -> Self {
-        let number = 1 + Dice(seed).throw(10);
+        let number = 1 + Dice::new(seed).throw(10);
         let small = usize::try_from(number).unwrap();
         match seed % 5 {
             0 => Self::HeldBack(small),

@@ -3,15 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::play::Storm;
+use device_kit::clients::{Read, Verdict};
 
-/// What it said.
-pub(crate) struct Verdict {
-    /// For people.
-    pub(crate) text: String,
-    /// Invariants that are violated, and how.
-    pub(crate) violations: Vec<(String, String)>,
-}
+use crate::play::Storm;
 
 /// Files that stand in place of the true ones.
 #[derive(Default)]
@@ -25,8 +19,8 @@ pub(crate) struct Forged {
 
 /// F18: backed up under a running server and restored on the other engine, the record holds all the same.
 pub(crate) fn holds_elsewhere(storm: &Storm) {
-    let backup = storm.rig.path("storm.backup").display().to_string();
-    let sqlite = storm.rig.path("elsewhere.db").display().to_string();
+    let backup = storm.house.rig.path("storm.backup").display().to_string();
+    let sqlite = storm.house.rig.path("elsewhere.db").display().to_string();
     let (from, to, read) = if storm.database.starts_with("postgres") {
         (storm.database.clone(), format!("sqlite://{sqlite}"), sqlite)
     } else {
@@ -34,9 +28,10 @@ pub(crate) fn holds_elsewhere(storm: &Storm) {
         (format!("sqlite://{}", storm.database), other.clone(), other)
     };
     let _ = storm
+        .house
         .rig
         .cli_json(&["db", "backup", "--database", &from, "--out", &backup]);
-    let _ = storm.rig.cli_json(&["db", "restore", &backup, "--database", &to]);
+    let _ = storm.house.rig.cli_json(&["db", "restore", &backup, "--database", &to]);
     let elsewhere = Forged {
         database: Some(PathBuf::from(read)),
         signatures: true,
@@ -48,57 +43,16 @@ pub(crate) fn holds_elsewhere(storm: &Storm) {
 
 /// Let it read what a storm left behind.
 pub(crate) fn check(storm: &Storm, forged: Option<&Forged>) -> Verdict {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("checker/check.py");
-    let of = |path: Option<&PathBuf>, otherwise: String| path.map_or(otherwise, |p| p.display().to_string());
-    let database = of(forged.and_then(|f| f.database.as_ref()), storm.database.clone());
-    let shim = of(
-        forged.and_then(|f| f.shim.as_ref()),
-        storm.shim.record().display().to_string(),
-    );
-    let journal = of(
-        forged.and_then(|f| f.journal.as_ref()),
-        storm.journal.path().display().to_string(),
-    );
-    let chain = storm.rig.path("ca/chain.pem").display().to_string();
-    // OpenSSL takes its time, and most damage is found without it.
-    let quick = forged.is_some_and(|forged| !forged.signatures);
-    let output = Command::new("python3")
-        .arg(program)
-        .args(quick.then_some("--without-signatures"))
-        .args([
-            "--json",
-            "--database",
-            &database,
-            "--shim",
-            &shim,
-            "--journal",
-            &journal,
-            "--chain",
-            &chain,
-        ])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let value: serde_json::Value = serde_json::from_str(&said)
-        .unwrap_or_else(|_| panic!("the checker: {said}{}", String::from_utf8_lossy(&output.stderr)));
-    let violations: Vec<(String, String)> = value["violations"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|v| {
-            (
-                v["invariant"].as_str().unwrap().to_owned(),
-                v["what"].as_str().unwrap().to_owned(),
-            )
-        })
-        .collect();
-    assert_eq!(output.status.code(), Some(i32::from(!violations.is_empty())));
-    let mut text = String::new();
-    for (name, count) in value["counts"].as_object().unwrap() {
-        text += &format!("{count:>8}  {name}\n");
-    }
-    text += &format!("{:>8}  violations", violations.len());
-    Verdict { text, violations }
+    let of = |path: Option<&PathBuf>, otherwise: &Path| path.map_or_else(|| otherwise.to_owned(), Clone::clone);
+    let read = Read {
+        database: of(forged.and_then(|f| f.database.as_ref()), Path::new(&storm.database)),
+        shim: of(forged.and_then(|f| f.shim.as_ref()), storm.house.shim(0).record()),
+        journal: of(forged.and_then(|f| f.journal.as_ref()), storm.journal.path()),
+        chain: storm.house.rig.path("ca/chain.pem"),
+        // OpenSSL takes its time, and most damage is found without it.
+        signatures: forged.is_none_or(|forged| forged.signatures),
+    };
+    read.verdict()
 }
 
 /// What is done to a copy of the database, and the invariant that then does not hold. The tables refuse all of it:
@@ -180,7 +134,7 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
     if storm.database.starts_with("postgres") {
         return;
     }
-    let copy = storm.rig.path("damaged.db");
+    let copy = storm.house.rig.path("damaged.db");
     let triggers = sqlite(
         Path::new(&storm.database),
         "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_master WHERE type = 'trigger'",
@@ -199,7 +153,7 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
         };
         finds(storm, &forged, invariant, statement);
     }
-    let record = std::fs::read_to_string(storm.shim.record()).unwrap();
+    let record = std::fs::read_to_string(storm.house.shim(0).record()).unwrap();
     let journal = std::fs::read_to_string(storm.journal.path()).unwrap();
     let last_of = |text: &str, word: &str| text.lines().rfind(|line| line.contains(word)).unwrap().to_owned();
     let signed = last_of(&record, "sign ");
@@ -217,7 +171,7 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
         ("I1", record.clone() + "call sign_update\n"),
         ("I2", record.clone() + &signed_for_a_certificate(storm, &record) + "\n"),
     ] {
-        let path = storm.rig.path("damaged.record");
+        let path = storm.house.rig.path("damaged.record");
         std::fs::write(&path, changed).unwrap();
         let forged = Forged {
             shim: Some(path),
@@ -236,7 +190,7 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
         ("I7", oldest),
         ("I20", "{\"kind\":\"answer\",\"status\":500}".to_owned()),
     ] {
-        let path = storm.rig.path("damaged.jsonl");
+        let path = storm.house.rig.path("damaged.jsonl");
         std::fs::write(&path, format!("{journal}{line}\n")).unwrap();
         let forged = Forged {
             journal: Some(path),

@@ -3,7 +3,10 @@
 use device_kit::proxy::Cut;
 use device_kit::rig::Order;
 
-use crate::dice::Dice;
+use failpoint::Point;
+
+use crate::kill::again;
+use device_kit::dice::Dice;
 
 /// Values of `CKR_`: a general error, a device error, no memory on the host, a session that is not, no token.
 const REFUSALS: [u32; 5] = [0x05, 0x30, 0x02, 0xb3, 0xe0];
@@ -21,12 +24,34 @@ pub(crate) enum Fault {
     Cut(usize, Cut),
     /// All connections to PostgreSQL end after so many calls were sent.
     CutAll(usize),
+    /// One of three servers is killed at this fail-point, after so many came by it.
+    Point(Point, u64),
+    /// SIGKILL for all of three at once, as for one.
+    StrikeAll(usize, u64),
+}
+
+/// The points that three servers come by in a trial, whose responder stays and who publish no delta CRLs.
+fn of_three() -> Vec<Point> {
+    let absent = |point: &Point| {
+        ["delegate.", "delta.", "orphan."]
+            .iter()
+            .any(|begin| point.name().starts_with(begin))
+    };
+    again().into_iter().filter(|point| !absent(point)).collect()
 }
 
 impl Fault {
-    /// What a throw gives. Half of all faults kill.
-    pub(crate) fn drawn(dice: &mut Dice, proxied: bool) -> Self {
-        let pass = dice.below(5);
+    /// What a throw gives. Half of all faults kill; of three servers, one of whom it is, or all at once.
+    pub(crate) fn drawn(dice: &mut Dice, proxied: bool, servers: usize) -> Self {
+        if servers > 1 {
+            match dice.throw(12) {
+                0..4 => return Self::Point(dice.one(&of_three()), dice.throw(2)),
+                4 => return Self::StrikeAll(1 + dice.below(8), dice.throw(20_000)),
+                _ => {}
+            }
+        }
+        // Each of three servers sees a third of the work.
+        let pass = dice.below(6 / servers);
         let token = |order| Self::Token(pass, order);
         match dice.throw(if proxied { 20 } else { 16 }) {
             0..5 => Self::Strike(1 + dice.below(8), dice.throw(20_000)),
@@ -39,8 +64,8 @@ impl Fault {
             13 => token(Order::Delay(TOO_LATE)),
             14 => token(Order::Late(TOO_LATE)),
             15 => token(Order::Lose),
-            16 | 17 => Self::Cut(dice.below(12), Cut::Before),
-            18 => Self::Cut(dice.below(12), Cut::After),
+            16 | 17 => Self::Cut(dice.below(12 / servers), Cut::Before),
+            18 => Self::Cut(dice.below(12 / servers), Cut::After),
             _ => Self::CutAll(1 + dice.below(6)),
         }
     }
@@ -48,7 +73,7 @@ impl Fault {
     /// Whether the server lives through it without a person.
     pub(crate) fn spares(self) -> bool {
         match self {
-            Self::Strike(..) => false,
+            Self::Strike(..) | Self::StrikeAll(..) | Self::Point(..) => false,
             Self::Token(_, order) => matches!(
                 order,
                 Order::Fail(_) | Order::Unknown(_) | Order::Delay(_) | Order::Late(_) | Order::Lose
@@ -60,7 +85,7 @@ impl Fault {
     /// The rows of the catalogue that it plays.
     pub(crate) fn rows(word: &str) -> &'static str {
         match word {
-            "kill-anywhere" => "F01, S01",
+            "kill-anywhere" | "kill-at-a-point" | "kill-all-at-once" => "F01, S01",
             "kill-before-signature" | "kill-after-signature" => "F02, S01",
             "token-flips-a-bit" => "F12, H03",
             "token-answers-short" | "token-answers-nothing" => "F12",
@@ -89,6 +114,8 @@ impl Fault {
             Self::Cut(_, Cut::Before) => "database-cut-before-commit",
             Self::Cut(_, Cut::After) => "database-cut-after-commit",
             Self::CutAll(_) => "database-cut-anywhere",
+            Self::Point(..) => "kill-at-a-point",
+            Self::StrikeAll(..) => "kill-all-at-once",
         }
     }
 }

@@ -12,20 +12,22 @@
 )]
 
 mod checker;
-mod device;
-mod dice;
 mod fault;
-mod journal;
+mod house;
 mod kill;
+mod limits;
+mod network;
 mod play;
 mod points;
+mod publication;
 mod report;
 mod single;
 mod soak;
 
 use device_kit::rig::Wanted;
+use device_kit::trial::played;
 
-use play::{Storm, number, seed, trials};
+use play::{Storm, number, seed, trials, trials_of_three};
 
 /// F01, F02, F11, F12, S01, H03 on SQLite.
 #[test]
@@ -33,6 +35,7 @@ fn f01_a_storm_on_sqlite() {
     let mut storm = Storm::new(Wanted::default(), "SQLite");
     storm.run(trials());
     storm.verdict();
+    played("f01_a_storm_on_sqlite", trials());
 }
 
 /// F01, F02, F03, F08, F11, F12, S01, H03 on PostgreSQL, whose connections end on either side of a COMMIT.
@@ -41,18 +44,31 @@ fn f03_a_storm_on_postgres() {
     let mut storm = Storm::new(Wanted::postgres(), "PostgreSQL");
     storm.run(trials());
     storm.verdict();
+    played("f03_a_storm_on_postgres", trials());
+}
+
+/// F01, F02, F03, F08, F11, F12, S01 over three servers behind haproxy, on one PostgreSQL and one token. What goes wrong goes
+/// wrong with one of them, or all die at once; who is gone comes back when everybody has what he came for.
+#[test]
+fn f01_a_storm_over_three_servers() {
+    let mut storm = Storm::over_three(Wanted::postgres(), "PostgreSQL, three servers");
+    storm.run(trials_of_three());
+    storm.verdict();
+    played("f01_a_storm_over_three_servers", trials_of_three());
 }
 
 /// F01: SIGKILL at every fail-point by its name, on SQLite.
 #[test]
 fn f01_killed_at_every_point_on_sqlite() {
     kill::every_point(Wanted::default(), "SQLite");
+    played("f01_killed_at_every_point_on_sqlite", kill::again().len() + 2);
 }
 
 /// F01: the same on PostgreSQL.
 #[test]
 fn f01_killed_at_every_point_on_postgres() {
     kill::every_point(Wanted::postgres(), "PostgreSQL");
+    played("f01_killed_at_every_point_on_postgres", kill::again().len() + 2);
 }
 
 /// Kills when nobody asks for others: a moment.
@@ -64,10 +80,12 @@ fn kills() -> usize {
 #[test]
 fn f01_killed_again_and_again_on_sqlite() {
     kill::kills(Wanted::default, "SQLite", seed(), kills());
+    played("f01_killed_again_and_again_on_sqlite", kills());
 }
 
 /// F01, F02: the same on PostgreSQL.
 #[test]
 fn f01_killed_again_and_again_on_postgres() {
     kill::kills(Wanted::postgres, "PostgreSQL", seed(), kills());
+    played("f01_killed_again_and_again_on_postgres", kills());
 }

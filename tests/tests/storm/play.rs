@@ -5,30 +5,33 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use device_kit::proxy::Proxy;
-use device_kit::rig::{Rig, Shim, Wanted};
+use device_kit::clients::{Device, Journal, PATIENCE, Step, Want, now, until};
+use device_kit::rig::{Rig, Wanted};
 use issuance::ocsp::{CertId, CertIdForm, CertStatus, IssuerHashes, OcspRequest, RawOcspResponse};
 use issuance::{Issuer, IssuerUrls, Serial, SignatureAlgorithm};
 use openssl::x509::X509;
 use serde_json::json;
 
 use crate::checker;
-use crate::device::{Device, Step, Want};
-use crate::dice::Dice;
 use crate::fault::Fault;
-use crate::journal::{Journal, now};
+use crate::house::House;
 use crate::report;
+use device_kit::dice::Dice;
 
 /// Trials on each database when nobody asks for others: some seconds.
 const TRIALS: usize = 24;
+/// The same over three servers, which take longer to come back.
+const TRIALS_OF_THREE: usize = 12;
 /// Devices at work in a trial.
 const AT_WORK: usize = 6;
-/// Nothing takes longer.
-const PATIENCE: Duration = Duration::from_secs(90);
-
 /// How many trials, by `HOLDFAST_STORM_TRIALS`.
 pub(crate) fn trials() -> usize {
     number("HOLDFAST_STORM_TRIALS").map_or(TRIALS, |count| usize::try_from(count).unwrap())
+}
+
+/// How many over three servers, by the same.
+pub(crate) fn trials_of_three() -> usize {
+    number("HOLDFAST_STORM_TRIALS").map_or(TRIALS_OF_THREE, |count| usize::try_from(count).unwrap())
 }
 
 /// The seed, by `HOLDFAST_STORM_SEED`.
@@ -43,14 +46,12 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
 
 /// A CA in a storm.
 pub(crate) struct Storm {
-    pub(crate) rig: Rig,
-    pub(crate) shim: Shim,
+    pub(crate) house: House,
     pub(crate) journal: Journal,
     pub(crate) database: String,
     pub(crate) engine: &'static str,
-    pub(crate) proxy: Option<Proxy>,
     pub(crate) dice: Dice,
-    seed: u64,
+    pub(crate) seed: u64,
     pub(crate) devices: Vec<Device>,
     pub(crate) made: usize,
     issuer: Issuer,
@@ -63,39 +64,39 @@ pub(crate) struct Storm {
 impl Storm {
     pub(crate) fn new(wanted: Wanted, engine: &'static str) -> Self {
         let mut storm = Self::still(wanted, engine, seed());
-        storm.rig.start();
+        storm.house.rig.start();
         storm
     }
 
     /// One whose server was never started.
     pub(crate) fn still(wanted: Wanted, engine: &'static str, seed: u64) -> Self {
-        let wanted = wanted.with_crls(0);
-        let real = wanted.database.clone();
-        let mut wanted = wanted
-            .set("enrollment", "sign_deadline", "1s")
-            .set("hsm", "login_backoff", "100ms")
-            .set("hsm", "probe_interval", "1s");
-        let mut proxy = None;
-        if real.starts_with("postgres") {
-            let before = Proxy::before(&real);
-            wanted.database = before.url(&real);
-            wanted = wanted.set("database", "connect_timeout", "1s");
-            proxy = Some(before);
-        }
-        let mut rig = Rig::initialised(&wanted);
-        let shim = rig.shim();
-        let database = match real.strip_prefix("sqlite://") {
-            Some(path) => rig.path(path).display().to_string(),
-            None => real,
+        let database = wanted.database.clone();
+        Self::over(House::of_one(wanted), database, engine, seed)
+    }
+
+    /// The same of one that publishes all there is.
+    pub(crate) fn publishing(wanted: Wanted, engine: &'static str, seed: u64) -> Self {
+        let database = wanted.database.clone();
+        Self::over(House::of_a_publisher(wanted), database, engine, seed)
+    }
+
+    /// One over three servers, started.
+    pub(crate) fn over_three(wanted: Wanted, engine: &'static str) -> Self {
+        let database = wanted.database.clone();
+        Self::over(House::of_three(wanted), database, engine, seed())
+    }
+
+    fn over(house: House, database: String, engine: &'static str, seed: u64) -> Self {
+        let database = match database.strip_prefix("sqlite://") {
+            Some(path) => house.rig.path(path).display().to_string(),
+            None => database,
         };
         Self {
-            journal: Journal::at(rig.path("journal.jsonl")),
-            issuer: issuer(&rig),
-            rig,
-            shim,
+            journal: Journal::of(&house.rig),
+            issuer: issuer(&house.rig),
+            house,
             database,
             engine,
-            proxy,
             dice: Dice::new(seed),
             seed,
             devices: Vec::new(),
@@ -108,9 +109,10 @@ impl Storm {
 
     /// Play so many trials.
     pub(crate) fn run(&mut self, trials: usize) {
+        println!("{}: seed {}, {trials} trials", self.engine, self.seed);
         let begun = Instant::now();
         for number in 1..=trials {
-            let fault = Fault::drawn(&mut self.dice, self.proxy.is_some());
+            let fault = Fault::drawn(&mut self.dice, self.house.is_proxied(), self.house.servers());
             self.trial(fault);
             if number % 50 == 0 || number == trials {
                 println!(
@@ -127,13 +129,21 @@ impl Storm {
     /// Who does what, the fault in the midst of it, and everything set right again.
     pub(crate) fn trial(&mut self, fault: Fault) {
         self.give_work();
+        let at = self.dice.below(self.house.servers());
         match fault {
-            Fault::Token(pass, order) => self.shim.order(pass, order),
-            Fault::Cut(pass, cut) => self.proxy.as_ref().unwrap().cut(pass, cut),
-            Fault::Strike(..) | Fault::CutAll(_) => {}
+            Fault::Point(point, pass) => self.house.starts_with(at, &format!("{}:kill:{pass}", point.name())),
+            _ => self.house.comes_in(at),
         }
-        let halted = self.under_load(fault);
-        let is_met = self.met(fault);
+        match fault {
+            Fault::Token(pass, order) => self.house.shim(at).order(pass, order),
+            Fault::Cut(pass, cut) => self.house.proxy(at).cut(pass, cut),
+            Fault::Strike(..) | Fault::StrikeAll(..) | Fault::CutAll(_) | Fault::Point(..) => {}
+        }
+        let halted = self.under_load(fault, at);
+        if let Fault::Point(..) = fault {
+            self.house.dies(at);
+        }
+        let is_met = self.met(fault, at);
         let [trials, met] = self.played.entry(fault.word()).or_default();
         *trials += 1;
         if is_met {
@@ -141,30 +151,33 @@ impl Storm {
             self.faults += 1;
             self.journal.note(&json!({"kind": "fault", "what": fault.word()}));
         }
-        self.shim.withdraw();
-        if let Some(proxy) = &self.proxy {
-            proxy.withdraw();
-        }
-        if halted || !self.rig.is_alive() {
+        self.house.withdraw();
+        if self.house.is_dark(halted) {
             self.start_again();
         }
         self.everybody_persists();
+        if let Some(three) = &self.house.three {
+            // Two served until now, or one. An order that was not met is with the server until it ends.
+            let also = matches!(fault, Fault::Point(..)).then_some(at);
+            if (0..3).any(|n| also == Some(n) || !three.is_alive(n) || three.is_halted(n)) {
+                self.restarts += self.house.start_again(also);
+            }
+        }
         self.relying_parties_look();
     }
 
     /// Whether it came to the fault: a storm may end before the fifth signature.
-    fn met(&self, fault: Fault) -> bool {
+    fn met(&self, fault: Fault, at: usize) -> bool {
         match fault {
-            Fault::Strike(..) | Fault::CutAll(_) => true,
-            Fault::Token(..) => !self.shim.waits(),
-            Fault::Cut(..) => !self.proxy.as_ref().unwrap().waits(),
+            Fault::Strike(..) | Fault::StrikeAll(..) | Fault::CutAll(_) => true,
+            Fault::Token(..) => !self.house.shim(at).waits(),
+            Fault::Cut(..) => !self.house.proxy(at).waits(),
+            Fault::Point(..) => !self.house.three.as_ref().unwrap().is_alive(at),
         }
     }
 
     fn start_again(&mut self) {
-        self.rig.kill();
-        self.rig.start();
-        self.restarts += 1;
+        self.restarts += self.house.start_again(None);
     }
 
     /// New devices enroll, old ones renew or are revoked.
@@ -181,27 +194,26 @@ impl Storm {
         }
         for _ in free.len()..AT_WORK {
             self.made += 1;
-            let device = Device::allowed(&self.rig, format!("storm-{}", self.made));
+            let device = Device::strange(&self.house.rig, format!("storm-{}", self.made));
             self.devices.push(device);
         }
     }
 
-    /// Everybody at once, until the fault has come or the work is done; whether the server halted.
-    fn under_load(&mut self, fault: Fault) -> bool {
-        let (rig, journal) = (&self.rig, &self.journal);
+    /// Everybody at once, until the fault has come or the work is done; whether somebody was told that a server halted.
+    fn under_load(&mut self, fault: Fault, at: usize) -> bool {
+        let (house, journal) = (&self.house, &self.journal);
         let at_work: Vec<&mut Device> = self.devices.iter_mut().filter(|d| d.want != Want::Nothing).collect();
         let queue = Mutex::new(at_work);
         let (sent, busy, halted) = (AtomicUsize::new(0), AtomicUsize::new(AT_WORK), AtomicBool::new(false));
-        let proxy = self.proxy.as_ref();
         std::thread::scope(|scope| {
             for _ in 0..AT_WORK {
                 scope.spawn(|| {
                     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                         let next = || queue.lock().unwrap().pop();
                         while let Some(device) = next() {
-                            for _ in 0..6 {
+                            for _ in 0..7 {
                                 sent.fetch_add(1, Ordering::SeqCst);
-                                match device.step(rig, journal) {
+                                match device.step(&*house.door(), journal) {
                                     Step::Again => {}
                                     Step::Done | Step::Lost => break,
                                     Step::Halted => {
@@ -225,13 +237,18 @@ impl Storm {
                 Fault::Strike(count, later) => {
                     wait(count);
                     std::thread::sleep(Duration::from_micros(later));
-                    rig.server().strike();
+                    house.strike(at);
+                }
+                Fault::StrikeAll(count, later) => {
+                    wait(count);
+                    std::thread::sleep(Duration::from_micros(later));
+                    (0..house.servers()).for_each(|at| house.strike(at));
                 }
                 Fault::CutAll(count) => {
                     wait(count);
-                    proxy.unwrap().cut_all();
+                    house.proxy(at).cut_all();
                 }
-                Fault::Token(..) | Fault::Cut(..) => {}
+                Fault::Token(..) | Fault::Cut(..) | Fault::Point(..) => {}
             }
         });
         halted.into_inner()
@@ -244,7 +261,7 @@ impl Storm {
             let mut halted = false;
             for device in self.devices.iter_mut().filter(|d| d.want != Want::Nothing) {
                 for _ in 0..4 {
-                    match device.step(&self.rig, &self.journal) {
+                    match device.step(&*self.house.door(), &self.journal) {
                         Step::Again => {}
                         Step::Done | Step::Lost => break,
                         Step::Halted => {
@@ -260,9 +277,9 @@ impl Storm {
             assert!(
                 begun.elapsed() < PATIENCE,
                 "not everybody has what he came for: {}",
-                self.rig.log()
+                self.house.rig.logs()
             );
-            if halted || !self.rig.is_alive() {
+            if self.house.is_dark(halted) {
                 self.start_again();
             }
             // The pace of one who was told: later.
@@ -279,9 +296,10 @@ impl Storm {
             .filter_map(|d| Some(d.serial()?.to_owned()))
             .take(3)
             .collect();
-        self.crl_is_read().unwrap();
+        // A balancer may lead to one that is gone, for a moment.
+        until("the CRL is shown", || self.crl_is_read().is_ok());
         for hex in asked {
-            self.status_is_asked(&hex).unwrap();
+            until("OCSP answers", || self.status_is_asked(&hex).is_ok());
         }
     }
 
@@ -289,7 +307,7 @@ impl Storm {
     pub(crate) fn crl_is_read(&self) -> Result<(), ureq::Error> {
         let began = now();
         let mut answer = silent()
-            .get(format!("http://{}/crl/all.crl", self.rig.server().status()))
+            .get(format!("http://{}/crl/all.crl", self.house.status()))
             .call()?;
         if answer.status() == 200 {
             let der = hex::encode(answer.body_mut().read_to_vec()?);
@@ -311,7 +329,7 @@ impl Storm {
         let question = OcspRequest::encode(id, &IssuerHashes::of(&self.issuer), None);
         let began = now();
         let answer = silent()
-            .post(format!("http://{}/ocsp", self.rig.server().status()))
+            .post(format!("http://{}/ocsp", self.house.status()))
             .header("content-type", "application/ocsp-request")
             .send(&question)?
             .body_mut()
@@ -331,19 +349,26 @@ impl Storm {
     /// Nothing is left open.
     pub(crate) fn settled(&self) {
         let begun = Instant::now();
-        while self.rig.open_intents() > 0 {
-            assert!(begun.elapsed() < PATIENCE, "intents stay open: {}", self.rig.log());
+        while self.house.rig.open_intents() > 0 {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "intents stay open: {}",
+                self.house.rig.logs()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(!self.rig.log().contains("defect"), "{}", self.rig.log());
+        let log = self.house.rig.logs();
+        assert!(!log.contains("defect"), "{log}");
     }
 
     /// Nothing is open any more; what the independent reader says.
     pub(crate) fn verdict(&mut self) {
         self.settled();
-        println!("{}: seed {}, {} trials' verdict", self.engine, self.seed, self.faults);
         let verdict = checker::check(self, None);
-        println!("{}", verdict.text);
+        println!(
+            "{}: seed {}, the reader counted\n{}",
+            self.engine, self.seed, verdict.text
+        );
         report::faults(self.engine, self.seed, &self.played, &verdict.violations);
         assert!(verdict.violations.is_empty(), "{:#?}", verdict.violations);
         checker::holds_elsewhere(self);

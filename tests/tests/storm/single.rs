@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use device_kit::rig::Wanted;
+use device_kit::trial::played;
 use serde_json::json;
 
-use crate::journal::now;
 use crate::kill::Blow;
 use crate::play::Storm;
+use device_kit::clients::now;
 
 /// Every table that is written while devices enroll, renew and are revoked, and how.
 const WRITTEN: [(&str, &str); 18] = [
@@ -38,6 +39,7 @@ fn one_statement_fails(wanted: Wanted, engine: &'static str) {
     storm.up();
     if postgres {
         let _ = storm
+            .house
             .rig
             .sql("CREATE FUNCTION f04() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'f04'; END $$");
     }
@@ -56,19 +58,19 @@ fn one_statement_fails(wanted: Wanted, engine: &'static str) {
             )
         };
         let wait = if postgres { "" } else { "PRAGMA busy_timeout = 20000; " };
-        let _ = storm.rig.sql(&format!("{wait}{make}"));
-        let rows = |storm: &Storm| storm.rig.sql(&format!("SELECT count(*) FROM {table}"));
+        let _ = storm.house.rig.sql(&format!("{wait}{make}"));
+        let rows = |storm: &Storm| storm.house.rig.sql(&format!("SELECT count(*) FROM {table}"));
         let before = rows(&storm);
         storm.work_is_given();
         storm.loaded(Blow::Anywhere(0));
         if kind == "INSERT" {
             assert_eq!(rows(&storm), before, "{table}");
         }
-        assert!(storm.rig.is_alive(), "{table}");
-        let _ = storm.rig.sql(&format!("{wait}{drop}"));
+        assert!(storm.house.rig.is_alive(), "{table}");
+        let _ = storm.house.rig.sql(&format!("{wait}{drop}"));
         storm.everybody_persists();
         let begun = Instant::now();
-        while storm.rig.admin_call("POST", "/v1/crls/publications", b"{}").0 != 200 {
+        while storm.house.rig.admin_call("POST", "/v1/crls/publications", b"{}").0 != 200 {
             assert!(begun.elapsed() < Duration::from_secs(60), "{table}: no CRL afterwards");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -81,6 +83,13 @@ fn one_statement_fails(wanted: Wanted, engine: &'static str) {
             .note(&json!({"kind": "fault", "what": format!("statement-fails {kind} {table}")}));
     }
     storm.all_is_well();
+    played(
+        &format!(
+            "f04_one_statement_fails_on_{}",
+            engine.to_lowercase().replace("postgresql", "postgres")
+        ),
+        WRITTEN.len(),
+    );
 }
 
 /// F04 on SQLite.
@@ -104,9 +113,10 @@ fn f19_told_to_end_in_the_middle() {
         storm.up();
         storm.work_is_given();
         storm.loaded(Blow::End(Duration::from_millis(later)));
-        assert_eq!(storm.rig.stop(), Some(0), "{}", storm.rig.log());
+        assert_eq!(storm.house.rig.stop(), Some(0), "{}", storm.house.rig.log());
     }
     storm.all_is_well();
+    played("f19_told_to_end_in_the_middle", 5);
 }
 
 /// I6: a CRL speaks of a moment that its reading has seen. One that was read before a revocation was answered, and signed
@@ -116,12 +126,13 @@ fn a_crl_is_as_old_as_its_reading(wanted: Wanted, engine: &'static str) {
     storm.supplied(2);
     // The job leaves this CRL to whoever is at work on it.
     storm
+        .house
         .rig
         .configure(&[("crl".to_owned(), "after_revocation".to_owned(), "30s".into())]);
     storm.ordered("crl.taken:pause=2500");
-    storm.rig.start();
+    storm.house.rig.start();
     let serial = storm.devices.iter().find_map(|d| d.serial()).unwrap().to_owned();
-    let rig = &storm.rig;
+    let rig = &storm.house.rig;
     std::thread::scope(|scope| {
         let published = scope.spawn(|| rig.admin_call("POST", "/v1/crls/publications", b"{}"));
         let begun = Instant::now();
@@ -139,7 +150,7 @@ fn a_crl_is_as_old_as_its_reading(wanted: Wanted, engine: &'static str) {
         assert_eq!(published.join().unwrap().0, 200);
     });
     let read = || {
-        let (status, der) = storm.rig.server().fetch("/crl/all.crl");
+        let (status, der) = storm.house.rig.server().fetch("/crl/all.crl");
         assert_eq!(status, 200);
         openssl::x509::X509Crl::from_der(&der).unwrap()
     };

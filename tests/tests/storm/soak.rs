@@ -21,6 +21,9 @@ struct Held {
     connections: u64,
 }
 
+/// Trials of a warm-up, at least.
+const WARM: u32 = 4;
+
 /// How much more it may be at the end than after the warm-up: nothing that grows with the work.
 const MORE: Held = Held {
     memory: 16 * 1024,
@@ -32,21 +35,21 @@ const MORE: Held = Held {
 
 impl Held {
     fn of(storm: &Storm) -> Self {
-        let pid = storm.rig.pid();
+        let pid = storm.house.rig.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let of = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
             line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
         };
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        let connections = storm.rig.sql(
+        let connections = storm.house.rig.sql(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
         );
         Self {
             memory: of("VmRSS:"),
             descriptors: descriptors as u64,
             threads: of("Threads:"),
-            sessions: storm.shim.sessions(pid) as u64,
+            sessions: storm.house.shim(0).sessions(pid) as u64,
             connections: connections.parse().unwrap(),
         }
     }
@@ -82,7 +85,7 @@ fn time() -> Duration {
 fn f25_what_a_soak_leaves() {
     let time = time();
     let mut storm = Storm::new(Wanted::postgres(), "PostgreSQL");
-    let pid = storm.rig.pid();
+    let pid = storm.house.rig.pid();
     let begun = Instant::now();
     let warm = begun + (time / 4).min(Duration::from_secs(120));
     let mut text = "| after | memory | descriptors | threads | sessions on the token | connections to PostgreSQL |\n\
@@ -91,7 +94,7 @@ fn f25_what_a_soak_leaves() {
     let mut trials = 0;
     let mut trial = |storm: &mut Storm| {
         let fault = loop {
-            let fault = Fault::drawn(&mut storm.dice, true);
+            let fault = Fault::drawn(&mut storm.dice, true, 1);
             if fault.spares() {
                 break fault;
             }
@@ -99,7 +102,11 @@ fn f25_what_a_soak_leaves() {
         storm.trial(fault);
         trials += 1;
     };
-    while Instant::now() < warm {
+    // Not before every pool had its peak.
+    for done in 0.. {
+        if done >= WARM && Instant::now() >= warm {
+            break;
+        }
         trial(&mut storm);
     }
     let base = Held::of(&storm);
@@ -122,10 +129,10 @@ fn f25_what_a_soak_leaves() {
     text += &held.row(&format!("{trials} trials, {} s", begun.elapsed().as_secs()));
     report::kept(&format!("soak-{}.md", seed()), &text);
     assert_eq!(
-        storm.rig.pid(),
+        storm.house.rig.pid(),
         pid,
         "one server lived through all of it: {}",
-        storm.rig.log()
+        storm.house.rig.log()
     );
     assert!(held.is_back(base), "{base:?}, then {held:?}");
     storm.all_is_well();

@@ -1,17 +1,18 @@
 //! Numbers from a seed: the same storm again.
 
 /// `SplitMix64`.
-pub(crate) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
     /// Neighbouring seeds draw series that have nothing in common: of a state that is a multiple of the step each would be
     /// the other's, one throw later.
-    pub(crate) fn new(seed: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(Self(seed).throw(u64::MAX))
     }
 
     /// A number below `below`.
-    pub(crate) fn throw(&mut self, below: u64) -> u64 {
+    pub fn throw(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,12 +21,18 @@ impl Dice {
     }
 
     /// A number below `below`, for an index.
-    pub(crate) fn below(&mut self, below: usize) -> usize {
-        usize::try_from(self.throw(below as u64)).unwrap()
+    ///
+    /// # Panics
+    /// Where a `usize` is smaller than it.
+    pub fn below(&mut self, below: usize) -> usize {
+        usize::try_from(self.throw(below as u64)).expect("an index")
     }
 
     /// One of these.
-    pub(crate) fn one<T: Copy>(&mut self, of: &[T]) -> T {
+    ///
+    /// # Panics
+    /// Of none.
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }
