@@ -24,7 +24,7 @@ SEED ?= 1
 TRIALS ?= 200
 KIND ?= all
 MINUTES ?= 30
-storm: ## faults under load, then a reader's verdict: SEED, TRIALS, KIND=all (every fault), kill (only kills, many), point (each one)
+storm: ## faults under load, then a reader's verdict: SEED, TRIALS, KIND=all (every fault), three (the same over three servers), kill (only kills, many), point (each one)
 	@scripts/setup.sh test
 	@scripts/storm.sh "$(KIND)" "$(SEED)" "$(TRIALS)"
 
