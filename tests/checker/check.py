@@ -2,16 +2,16 @@
 """Did anything get lost? An independent reader of what a storm left behind.
 
 It shares no code with the server. It reads the database past the server, what the PKCS#11 shim wrote down, the audit
-file, and the journal of what clients sent and heard, and asserts the invariants of docs/reference/storm.md.
+file, the files that are published, and the journal of what clients sent and heard, and asserts the invariants of
+docs/reference/storm.md.
 
-    check.py --database ca.db|postgres:///... --shim shim.record --journal journal.jsonl --chain chain.pem
+    check.py --database ca.db|postgres:///... --shim shim.record --journal journal.jsonl --chain chain.pem --published public
 
 Standard library, `openssl` and, for PostgreSQL, `psql`. Exit 0: every invariant holds; 1: violations, named; 2: cannot read.
 """
 
 import argparse
 import base64
-import calendar
 import collections
 import hashlib
 import json
@@ -20,7 +20,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
+import urllib.parse
+
+import published
+from der import Crl, signed
 
 PROBE = hashlib.sha256(b"holdfast signer probe v1: these bytes are not a certificate\n").hexdigest()
 
@@ -66,79 +69,6 @@ class Tree:
         return root
 
 
-class Der:
-    """Just enough DER: one element after the other."""
-
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def more(self):
-        return self.at < len(self.data)
-
-    def next(self):
-        start = self.at
-        tag, length, body = self.data[start], self.data[start + 1], start + 2
-        if length & 0x80:
-            octets = length & 0x7F
-            length = int.from_bytes(self.data[body:body + octets], "big")
-            body += octets
-        self.at = body + length
-        if self.at > len(self.data):
-            raise ValueError("DER ends early")
-        return tag, self.data[body:self.at], self.data[start:self.at]
-
-
-def signed(der):
-    """TBS, signature and what the TBS holds, of a certificate or a CRL."""
-    outer = Der(Der(der).next()[1])
-    _, inside, tbs = outer.next()
-    outer.next()
-    return tbs, outer.next()[1][1:], inside
-
-
-def seconds(tag, text):
-    text = text.decode()
-    if tag == 0x17:
-        text = ("19" if text[:2] >= "50" else "20") + text
-    return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
-
-
-class Crl:
-    """Number, times and entries of a CRL (RFC 5280 section 5)."""
-
-    def __init__(self, der):
-        self.tbs, self.signature, inside = signed(der)
-        fields = Der(inside)
-        fields.next()  # version
-        fields.next()  # algorithm
-        fields.next()  # issuer
-        tag, body, _ = fields.next()
-        self.this_update = seconds(tag, body)
-        tag, body, _ = fields.next()
-        self.next_update = seconds(tag, body)
-        self.entries, self.number, self.base = {}, None, None
-        while fields.more():
-            tag, body, _ = fields.next()
-            if tag == 0x30:
-                listed = Der(body)
-                while listed.more():
-                    entry = Der(listed.next()[1])
-                    serial = int.from_bytes(entry.next()[1], "big")
-                    tag, when, _ = entry.next()
-                    self.entries[serial] = seconds(tag, when)
-            elif tag == 0xA0:
-                extensions = Der(Der(body).next()[1])
-                while extensions.more():
-                    extension = Der(extensions.next()[1])
-                    oid = extension.next()[1]
-                    value = extension.next()
-                    value = extension.next()[1] if value[0] == 0x01 else value[1]
-                    if oid == bytes.fromhex("551d14"):
-                        self.number = int.from_bytes(Der(value).next()[1], "big")
-                    elif oid == bytes.fromhex("551d1b"):
-                        self.base = int.from_bytes(Der(value).next()[1], "big")
-
-
 def read_tables(url):
     tables = {}
     sqlite = not url.startswith("postgres")
@@ -171,6 +101,8 @@ def sha256(text):
 
 class Check:
     def __init__(self, arguments):
+        # Before the record: a server that runs may publish between the two.
+        self.files = published.Files(arguments.published)
         self.tables = read_tables(arguments.database)
         with open(arguments.journal, encoding="utf-8") as file:
             lines = file.read().split("\n")
@@ -178,7 +110,7 @@ class Check:
         with open(arguments.shim, encoding="ascii") as file:
             self.shim = [line.split(" ") for line in file.read().split("\n") if line]
         self.chain = None if arguments.without_signatures else arguments.chain
-        self.folder, self.violations = None, []
+        self.folder, self.violations, self.in_files = None, [], []
         self.counts = collections.OrderedDict()
 
     def wrong(self, invariant, what):
@@ -210,6 +142,7 @@ class Check:
         self.nothing_twice(certificates)
         self.received(certificates)
         self.standing(certificates)
+        self.shown()
         self.revoked(certificates)
         self.lists()
         self.audited(certificates)
@@ -242,6 +175,9 @@ class Check:
         if tree["checkpoint"] and tree["checkpoint"].split("\n\n")[0] + "\n" not in texts.values():
             self.wrong("I10", "the checkpoint is over another tree than the one on record")
         self.counts["leaves in the ledger"] = grown.size
+        self.counts["files of the ledger"] = len(self.files.tree)
+        for what in self.files.ledger([bytes.fromhex(row["bytes"]) for row in placed], set(texts.values())):
+            self.wrong("I10", what)
         leaves = {row["certificate_id"]: row for row in rows if row["certificate_id"]}
         for row in certificates:
             leaf = leaves.get(row["id"])
@@ -404,8 +340,7 @@ class Check:
             if not any(row["state"] == "revoked" for row in steps.get(line["serial"], [])):
                 self.wrong("I6", f"{line['serial']} was answered as revoked, and is not on record")
             answered.setdefault(line["serial"], line["ended"])
-        for line in self.heard("crl"):
-            crl = Crl(bytes.fromhex(line["der"]))
+        for crl in [Crl(bytes.fromhex(line["der"])) for line in self.heard("crl")] + self.in_files:
             if crl.base is not None:
                 continue
             for serial, since in answered.items():
@@ -442,6 +377,27 @@ class Check:
         self.counts["CRLs heard"] = len(items)
         for name in self.verify(items):
             self.wrong("I11", f"CRL {name} does not verify")
+
+    def shown(self):
+        """CRLs in files: on record under their number, at their place, and no newer than it. I11: they verify."""
+        places = {urllib.parse.urlsplit(row["url"]).path.lstrip("/"): row for row in self.tables["crl_point"]}
+        recorded, items = {row["number"]: row for row in self.tables["crl"]}, []
+        for path, der in sorted(self.files.crls.items()):
+            try:
+                crl, place = Crl(der), places.get(path)
+            except (ValueError, IndexError, TypeError):
+                self.wrong("I11", f"the file {path} is no CRL")
+                continue
+            self.in_files.append(crl)
+            row = recorded.get(str(crl.number))
+            if not row or row["tbs_sha256"] != hashlib.sha256(crl.tbs).hexdigest():
+                self.wrong("I1", f"the file {path} is a CRL that is not on record")
+            elif not place or row["crl_point_id"] != place["id"] or crl.number > int(place["number"]):
+                self.wrong("I7", f"the file {path} shows CRL {crl.number} of another place or time")
+            items.append((f"{path} {crl.number}", crl.tbs, crl.signature))
+        self.counts["files of CRLs"] = len(items)
+        for name in self.verify(items):
+            self.wrong("I11", f"the file {name} does not verify")
 
     def audited(self, certificates):
         """I9: no effect without its record, no record without its effect."""
@@ -492,6 +448,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("database", "shim", "journal", "chain"):
         parser.add_argument("--" + name, required=True)
+    parser.add_argument("--published", help="folder of the files that are served: crls and ledger")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--without-signatures", action="store_true", help="do not verify them: OpenSSL takes its time")
     arguments = parser.parse_args()

@@ -14,6 +14,8 @@ pub struct Read {
     pub journal: PathBuf,
     /// The chain of the issuing CA.
     pub chain: PathBuf,
+    /// The folder of what is published as files.
+    pub published: Option<PathBuf>,
     /// Whether signatures are verified: OpenSSL takes its time.
     pub signatures: bool,
 }
@@ -46,6 +48,11 @@ impl Read {
             .arg(&self.journal)
             .arg("--chain")
             .arg(&self.chain)
+            .args(
+                self.published
+                    .iter()
+                    .flat_map(|folder| [Path::new("--published"), folder]),
+            )
             .output()
             .expect("python3 is installed");
         let said = String::from_utf8_lossy(&output.stdout);

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use device_kit::clients::{Read, Verdict};
 
+use crate::house::PUBLIC;
 use crate::play::Storm;
 
 /// Files that stand in place of the true ones.
@@ -13,6 +14,7 @@ pub(crate) struct Forged {
     database: Option<PathBuf>,
     shim: Option<PathBuf>,
     journal: Option<PathBuf>,
+    published: Option<PathBuf>,
     /// Whether signatures are to be verified.
     signatures: bool,
 }
@@ -49,6 +51,10 @@ pub(crate) fn check(storm: &Storm, forged: Option<&Forged>) -> Verdict {
         shim: of(forged.and_then(|f| f.shim.as_ref()), storm.house.shim(0).record()),
         journal: of(forged.and_then(|f| f.journal.as_ref()), storm.journal.path()),
         chain: storm.house.rig.path("ca/chain.pem"),
+        published: Some(of(
+            forged.and_then(|f| f.published.as_ref()),
+            &storm.house.rig.path(PUBLIC),
+        )),
         // OpenSSL takes its time, and most damage is found without it.
         signatures: forged.is_none_or(|forged| forged.signatures),
     };
@@ -198,6 +204,68 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
         };
         finds(storm, &forged, invariant, &line);
     }
+    for (invariant, name, damage) in FILES {
+        let copy = storm.house.rig.path("damaged.public");
+        let _ = std::fs::remove_dir_all(&copy);
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([&storm.house.rig.path(PUBLIC), &copy])
+            .status();
+        assert!(copied.unwrap().success());
+        let file = first_file(&copy.join(name));
+        match damage(std::fs::read(&file).unwrap()) {
+            Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let forged = Forged {
+            published: Some(copy),
+            signatures: invariant == "I11",
+            ..Forged::default()
+        };
+        finds(storm, &forged, invariant, &file.display().to_string());
+    }
+}
+
+/// What becomes of the bytes of a file: others, or nothing.
+type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+
+/// The first file at a path of published ones, what is done to it, and the invariant that then does not hold.
+const FILES: [(&str, &str, Damage); 7] = [
+    ("I10", "ledger/tile/0", flip),
+    ("I10", "ledger/tile/entries", flip),
+    ("I10", "ledger/tile/0", |bytes| Some(bytes[1..].to_vec())),
+    ("I10", "ledger/checkpoint", flip),
+    ("I10", "ledger/checkpoint", |_| None),
+    // The last octet is of the signature.
+    ("I11", "crls", flip),
+    ("I1", "crls", |bytes| {
+        let number = bytes.windows(3).position(|three| three == [0x55, 0x1d, 0x14]).unwrap();
+        let mut changed = bytes;
+        changed[number + 7] ^= 1;
+        Some(changed)
+    }),
+];
+
+/// The last octet of a tile, or the first of a checkpoint's size.
+fn flip(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let line = std::str::from_utf8(&bytes).ok().and_then(|text| text.find('\n'));
+    let at = line.map_or(bytes.len() - 1, |line| line + 1);
+    bytes[at] ^= 1;
+    Some(bytes)
+}
+
+/// The file itself, or the first one below a folder.
+fn first_file(path: &Path) -> PathBuf {
+    if path.is_file() {
+        return path.to_owned();
+    }
+    let mut below: Vec<PathBuf> = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+        .collect();
+    below.sort();
+    first_file(&below[0])
 }
 
 /// The line of the record that made a certificate.

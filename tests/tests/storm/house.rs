@@ -12,10 +12,8 @@ use device_kit::rig::{Own, Rig, Shim, Three, Wanted, Way, Witness};
 
 /// Where orders to fail-points stand.
 const VARIABLE: &str = "HOLDFAST_FAILPOINT";
-/// Where CRLs are published as files.
-pub(crate) const CRLS: &str = "public/crls";
-/// Where the ledger is.
-pub(crate) const TILES: &str = "public/ledger";
+/// What is published as files.
+pub(crate) const PUBLIC: &str = "public";
 /// How long a job may take to come by the point at which a server is to die.
 const JOB: Duration = Duration::from_secs(3);
 
@@ -223,8 +221,8 @@ fn settings(wanted: Wanted) -> Wanted {
         .set("enrollment", "sign_deadline", "1s")
         .set("hsm", "login_backoff", "100ms")
         .set("hsm", "probe_interval", "1s")
-        .set("crl", "folder", CRLS)
-        .set("ledger", "folder", TILES)
+        .set("crl", "folder", format!("{PUBLIC}/crls"))
+        .set("ledger", "folder", format!("{PUBLIC}/ledger"))
         .set("anchor", "every", "1s");
     match wanted.database.starts_with("postgres") {
         true => wanted.set("database", "connect_timeout", "1s"),
