@@ -9,8 +9,9 @@ use hsm::{Found, HsmError, KeyCustody, PinWarning, Token};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::OsEntropy;
+use super::access::token_failure;
 use super::failpoint::power_cut;
-use super::run::{Run, token_failure};
+use super::run::Run;
 use crate::custody::shares;
 use crate::exit::{Exit, Failure};
 

@@ -1,5 +1,6 @@
 //! Ceremonies as they are held: a medium, people, a token, and a journal that survives a power cut.
 
+mod access;
 mod custody;
 pub(crate) mod exchange;
 mod failpoint;
@@ -14,9 +15,10 @@ pub(crate) mod softtoken;
 pub(crate) mod stand_in;
 pub(crate) mod throwaway;
 
+pub(crate) use access::Access;
 pub(crate) use people::Terminal;
 pub(crate) use room::Room;
-pub(crate) use run::{Access, Run, program};
+pub(crate) use run::{Run, program};
 
 use anyhow::Context as _;
 use attest::{Entropy, EntropyError};

@@ -10,9 +10,10 @@ use ceremony::step::{CERTIFICATE, CRL};
 use ceremony::{Plan, Sha256};
 use issuance::SignatureAlgorithm;
 
+use super::access::Access;
 use super::people::Scripted;
 use super::room::Room;
-use super::run::{Access, Run, program};
+use super::run::{Run, program};
 use super::seal;
 use super::throwaway::Throwaway;
 use crate::exit::Failure;

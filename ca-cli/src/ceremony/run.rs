@@ -11,9 +11,10 @@ use ceremony::quorum::{Approved, Mode, Subject};
 use ceremony::step::{Action, Step, Typed, steps};
 use ceremony::transcript::Entry;
 use ceremony::{Event, Plan, Sha256, Work, display, script};
-use hsm::{Found, HsmKey, KeyCustody, KeySpec, PinSource, Pkcs11Uri, Token, TokenConfig};
+use hsm::{Found, HsmKey, KeyCustody, KeySpec, Token, TokenConfig};
 use policies::Profiles;
 
+use super::access::{Access, token_failure};
 use super::digest_lines;
 use super::failpoint::power_cut;
 use super::journal::Journal;
@@ -24,15 +25,6 @@ use crate::custody::guard;
 use crate::exit::{Exit, Failure};
 use crate::medium::Medium;
 use crate::words;
-
-/// How the token is reached.
-#[derive(Clone, Debug)]
-pub(crate) struct Access {
-    /// Module and token.
-    pub(crate) uri: Pkcs11Uri,
-    /// Where its PIN comes from.
-    pub(crate) pin: PinSource,
-}
 
 /// A ceremony under way.
 pub(crate) struct Run<'a> {
@@ -560,8 +552,4 @@ fn accepted(step: &Step, expected: Option<&str>, line: &str) -> Result<Option<(&
         (Typed::Word(_), _) => Err("that is not what the script says."),
         (Typed::Secret(_), _) => Err("nothing is typed here."),
     }
-}
-
-pub(super) fn token_failure(error: hsm::HsmError) -> Failure {
-    Failure::new(Exit::Failed, error.to_string()).fix("nothing is lost: --resume goes on with this step")
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use hsm::{PinSource, Pkcs11Uri};
 
-use super::run::Access;
+use super::access::Access;
 use crate::exit::{Exit, Failure};
 
 /// SoftHSM reads its configuration from here when its module is loaded.

@@ -17,7 +17,7 @@ use policies::Profiles;
 use secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
-use super::run::{Access, token_failure};
+use super::access::{Access, token_failure};
 use super::{OsEntropy, draw_serial};
 use crate::custody::shares;
 use crate::exit::{Exit, Failure, read};
