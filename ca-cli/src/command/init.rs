@@ -9,7 +9,7 @@ use crate::cli::Init;
 use crate::exit::{Exit, Failure};
 use crate::fingerprint;
 use crate::output::Report;
-use crate::rehearsal::{Answers, Layout, perform};
+use crate::rehearsal::{Answers, Layout, judge, perform};
 use crate::words;
 
 /// What stands in a folder that another ceremony used, or began to use.
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Init, no_input: bool) -> Result<Report, Failure> {
         (answers, Layout::create(&arguments.dir, begun)?)
     } else {
         let answers = answers(arguments, no_input)?;
-        answers.validate()?;
+        judge(&answers)?;
         let layout = Layout::create(&arguments.dir, &BEGUN)?;
         let text = toml::to_string(&answers).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
         layout.put("answers.toml", text.as_bytes())?;

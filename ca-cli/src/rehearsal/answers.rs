@@ -1,6 +1,6 @@
 //! What `ca-cli init` asks.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use issuance::SignatureAlgorithm;
@@ -78,44 +78,6 @@ impl Answers {
             text,
         };
         source.parse().map_err(|e| Failure::new(e.exit(), e.to_string()))
-    }
-
-    /// Everything that can be said against the answers before anything is made of them.
-    pub(crate) fn validate(&self) -> Result<(), Failure> {
-        let wrong = |what: String| Failure::new(Exit::Usage, what);
-        algorithm(&self.root_algorithm)?;
-        algorithm(&self.issuing_algorithm)?;
-        for (key, address) in [
-            ("listen", &self.listen),
-            ("metrics", &self.metrics),
-            ("status", &self.status),
-        ] {
-            address.parse::<SocketAddr>().map_err(|e| {
-                wrong(format!("{key} = `{address}`: {e}")).fix("an IP address and a port: `127.0.0.1:8443`")
-            })?;
-        }
-        if !self.pki_url.is_empty() && (!self.pki_url.starts_with("http://") || self.pki_url.ends_with('/')) {
-            return Err(wrong(format!(
-                "pki_url = `{}`: not a plain http URL without a slash at its end",
-                self.pki_url
-            ))
-            .fix("`http://pki.example.net`, or nothing at all"));
-        }
-        if !["sqlite://", "postgres://", "postgresql://"]
-            .iter()
-            .any(|scheme| self.database.starts_with(scheme))
-        {
-            return Err(wrong(format!("database = `{}`: unknown kind", self.database))
-                .fix("`sqlite://FILE` for one machine, `postgres://...` beyond"));
-        }
-        super::hierarchy::would_be_approved(self)?;
-        if !self.module.exists() {
-            return Err(
-                Failure::new(Exit::NotFound, format!("module {}: not there", self.module.display()))
-                    .fix("install softhsm2, or name its library with `module` in an answers file"),
-            );
-        }
-        Ok(())
     }
 
     /// Ask on the terminal; every question has a default and says why it is asked.
@@ -205,41 +167,5 @@ mod tests {
         let text = toml::to_string(&Answers::default()).unwrap();
         assert_eq!(toml::from_str::<Answers>(&text).unwrap(), Answers::default());
         assert!(toml::from_str::<Answers>("organisation = \"x\"").is_err());
-    }
-
-    #[test]
-    fn each_answer_is_judged_before_anything_is_made() {
-        // Any file will do for a module here: it is not loaded.
-        let good = Answers {
-            module: "/dev/null".into(),
-            ..Answers::default()
-        };
-        good.validate().unwrap();
-        let refused = |change: fn(&mut Answers)| {
-            let mut answers = good.clone();
-            change(&mut answers);
-            let failure = answers.validate().unwrap_err();
-            (failure.exit, failure.message)
-        };
-        for (change, why) in [
-            ((|a| a.organization = String::new()) as fn(&mut Answers), "organization"),
-            (|a| a.organization = "x".repeat(50), "common name"),
-            (|a| a.organization = "a\u{1b}[2J".into(), "organization"),
-            (|a| a.server_names = vec!["*.example".into()], "server-tls"),
-            (|a| a.server_names.clear(), "server-tls"),
-            (|a| a.listen = "8443".into(), "listen"),
-            (|a| a.metrics = "localhost:9464".into(), "metrics"),
-            (|a| a.status = "8080".into(), "status"),
-            (|a| a.pki_url = "https://localhost".into(), "pki_url"),
-            (|a| a.pki_url = "http://localhost/".into(), "pki_url"),
-            (|a| a.database = "mysql://x".into(), "database"),
-            (|a| a.root_algorithm = "md5".into(), "md5"),
-            (|a| a.issuing_algorithm = "rsa2048-pkcs1-sha256".into(), "rsa2048"),
-        ] {
-            let (exit, message) = refused(change);
-            assert_eq!(exit, Exit::Usage, "{message}");
-            assert!(message.contains(why), "{message}");
-        }
-        assert_eq!(refused(|a| a.module = "/nowhere/lib.so".into()).0, Exit::NotFound);
     }
 }

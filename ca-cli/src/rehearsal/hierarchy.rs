@@ -118,29 +118,6 @@ pub(crate) fn perform(answers: &Answers, layout: &Layout, say: &dyn Fn(&str)) ->
     })
 }
 
-/// Whether these answers make names and plans: asked before anything is made.
-pub(crate) fn would_be_approved(answers: &Answers) -> Result<(), Failure> {
-    let wrong = |what: &str, e: String| Failure::new(Exit::Usage, format!("{what}: {e}"));
-    policies::name::directory_string(&answers.organization).map_err(|e| wrong("organization", e.to_string()))?;
-    for name in ["Root R1", "Issuing 1A"] {
-        let name = format!("{}{} {name}", policies::REHEARSAL_PREFIX, answers.organization);
-        policies::name::directory_string(&name).map_err(|e| wrong("common name", e.to_string()))?;
-    }
-    let profiles = Profiles::builtin().context("built-in profiles")?;
-    let plan = ServerTlsPlan {
-        names: answers.san(),
-        spki: spki(&p256()?)?,
-    };
-    plan.approve(
-        &answers.organization,
-        &profiles,
-        &Quorum::Rehearsal,
-        UnixTime(words::now()),
-    )
-    .map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-    Ok(())
-}
-
 /// What all parts of the demonstration share.
 struct Demo<'a> {
     answers: &'a Answers,
@@ -383,12 +360,12 @@ fn made(
     Ok((key, generated.attributes))
 }
 
-fn p256() -> anyhow::Result<PKey<Private>> {
+pub(super) fn p256() -> anyhow::Result<PKey<Private>> {
     let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1)?;
     Ok(PKey::from_ec_key(openssl::ec::EcKey::generate(&group)?)?)
 }
 
-fn spki(key: &PKey<Private>) -> anyhow::Result<Vec<u8>> {
+pub(super) fn spki(key: &PKey<Private>) -> anyhow::Result<Vec<u8>> {
     Ok(key.public_key_to_der()?)
 }
 

@@ -3,8 +3,10 @@
 mod answers;
 mod configuration;
 mod hierarchy;
+mod judge;
 mod layout;
 
 pub(crate) use answers::Answers;
 pub(crate) use hierarchy::perform;
+pub(crate) use judge::judge;
 pub(crate) use layout::Layout;
