@@ -2,18 +2,12 @@
 //! later moment than its base (RFC 5280 §5.2.3), shares the sequence of numbers, and lists what differs.
 
 use failpoint::{Point, reach};
-use issuance::crl::{CrlDraft, DeltaSpec, Released, compare_delta, delta_url};
+use issuance::crl::{CrlDraft, DeltaSpec, Released, compare_delta};
 use schema::CrlPoint;
 
 use super::publish::{PublishError, Published, moment, read, shelve, sign, take, tell, times};
 use crate::config::DeltaTerms;
 use crate::house::House;
-
-/// Where the delta CRLs of a place are, when there are any.
-#[must_use]
-pub fn url(house: &House, point: &CrlPoint) -> Option<String> {
-    house.crl.delta.and_then(|_| delta_url(&point.url))
-}
 
 /// Publish a delta CRL beside what is published at a place; `url` is where. `forced`: also when another server is at work.
 ///

@@ -8,7 +8,6 @@ use issuance::crl::{
 use issuance::{AuditRecord, SignFailure};
 use schema::{CrlPoint, CrlTurn, DraftedCrl, StoreError};
 
-use super::delta;
 use crate::house::{Concern, House, Shelved};
 
 /// How a publication ended without an error.
@@ -157,7 +156,7 @@ fn attempt(house: &House, point: &CrlPoint, forced: bool) -> Result<Published, P
         this_update,
         next_update,
         revoked,
-        delta_url: delta::url(house, &turn.point),
+        delta_url: house.delta_url(&turn.point),
     };
     let linted = CrlDraft::new(spec, &house.issuer)?.lint()?;
     let crl = sign(house, &turn, linted, [this_update, next_update], None)?;

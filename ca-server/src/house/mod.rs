@@ -30,7 +30,7 @@ use hsm::HsmError;
 use issuance::crl::delta_url;
 use issuance::{CaKey, CrlScope, Issuer, SignFailure};
 use policies::{PolicySet, Profiles};
-use schema::{Store, StoreError};
+use schema::{CrlPoint, Store, StoreError};
 use wire::Exit;
 
 use crate::config::{AiaTerms, Config, CrlTerms, Enrollment, LedgerTerms, OcspTerms};
@@ -310,6 +310,12 @@ impl House {
             }
         }
         Ok(())
+    }
+
+    /// Where the delta CRLs of a place are, when there are any.
+    #[must_use]
+    pub fn delta_url(&self, point: &CrlPoint) -> Option<String> {
+        self.crl.delta.and_then(|_| delta_url(&point.url))
     }
 
     /// Sign and verify a probe text, and remember how that went.

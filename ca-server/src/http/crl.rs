@@ -14,7 +14,6 @@ use super::extract;
 use super::front::Front;
 use super::problem::trouble;
 use super::query::query;
-use crate::flow::delta;
 use crate::flow::publish::{Published, publish};
 use crate::house::House;
 
@@ -55,14 +54,14 @@ fn page(house: &House) -> Result<CrlPage, schema::StoreError> {
         complete: point.complete,
         behind: steps.of(&point) - point.steps(),
         published: point.published.map(on_record),
-        delta: delta::url(house, &point).zip(point.delta).map(|(url, delta)| CrlDelta {
+        delta: house.delta_url(&point).zip(point.delta).map(|(url, delta)| CrlDelta {
             url,
             base: delta.base.get(),
             published: on_record(delta.published),
         }),
         alarms: alarms
             .iter()
-            .filter(|(url, _)| *url == point.url || delta::url(house, &point).as_ref() == Some(url))
+            .filter(|(url, _)| *url == point.url || house.delta_url(&point).as_ref() == Some(url))
             .map(|(_, alarm)| CrlAlarm {
                 reason: alarm.reason.to_owned(),
                 detail: alarm.detail.clone(),
@@ -98,7 +97,7 @@ async fn der(front: web::Data<Front>, request: HttpRequest) -> HttpResponse {
                 }
                 match points
                     .iter()
-                    .find(|point| delta::url(house, point).as_ref() == Some(&url))
+                    .find(|point| house.delta_url(point).as_ref() == Some(&url))
                 {
                     Some(point) => house.store.published_delta(point.id),
                     None => Ok(None),

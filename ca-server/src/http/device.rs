@@ -4,13 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use wire::admin::{HoldDevice, RenewDevice};
 use wire::problem::{Problem, ProblemCode};
 
-use super::admin::{device_in_full, device_of};
 use super::answers::{only_post, settle};
 use super::body::Whole;
 use super::extract;
 use super::front::Front;
 use super::peer::actor;
 use super::problem;
+use super::shown::{device_in_full, device_of};
 use crate::flow::device::{self, DeviceError};
 
 /// Its routes.

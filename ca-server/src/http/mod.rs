@@ -24,6 +24,7 @@ mod replacement;
 mod review;
 mod revocation;
 mod serve;
+mod shown;
 mod status;
 mod third_party;
 mod tls;

@@ -5,7 +5,6 @@ use schema::NewTpm;
 use wire::problem::{Problem, ProblemCode};
 use wire::replacement::{Decide, ReplaceTpm};
 
-use super::admin::sha256_of;
 use super::answers::{only_get, only_post, settle};
 use super::body::Whole;
 use super::extract;
@@ -13,6 +12,7 @@ use super::front::Front;
 use super::peer::person;
 use super::problem;
 use super::query::{limit, number, query};
+use super::shown::sha256_of;
 use crate::flow::replace::{self, Wish};
 
 /// Its routes.

@@ -8,7 +8,7 @@ use schema::{CrlPoint, CrlSteps, PublishedCrl};
 
 use super::wait;
 use crate::config::DeltaTerms;
-use crate::flow::delta::{self, publish_delta};
+use crate::flow::delta::publish_delta;
 use crate::flow::publish::{PublishError, Published, alarm, calm, publish, read};
 use crate::house::{Concern, House, Shelved, folder};
 
@@ -49,7 +49,7 @@ fn out(house: &House, point: &CrlPoint) -> Vec<Out> {
         kind: Kind::Complete,
         published,
     });
-    let delta = delta::url(house, point).zip(point.delta).map(|(url, delta)| Out {
+    let delta = house.delta_url(point).zip(point.delta).map(|(url, delta)| Out {
         url,
         kind: Kind::Delta,
         published: delta.published,
@@ -88,7 +88,7 @@ pub fn round(house: &House, watch: &mut Watch, ending: impl Fn() -> bool) {
                     watch.ended(place, &outcome);
                 }
                 // A delta is of a later moment than its base, and of a later round.
-                if !rebased && let (Some(terms), Some(url)) = (house.crl.delta, delta::url(house, point)) {
+                if !rebased && let (Some(terms), Some(url)) = (house.crl.delta, house.delta_url(point)) {
                     let place = (point.id, Kind::Delta);
                     if watch.patient(place) && delta_due(house, point, terms, &url, steps.as_ref()) {
                         watch.ended(place, &publish_delta(house, point, terms, &url, false));
@@ -171,7 +171,7 @@ fn due(house: &House, point: &CrlPoint, steps: Option<&CrlSteps>) -> bool {
         return true;
     };
     let age = now.saturating_sub(published.this_update);
-    let deltas = delta::url(house, point);
+    let deltas = house.delta_url(point);
     let behind = match &deltas {
         // Other servers may think otherwise, for as long as their configuration differs: not in every round, then.
         _ if point.delta_url != deltas => true,
