@@ -31,7 +31,8 @@ COPY packaging/cluster/answers.toml /etc/holdfast/cluster.toml
 COPY --chmod=0755 packaging/container/server.sh packaging/container/hierarchy.sh packaging/container/healthy.sh \
     packaging/cluster/replica.sh /usr/local/bin/
 COPY --chmod=0755 packaging/cluster/hierarchy.sh /usr/local/bin/cluster-hierarchy.sh
-ENV HOLDFAST_ADMIN_SOCKET=/var/lib/holdfast/ca/admin.sock
+# Without backtraces: packaging/ca-server.service says why.
+ENV HOLDFAST_ADMIN_SOCKET=/var/lib/holdfast/ca/admin.sock RUST_BACKTRACE=0
 USER 10001
 VOLUME ["/var/lib/holdfast", "/public"]
 EXPOSE 8443 9464

@@ -100,6 +100,8 @@ impl Server {
                 .arg("--config")
                 .arg(ca.join(format!("{name}.toml")))
                 .env("SOFTHSM2_CONF", ca.join("softhsm2.conf"))
+                // As in its unit.
+                .env("RUST_BACKTRACE", "0")
                 .envs(around.environment.iter().cloned())
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())

@@ -160,8 +160,6 @@ fn f19_a_panic_at_every_point() {
         .collect();
     let logged = storm.log_length();
     storm.ordered(&orders.join(","));
-    let environment = &mut storm.house.rig.around.environment;
-    environment.push(("RUST_BACKTRACE".to_owned(), "0".to_owned()));
     storm.house.rig.start();
     storm.ordered("");
     let pid = storm.house.rig.pid();
