@@ -38,8 +38,9 @@ TABLES = {
     "identity": ["device_id", "profile", "certificate_id"],
     "key_owner": ["spki_sha256*", "device_id"],
     "revocation": ["id", "certificate_id", "step", "state", "reason", "at"],
-    "crl": ["id", "number", "crl_point_id", "tbs_sha256*", "this_update", "next_update", "entries"],
-    "crl_point": ["id", "url", "number", "crl_id", "der*"],
+    "crl": ["id", "number", "crl_point_id", "tbs_sha256*", "this_update", "next_update", "entries", "base"],
+    "crl_point": ["id", "url", "number", "crl_id", "der*", "delta_url"],
+    "crl_delta": ["crl_point_id", "number", "base", "der*"],
     "audit": ["id", "at", "action", "actor", "subject", "reason", "detail", "entry_id",
               "before_sha256*", "after_sha256*"],
     "ledger_entry": ["id", "bytes*", "certificate_id", "salt*", "position"],
@@ -95,20 +96,26 @@ def read_tables(url):
     return tables
 
 
+def read_shim(path):
+    with open(path, encoding="ascii") as file:
+        return [line.split(" ") for line in file.read().split("\n") if line]
+
+
 def sha256(text):
     return hashlib.sha256(bytes.fromhex(text)).hexdigest()
 
 
 class Check:
     def __init__(self, arguments):
-        # Before the record: a server that runs may publish between the two.
+        # A server that runs may sign and publish while this is read: what was there before must be on record, and what is
+        # on record must be there afterwards.
+        self.before = len(read_shim(arguments.signed_before or arguments.shim))
         self.files = published.Files(arguments.published)
         self.tables = read_tables(arguments.database)
         with open(arguments.journal, encoding="utf-8") as file:
             lines = file.read().split("\n")
         self.journal = [json.loads(line) for line in lines if line]
-        with open(arguments.shim, encoding="ascii") as file:
-            self.shim = [line.split(" ") for line in file.read().split("\n") if line]
+        self.shim = read_shim(arguments.shim)
         self.chain = None if arguments.without_signatures else arguments.chain
         self.folder, self.violations, self.in_files = None, [], []
         self.counts = collections.OrderedDict()
@@ -218,7 +225,7 @@ class Check:
         tbs = {sha256(row["tbs"]): row for row in certificates}
         lists = {row["tbs_sha256"] for row in self.tables["crl"] if row["tbs_sha256"]}
         key, signed_digests = self.issuing_key(), collections.Counter()
-        for line in self.shim:
+        for at, line in enumerate(self.shim):
             if line[0] == "call":
                 self.wrong("I1", f"the server called {line[1]}, which nothing watches")
             if line[0] != "sign" or line[3] != key or line[4] == PROBE:
@@ -226,7 +233,7 @@ class Check:
             if line[4] in checkpoints:
                 continue
             signed_digests[line[4]] += 1
-            if line[4] not in tbs and line[4] not in lists:
+            if at < self.before and line[4] not in tbs and line[4] not in lists:
                 self.wrong("I1", f"a signature of {line[4]} without a record")
         for digest, count in signed_digests.items():
             if count > 1:
@@ -235,9 +242,9 @@ class Check:
             if row["state"] == "issued" and not signed_digests[digest]:
                 self.wrong("I1", f"{row['serial']} is issued, and the token knows nothing of it")
         # What is published was signed, too.
-        for point in self.tables["crl_point"]:
+        for point in self.tables["crl_point"] + self.tables["crl_delta"]:
             if point["der"] and hashlib.sha256(Crl(bytes.fromhex(point["der"])).tbs).hexdigest() not in signed_digests:
-                self.wrong("I1", f"{point['url']} shows what the token knows nothing of")
+                self.wrong("I1", f"CRL {point['number']} is shown, and the token knows nothing of it")
 
     def nothing_twice(self, certificates):
         """I3, I5, I8, I16."""
@@ -380,11 +387,15 @@ class Check:
 
     def shown(self):
         """CRLs in files: on record under their number, at their place, and no newer than it. I11: they verify."""
-        places = {urllib.parse.urlsplit(row["url"]).path.lstrip("/"): row for row in self.tables["crl_point"]}
+        points = {row["id"]: row for row in self.tables["crl_point"]}
+        places = {row["url"]: (row["id"], row["number"]) for row in points.values()}
+        places |= {points[row["crl_point_id"]]["delta_url"]: (row["crl_point_id"], row["number"])
+                   for row in self.tables["crl_delta"]}
+        places = {urllib.parse.urlsplit(url).path.lstrip("/"): place for url, place in places.items()}
         recorded, items = {row["number"]: row for row in self.tables["crl"]}, []
         for path, der in sorted(self.files.crls.items()):
             try:
-                crl, place = Crl(der), places.get(path)
+                crl, place = Crl(der), places.get(path, ("", "0"))
             except (ValueError, IndexError, TypeError):
                 self.wrong("I11", f"the file {path} is no CRL")
                 continue
@@ -392,7 +403,9 @@ class Check:
             row = recorded.get(str(crl.number))
             if not row or row["tbs_sha256"] != hashlib.sha256(crl.tbs).hexdigest():
                 self.wrong("I1", f"the file {path} is a CRL that is not on record")
-            elif not place or row["crl_point_id"] != place["id"] or crl.number > int(place["number"]):
+            elif row["base"] != ("" if crl.base is None else str(crl.base)):
+                self.wrong("I1", f"the file {path} stands on CRL {crl.base}, on record it is {row['base'] or 'complete'}")
+            elif row["crl_point_id"] != place[0] or crl.number > int(place[1]):
                 self.wrong("I7", f"the file {path} shows CRL {crl.number} of another place or time")
             items.append((f"{path} {crl.number}", crl.tbs, crl.signature))
         self.counts["files of CRLs"] = len(items)
@@ -448,6 +461,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("database", "shim", "journal", "chain"):
         parser.add_argument("--" + name, required=True)
+    parser.add_argument("--signed-before", help="the shim's record as it was before the database was copied, if it is a copy")
     parser.add_argument("--published", help="folder of the files that are served: crls and ledger")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--without-signatures", action="store_true", help="do not verify them: OpenSSL takes its time")

@@ -9,7 +9,7 @@ TILE = re.compile(r"tile/(entries|[0-7])/((?:x\d{3}/)*\d{3})(?:\.p/(\d+))?")
 
 
 def files(folder):
-    """Contents by path. Names with a dot are what a killed server was about to replace a file with: nobody serves them."""
+    """Contents by path; a checkpoint before its tiles. Names with a dot are what a killed server was about to replace a file with: nobody serves them."""
     found = {}
     for at, _, names in os.walk(folder):
         for name in names:

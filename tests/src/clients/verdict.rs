@@ -14,6 +14,8 @@ pub struct Read {
     pub journal: PathBuf,
     /// The chain of the issuing CA.
     pub chain: PathBuf,
+    /// Its record as it was when the database was copied, where that is a copy.
+    pub signed_before: Option<PathBuf>,
     /// The folder of what is published as files.
     pub published: Option<PathBuf>,
     /// Whether signatures are verified: OpenSSL takes its time.
@@ -48,6 +50,11 @@ impl Read {
             .arg(&self.journal)
             .arg("--chain")
             .arg(&self.chain)
+            .args(
+                self.signed_before
+                    .iter()
+                    .flat_map(|file| [Path::new("--signed-before"), file]),
+            )
             .args(
                 self.published
                     .iter()

@@ -18,6 +18,7 @@ pub(crate) fn holds(rig: &Rig, shim: &Shim, journal: &Journal, database: &str) {
         shim: shim.record().to_owned(),
         journal: journal.path().to_owned(),
         chain: rig.path("ca/chain.pem"),
+        signed_before: None,
         published: None,
         signatures: true,
     };

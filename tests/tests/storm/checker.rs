@@ -13,6 +13,7 @@ use crate::play::Storm;
 pub(crate) struct Forged {
     database: Option<PathBuf>,
     shim: Option<PathBuf>,
+    signed_before: Option<PathBuf>,
     journal: Option<PathBuf>,
     published: Option<PathBuf>,
     /// Whether signatures are to be verified.
@@ -21,6 +22,11 @@ pub(crate) struct Forged {
 
 /// F18: backed up under a running server and restored on the other engine, the record holds all the same.
 pub(crate) fn holds_elsewhere(storm: &Storm) {
+    // What is signed and published meanwhile is in no backup.
+    let signed = storm.house.rig.path("signed.before");
+    std::fs::copy(storm.house.shim(0).record(), &signed).unwrap();
+    let public = storm.house.rig.path("public.before");
+    duplicate(&storm.house.rig.path(PUBLIC), &public);
     let backup = storm.house.rig.path("storm.backup").display().to_string();
     let sqlite = storm.house.rig.path("elsewhere.db").display().to_string();
     let (from, to, read) = if storm.database.starts_with("postgres") {
@@ -36,6 +42,8 @@ pub(crate) fn holds_elsewhere(storm: &Storm) {
     let _ = storm.house.rig.cli_json(&["db", "restore", &backup, "--database", &to]);
     let elsewhere = Forged {
         database: Some(PathBuf::from(read)),
+        signed_before: Some(signed),
+        published: Some(public),
         signatures: true,
         ..Forged::default()
     };
@@ -51,6 +59,7 @@ pub(crate) fn check(storm: &Storm, forged: Option<&Forged>) -> Verdict {
         shim: of(forged.and_then(|f| f.shim.as_ref()), storm.house.shim(0).record()),
         journal: of(forged.and_then(|f| f.journal.as_ref()), storm.journal.path()),
         chain: storm.house.rig.path("ca/chain.pem"),
+        signed_before: forged.and_then(|forged| forged.signed_before.clone()),
         published: Some(of(
             forged.and_then(|f| f.published.as_ref()),
             &storm.house.rig.path(PUBLIC),
@@ -205,20 +214,15 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
         finds(storm, &forged, invariant, &line);
     }
     for (invariant, name, damage) in FILES {
-        let copy = storm.house.rig.path("damaged.public");
-        let _ = std::fs::remove_dir_all(&copy);
-        let copied = Command::new("cp")
-            .arg("-a")
-            .args([&storm.house.rig.path(PUBLIC), &copy])
-            .status();
-        assert!(copied.unwrap().success());
-        let file = first_file(&copy.join(name));
+        let public = storm.house.rig.path("damaged.public");
+        duplicate(&storm.house.rig.path(PUBLIC), &public);
+        let file = first_file(&public.join(name));
         match damage(std::fs::read(&file).unwrap()) {
             Some(bytes) => std::fs::write(&file, bytes).unwrap(),
             None => std::fs::remove_file(&file).unwrap(),
         }
         let forged = Forged {
-            published: Some(copy),
+            published: Some(public),
             signatures: invariant == "I11",
             ..Forged::default()
         };
@@ -228,6 +232,25 @@ pub(crate) fn finds_what_is_done_to_it(storm: &Storm) {
 
 /// What becomes of the bytes of a file: others, or nothing.
 type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+
+/// A folder as it is, in the place of what was copied before. A checkpoint before its tiles: more of them may come meanwhile.
+fn duplicate(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    let mut below: Vec<PathBuf> = std::fs::read_dir(from)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    below.sort_by_key(|path| path.is_dir());
+    std::fs::create_dir_all(to).unwrap();
+    for path in below {
+        let place = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => duplicate(&path, &place),
+            // A file that is about to take its place may be gone by now.
+            false => drop(std::fs::copy(&path, place)),
+        }
+    }
+}
 
 /// The first file at a path of published ones, what is done to it, and the invariant that then does not hold.
 const FILES: [(&str, &str, Damage); 7] = [
