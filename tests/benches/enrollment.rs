@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench -p tests --bench enrollment -- [--devices N] [--challenges N] [--clients N,N] [--postgres]
+//! cargo bench -p tests --bench enrollment -- --ledger N [--devices N] [--postgres]
 //! ```
 #![expect(
     clippy::print_stdout,
@@ -44,6 +45,9 @@ struct Arguments {
     /// Also on PostgreSQL.
     #[arg(long)]
     postgres: bool,
+    /// Instead: with and without a ledger, taking turns so many times, 8 clients.
+    #[arg(long)]
+    ledger: Option<usize>,
     /// How many clients at once, a run for each.
     #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
     clients: Vec<usize>,
@@ -73,6 +77,10 @@ fn main() {
         std::thread::available_parallelism().map_or(0, usize::from)
     );
     let floor = aside("--floor", "floor-cpu-us ", &Wanted::default());
+    if let Some(rounds) = arguments.ledger {
+        ledger(rounds, arguments.devices, arguments.postgres);
+        return;
+    }
     println!("\nenrollments: two calls, software devices, P-256 AK and identity key, CA key P-256 in SoftHSM");
     println!(
         "{:<26}{:>8}{:>10}{:>10}{:>10}{:>13}{:>10}{:>9}",
@@ -85,7 +93,7 @@ fn main() {
         for &clients in &arguments.clients {
             // One client alone gets fewer devices: it only has to show its latency.
             let count = if clients == 1 { devices / 6 } else { devices };
-            enroll(title, wanted, template, count.max(clients), clients, floor);
+            let _told = enroll(title, wanted, template, count.max(clients), clients, floor);
         }
     };
     let sqlite = Wanted::default();
@@ -109,7 +117,7 @@ fn main() {
                 database,
                 ..Wanted::default()
             };
-            enroll(
+            let _told = enroll(
                 "PostgreSQL, ECC EK (L-2)",
                 &wanted,
                 Template::L2,
@@ -144,8 +152,50 @@ fn aside(what: &str, word: &str, wanted: &Wanted) -> f64 {
     last.trim().parse().expect("a number")
 }
 
+/// What the ledger costs: promises, the tree, its signatures and its tiles. The leaf itself is written in both: no record is
+/// issued without (`cargo bench -p schema --bench commits` tells what writing one costs).
+fn ledger(rounds: usize, devices: usize, postgres: bool) {
+    let floor = aside("--floor", "floor-cpu-us ", &Wanted::default());
+    let mut measured: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for turn in 0..2 {
+            let with = (round + turn) % 2 == 0;
+            let database = match postgres {
+                true => Wanted::postgres(),
+                false => Wanted::default(),
+            };
+            let (title, wanted) = match with {
+                true => ("with a ledger", database),
+                false => ("without", database.without("ledger")),
+            };
+            let one = enroll(title, &wanted, Template::L2, devices, 8, floor);
+            measured[usize::from(with)].push(one);
+        }
+    }
+    let middle = |of: fn(&Measured) -> f64| {
+        [0, 1].map(|which| {
+            let mut all: Vec<f64> = measured[which].iter().map(of).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        })
+    };
+    let percent = |[without, with]: [f64; 2]| (with / without - 1.0) * 100.0;
+    println!(
+        "the ledger, medians of {rounds}: {:+.1} % a second, {:+.1} % of the server's processor time",
+        percent(middle(|one| one.per_second)),
+        percent(middle(|one| one.cpu))
+    );
+}
+
+/// What a run came to.
+struct Measured {
+    per_second: f64,
+    /// Microseconds of the server's processor time, each.
+    cpu: f64,
+}
+
 /// Enroll `count` devices by `clients` clients and print a line.
-fn enroll(title: &str, wanted: &Wanted, template: Template, count: usize, clients: usize, floor: f64) {
+fn enroll(title: &str, wanted: &Wanted, template: Template, count: usize, clients: usize, floor: f64) -> Measured {
     let mut rig = Rig::initialised(&wanted.clone().set("enrollment", "challenge_ttl", "10m"));
     let devices = manufacture(&rig, template, count);
     expect_all(&rig, wanted, &devices);
@@ -192,6 +242,10 @@ fn enroll(title: &str, wanted: &Wanted, template: Template, count: usize, client
     }
     by_step("CPU time", cpu_by_step(&rig, count, &threads));
     assert_eq!(rig.stop(), Some(0), "the server ends in order");
+    Measured {
+        per_second: count as f64 / took,
+        cpu,
+    }
 }
 
 /// A sum that the server keeps by phase, as microseconds of one enrollment.

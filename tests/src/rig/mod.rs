@@ -79,6 +79,8 @@ pub struct Wanted {
     pub crl_shards: u16,
     /// Values of server.toml to change: (section, key, TOML value).
     pub settings: Vec<(String, String, toml::Value)>,
+    /// Sections of server.toml to leave out.
+    pub left_out: Vec<String>,
 }
 
 impl Default for Wanted {
@@ -91,6 +93,7 @@ impl Default for Wanted {
             crl_shards: 0,
             // Tests of limits set their own; all others come from one address and are many.
             settings: vec![("limits".into(), "rate_per_source".into(), "off".into())],
+            left_out: Vec::new(),
         }
     }
 }
@@ -115,6 +118,13 @@ impl Wanted {
         self.pki_url = "http://pki.example.net".into();
         self.crl_shards = shards;
         self.set("crl", "after_revocation", "1s")
+    }
+
+    /// Without a section of server.toml.
+    #[must_use]
+    pub fn without(mut self, section: &str) -> Self {
+        self.left_out.push(section.into());
+        self
     }
 
     /// Change one value of server.toml.
@@ -218,8 +228,18 @@ impl Rig {
             database: wanted.database.clone(),
             server: None,
         };
+        rig.leave_out(&wanted.left_out);
         rig.configure(&wanted.settings);
         rig
+    }
+
+    fn leave_out(&self, sections: &[String]) {
+        let text = std::fs::read_to_string(self.path("server.toml")).expect("server.toml");
+        let mut table: toml::Table = text.parse().expect("TOML");
+        for section in sections {
+            assert!(table.remove(section).is_some(), "no section {section}");
+        }
+        std::fs::write(self.path("server.toml"), table.to_string()).expect("a configuration");
     }
 
     /// Change values of server.toml.
