@@ -13,6 +13,7 @@ use x509_cert::ext::pkix::CertificatePolicies;
 use crate::archive::{Bundle, LedgerProof};
 use crate::decision::{self, Policies};
 use crate::judged::{Fields, Judged};
+use crate::named::{Named, extension};
 use crate::transcript::{EkWord, IakWord, Root, Transcript, Word};
 
 /// Names of the checks, in their order.
@@ -62,10 +63,10 @@ type Found = Result<String, String>;
 /// What a certificate says, as far as the checks need it.
 struct Leaf {
     rot: RotStatement,
-    spki: Vec<u8>,
     serial: Vec<u8>,
     algorithm: SignatureAlgorithm,
     policies: Vec<der::asn1::ObjectIdentifier>,
+    named: Named,
 }
 
 /// Make every check of `bundle` that does not lead to a root of the CA: that the path of its certificate does is for the
@@ -90,7 +91,10 @@ pub fn verify(bundle: &Bundle, certificate: &[u8], trust: &Trust) -> Vec<Check> 
         let text = text.as_ref().map_err(Clone::clone)?;
         decision::named(text, told()?, &trust.policies)
     };
-    let decided = || decision::again(bundle, &text, told()?, &judged, &trust.policies);
+    let decided = || {
+        let found = decision::again(bundle, &text, told()?, &judged, &trust.policies)?;
+        decision::told(found, &leaf.as_ref().map_err(Clone::clone)?.named)
+    };
     let found = [
         same(bundle, certificate),
         leaf.as_ref()
@@ -148,19 +152,12 @@ impl Leaf {
             .find(|known| known.identifier() == algorithm);
         Ok(Self {
             rot: RotStatement::from_der(rot).map_err(wrong)?,
-            spki: tbs.subject_public_key_info().to_der().map_err(wrong)?,
             serial: tbs.serial_number().as_bytes().to_vec(),
             algorithm: algorithm.ok_or("the certificate is signed with an algorithm that is not a CA's here")?,
             policies,
+            named: Named::of(&certificate)?,
         })
     }
-}
-
-fn extension(certificate: &Certificate, oid: der::asn1::ObjectIdentifier) -> Option<&[u8]> {
-    let all = certificate.tbs_certificate().extensions()?;
-    all.iter()
-        .find(|extension| extension.extn_id == oid)
-        .map(|extension| extension.extn_value.as_bytes())
 }
 
 /// The bundle is of the certificate in question.
@@ -448,7 +445,7 @@ fn names(leaf: &Leaf, all: &Judged) -> Found {
         Some(key) if leaf.rot.ik_name() == key.name => key,
         _ => ik,
     };
-    if leaf.rot.ik_name() != key.name || leaf.spki != key.spki {
+    if leaf.rot.ik_name() != key.name || leaf.named.spki != key.spki {
         return Err("the certificate is of another key".to_owned());
     }
     if !leaf.policies.contains(&level(root.assurance())) {

@@ -8,6 +8,7 @@ use policies::{ArchivedPolicy, InventoryEntry, PolicySet, Profiles, WouldGrant, 
 
 use crate::Bundle;
 use crate::judged::Judged;
+use crate::named::Named;
 use crate::transcript::{Decided, Inventory, Transcript};
 
 /// How what was found begins where nothing was decided again, and nothing speaks against it either.
@@ -99,6 +100,34 @@ pub(crate) fn named(text: &Text, told: &Transcript, policies: &Policies) -> Resu
     Ok(format!("sha256 {}, as the transcript says", hex::encode(digest)))
 }
 
+/// What came of deciding again.
+pub(crate) enum Again {
+    /// It was not, and nothing speaks against it either.
+    Not(&'static str),
+    /// The same was granted.
+    Granted(Vec<WouldGrant>),
+}
+
+/// The certificate is one that was granted, of the names that were granted for its key.
+pub(crate) fn told(again: Again, certificate: &Named) -> Result<String, String> {
+    let granted = match again {
+        Again::Not(why) => return Ok(format!("{NOT_AGAIN}{why}")),
+        Again::Granted(granted) => granted,
+    };
+    let own = granted.iter().find(|one| one.spki == certificate.spki);
+    certificate.is(own.ok_or("decided again, no certificate is granted for its key")?)?;
+    let profiles: Vec<&str> = granted.iter().map(|one| one.profile.as_str()).collect();
+    let rules: Vec<&str> = granted
+        .iter()
+        .flat_map(|one| one.rules.iter().map(String::as_str))
+        .collect();
+    Ok(format!(
+        "decided again, the same: {} by {}, and its names",
+        profiles.join(", "),
+        rules.join(", ")
+    ))
+}
+
 /// The same decision, by the same rules.
 pub(crate) fn again(
     bundle: &Bundle,
@@ -106,16 +135,14 @@ pub(crate) fn again(
     told: &Transcript,
     judged: &Result<Judged, String>,
     policies: &Policies,
-) -> Result<String, String> {
+) -> Result<Again, String> {
     let (archived, digest) = match text {
-        Ok(Text::None(why)) => return Ok(format!("{NOT_AGAIN}{why}")),
+        Ok(Text::None(why)) => return Ok(Again::Not(why)),
         Ok(Text::Here { archived, digest }) => (archived, *digest),
         Err(_) => return Err("the policy is not the one that decided, so this cannot be said".to_owned()),
     };
     let Some(inventory) = &told.inventory else {
-        return Ok(format!(
-            "{NOT_AGAIN}the transcript is of before it had what the inventory said"
-        ));
+        return Ok(Again::Not("the transcript is of before it had what the inventory said"));
     };
     let shown = judged.as_ref().map_err(Clone::clone)?.shown(&bundle.evidence, told);
     let shown = shown.map_err(|why| format!("a key or its endorsement is refused, so this cannot be said: {why}"))?;
@@ -127,10 +154,11 @@ pub(crate) fn again(
     if shown.same_key.is_none() && told.renewed.is_some() {
         return Err("the transcript does not say whether the renewal kept its key".to_owned());
     }
-    same(&found, &told.decisions)
+    same(&found, &told.decisions)?;
+    Ok(Again::Granted(found))
 }
 
-fn same(found: &[WouldGrant], said: &[Decided]) -> Result<String, String> {
+fn same(found: &[WouldGrant], said: &[Decided]) -> Result<(), String> {
     let names = |all: Vec<&str>| all.join(", ");
     let (would, did) = (
         names(found.iter().map(|one| one.profile.as_str()).collect()),
@@ -154,11 +182,7 @@ fn same(found: &[WouldGrant], said: &[Decided]) -> Result<String, String> {
             return Err(format!("`{}`: the transcript gives other reasons", said.profile));
         }
     }
-    let rules: Vec<&str> = found
-        .iter()
-        .flat_map(|one| one.rules.iter().map(String::as_str))
-        .collect();
-    Ok(format!("decided again, the same: {would} by {}", rules.join(", ")))
+    Ok(())
 }
 
 /// The inventory's word of then.

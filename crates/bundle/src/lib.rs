@@ -14,6 +14,7 @@ pub mod audit;
 mod check;
 mod decision;
 mod judged;
+mod named;
 mod transcript;
 
 pub use archive::{Bundle, BundleError, LedgerProof, MAX_BUNDLE_BYTES};

@@ -5,7 +5,7 @@ use attest::{KeyFacts, Root, UnixTime};
 
 use super::facts::Facts;
 use super::{Denial, InventoryEntry, judge, may_renew};
-use crate::{PolicySet, Profiles};
+use crate::{PolicySet, Profiles, SanEntry, Subject};
 
 /// What was proven once, as the record has it.
 #[derive(Clone, Debug)]
@@ -37,6 +37,12 @@ pub struct Shown {
 pub struct WouldGrant {
     /// Name of the profile.
     pub profile: String,
+    /// The key, SubjectPublicKeyInfo DER.
+    pub spki: Vec<u8>,
+    /// Subject.
+    pub subject: Subject,
+    /// Subject alternative names.
+    pub san: Vec<SanEntry>,
     /// Its lifetime, seconds; none: without end.
     pub lifetime: Option<i64>,
     /// Ids of the rules, sorted.
@@ -75,6 +81,9 @@ pub fn reconsider(
     }
     let would = |grant: crate::Grant| WouldGrant {
         profile: grant.profile().name().to_owned(),
+        spki: grant.spki().to_vec(),
+        subject: grant.subject().clone(),
+        san: grant.san().to_vec(),
         lifetime: grant.profile().lifetime(),
         rules: grant.decision().rules.clone(),
         reasons: grant.decision().reasons.clone(),

@@ -385,7 +385,7 @@ fn transcripts() -> Vec<Fault> {
         },
         Fault {
             bundle: |_, bundle| text_of(bundle, |text| *text = text.replace("GW-1", "GW-2")),
-            ..Fault::of("device renamed afterwards", &["ledger"])
+            ..Fault::of("device renamed afterwards", &["ledger", "decision"])
         },
         Fault {
             bundle: |_, bundle| text_of(bundle, |text| *text = text.replace("local-identity", "other-identity")),
@@ -449,7 +449,7 @@ fn certificates() -> Vec<Fault> {
         },
         Fault {
             certificate: |tpm, said| said.spki = tpm.ak.spki.clone(),
-            ..Fault::of("certificate on the AK's key", &["names"])
+            ..Fault::of("certificate on the AK's key", &["names", "decision"])
         },
         Fault {
             certificate: |_, said| said.level = rot::ID_SOFTWARE,

@@ -10,7 +10,7 @@ use device_kit::keys::{Shape, SoftKey};
 use device_kit::soft_tpm::{Attest, SoftTpm, csr, csr_for};
 use device_kit::vendor::{Content, VendorCa, random_serial};
 
-use crate::world::{Fault, NOW, Said, Shown, World, octet, record, transcript};
+use crate::world::{Fault, NOW, Said, Shown, World, octet, record, subject, transcript};
 
 /// Places of the record.
 const CERTIFICATE: usize = 1;
@@ -123,6 +123,8 @@ pub(crate) fn shown(fault: &Fault, world: &World, tpm: &SoftTpm) -> Shown {
             ek_spki_sha256: None,
         }),
         spki: tpm.identity.spki.clone(),
+        subject: subject("GW-1"),
+        alternative: Vec::new(),
         level: rot::ID_MANUFACTURER_VERIFIED,
         rehearsal: false,
         not_after: generalized_time("99991231235959Z"),

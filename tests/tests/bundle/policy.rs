@@ -2,9 +2,11 @@
 
 use attest::sha256;
 use bundle::{Decided, Transcript};
+use device_kit::der::name;
+use policies::SanEntry;
 use serde_json::Value;
 
-use crate::world::Fault;
+use crate::world::{Fault, subject};
 
 /// The text does not hold, so nothing can be decided under it.
 const NO_TEXT: &[&str] = &["policy", "decision"];
@@ -133,6 +135,26 @@ fn decisions() -> Vec<Fault> {
         Fault {
             transcript: |told| decided(told).rules.clear(),
             ..Fault::of("no rule permitted it", &["decision"])
+        },
+        Fault {
+            certificate: |_, said| said.subject = subject("GW-2"),
+            ..Fault::of("certificate of another device's name", &["decision"])
+        },
+        Fault {
+            certificate: |_, said| said.subject = name(&[("2.5.4.3", "GW-1")]),
+            ..Fault::of("certificate of a common name", &["decision"])
+        },
+        Fault {
+            certificate: |_, said| said.alternative.push(SanEntry::Dns("gw.example".to_owned())),
+            ..Fault::of("certificate with a name that nobody granted", &["decision"])
+        },
+        Fault {
+            certificate: |_, said| said.alternative.truncate(1),
+            ..Fault::of("certificate without a name that was granted", &["decision"])
+        },
+        Fault {
+            certificate: |_, said| said.alternative.clear(),
+            ..Fault::of("certificate without the names that were granted", &["decision"])
         },
         Fault {
             transcript: |told| decided(told).reasons = vec!["why not".to_owned()],

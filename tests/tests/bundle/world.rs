@@ -8,7 +8,8 @@ use bundle::{
     Activation, Asked, Bundle, Ca, Decided, EkWord, Inventory, LedgerProof, Root, TRANSCRIPT_V1, Transcript, Word,
 };
 use der::asn1::OctetString;
-use device_kit::der::{context, extension, generalized_time, name, octets, oid, sequence, tlv, utc_time};
+use der::{Decode as _, Encode as _};
+use device_kit::der::{context, extension, generalized_time, octets, oid, sequence, tlv, utc_time};
 use device_kit::endorsement::Template;
 use device_kit::keys::ec;
 use device_kit::soft_tpm::{Attest, SoftTpm, csr};
@@ -20,7 +21,9 @@ use ledger::{
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::sign::Signer;
-use policies::{ArchivedPolicy, Mode, PolicySet, Profiles};
+use policies::{ArchivedPolicy, Mode, PolicySet, Profiles, SanEntry};
+use x509_cert::Certificate;
+use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 
 /// When the kit's devices enroll.
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -116,6 +119,9 @@ pub(crate) struct Said {
     pub(crate) level: der::asn1::ObjectIdentifier,
     pub(crate) rehearsal: bool,
     pub(crate) not_after: Vec<u8>,
+    /// Name, DER.
+    pub(crate) subject: Vec<u8>,
+    pub(crate) alternative: Vec<SanEntry>,
 }
 
 /// The proof, in parts.
@@ -200,6 +206,8 @@ impl Fault {
             level: rot::ID_HARDWARE_VERIFIED,
             rehearsal: false,
             not_after: generalized_time("99991231235959Z"),
+            subject: subject("GW-1"),
+            alternative: names_of_ek(&fields[1]),
         };
         let shown = Shown {
             evidence,
@@ -416,14 +424,46 @@ fn certify(world: &World, said: &Said, serial: &[u8]) -> Vec<u8> {
     if said.rehearsal {
         extensions.push(extension(&rot::ID_REHEARSAL.to_string(), false, &[5, 0]));
     }
+    if !said.alternative.is_empty() {
+        let all = said.alternative.iter().map(|one| one.to_general_name().unwrap());
+        let all: Vec<Vec<u8>> = all.map(|one| one.to_der().unwrap()).collect();
+        extensions.push(extension("2.5.29.17", false, &tlv(0x30, &all.concat())));
+    }
     world.issuing.certify(&Content {
         serial: serial.to_vec(),
-        subject: name(&[("2.5.4.3", "GW-1")]),
+        subject: said.subject.clone(),
         not_before: utc_time("260101000000Z"),
         not_after: said.not_after.clone(),
         spki: said.spki.clone(),
         extensions,
     })
+}
+
+/// The subject of a device: its serialNumber, a PrintableString.
+pub(crate) fn subject(device: &str) -> Vec<u8> {
+    let number = sequence(&[&oid("2.5.4.5"), &tlv(0x13, device.as_bytes())]);
+    sequence(&[&tlv(0x31, &number)])
+}
+
+/// The names of a TPM, as its EK certificate has them; none where what was shown is no certificate.
+fn names_of_ek(certificate: &[u8]) -> Vec<SanEntry> {
+    let Ok(read) = Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let tbs = read.tbs_certificate();
+    let Ok(Some((_, above))) = tbs.get_extension::<AuthorityKeyIdentifier>() else {
+        return Vec::new();
+    };
+    let (above, serial) = (above.key_identifier.unwrap(), tbs.serial_number());
+    let module = format!(
+        "49465800:{}:{}",
+        hex::encode(above.as_bytes()),
+        hex::encode(serial.as_bytes())
+    );
+    vec![
+        SanEntry::HardwareModuleName(rot::TCG_HW_TYPE_TPM20, module.into_bytes()),
+        SanEntry::PermanentIdentifier(hex::encode(sha256(certificate)), rot::TCG_ON_EK_PERM_ID_SHA256),
+    ]
 }
 
 fn tree(leaves: &[[u8; 32]]) -> [u8; 32] {
