@@ -13,12 +13,9 @@ use crate::read;
 use crate::rows::{DeviceFilter, DeviceRow, Page};
 use crate::tables::{certificate, device, identity};
 
-/// When no more identities than [`few`] end before the day that is asked for, the devices are taken from among them;
-/// where more do, the list meets them soon without. Never fewer than this.
+/// When no more identities than this end before the day that is asked for, the devices are taken from among them;
+/// where more do, the list meets them soon without.
 const FEW: i64 = 20_000;
-/// Of a page of 50: looking at one device after the other costs some 12 pages each, at one that ends 0.3; both ways cost the same
-/// where about so many times the root of the devices' number end.
-const ROOT: i64 = 45;
 
 /// Maker, model and firmware as stored.
 type Kind = (String, String, String);
@@ -155,21 +152,14 @@ diesel::define_sql_function! {
     fn replace(text: diesel::sql_types::Text, needle: diesel::sql_types::Text, by: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
-/// How many identities are few among this record's devices, whose highest id stands for their number.
-fn few(link: &mut Link) -> Result<i64, Fault> {
-    let highest: Option<i64> = on!(link, c => device::table.select(diesel::dsl::max(device::id)).first(c))?;
-    Ok(highest.unwrap_or_default().isqrt().saturating_mul(ROOT).max(FEW))
-}
-
-/// Devices with an identity that ends before this, in the order of their ids, when there are [`few`].
+/// Devices with an identity that ends before this, in the order of their ids, when there are [`FEW`].
 fn ending(link: &mut Link, before: i64) -> Result<Option<Vec<i64>>, Fault> {
-    let few = few(link)?;
     let mut found: Vec<i64> = on!(link, c => identity::table
         .filter(identity::not_after.lt(before))
         .select(identity::device_id)
-        .limit(few.saturating_add(1))
+        .limit(FEW.saturating_add(1))
         .load(c))?;
-    if i64::try_from(found.len()).is_ok_and(|count| count > few) {
+    if i64::try_from(found.len()).is_ok_and(|count| count > FEW) {
         return Ok(None);
     }
     found.sort_unstable();
