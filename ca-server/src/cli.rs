@@ -135,7 +135,7 @@ fn serve(config: Config) -> Result<(), StartError> {
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let serving = Serving::start(house, manners, &server, tls)?;
+        let serving = Serving::start(house, manners, &server, tls).await?;
         reach(Point::StartReady);
         announce(&serving.addresses);
         process::notify(sd_notify::NotifyState::Ready);

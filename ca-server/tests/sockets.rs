@@ -91,7 +91,9 @@ impl Running {
         let shared = Arc::clone(&house);
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let serving = Serving::start(shared, manners, &server, acceptor(&tls).unwrap()).unwrap();
+                let serving = Serving::start(shared, manners, &server, acceptor(&tls).unwrap())
+                    .await
+                    .unwrap();
                 tell.send(serving.addresses.clone()).unwrap();
                 let end = async {
                     let _ = stopped.await;

@@ -5,12 +5,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
+use tokio::task::JoinSet;
 
 use super::front::{Front, Manners};
 use super::{admin, body, gate, monitor, peer, presented, public, status, third_party};
@@ -43,11 +46,11 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Open the listeners and start answering. Call inside an actix system.
+    /// Open the listeners and start answering: whoever connects afterwards is let in. Call inside an actix system.
     ///
     /// # Errors
     /// What the system says, with the address in it.
-    pub fn start(
+    pub async fn start(
         house: Arc<House>,
         manners: Manners,
         server: &config::Server,
@@ -90,7 +93,7 @@ impl Serving {
             status: None,
             admin: None,
         };
-        let mut servers = vec![http.listen_openssl(listener, tls)?.run()];
+        let mut servers = vec![begun(http.listen_openssl(listener, tls)?.run(), &server.public).await?];
 
         if let Some(address) = &server.metrics {
             let listener = TcpListener::bind(address).map_err(|e| at(address, &e))?;
@@ -109,7 +112,7 @@ impl Serving {
             .client_request_timeout(limits.header_timeout)
             .client_disconnect_timeout(LAST_WORDS)
             .listen(listener)?;
-            servers.push(http.run());
+            servers.push(begun(http.run(), address).await?);
         }
         if let Some(address) = &server.status {
             let listener = TcpListener::bind(address).map_err(|e| at(address, &e))?;
@@ -132,7 +135,7 @@ impl Serving {
             .client_disconnect_timeout(LAST_WORDS)
             .tcp_nodelay(true)
             .listen(listener)?;
-            servers.push(http.run());
+            servers.push(begun(http.run(), address).await?);
         }
         if let Some(path) = &server.admin {
             let mode = if front.manners.operators.is_empty() {
@@ -157,7 +160,7 @@ impl Serving {
             .client_disconnect_timeout(LAST_WORDS)
             .on_connect(peer::on_connect)
             .listen_uds(listener)?;
-            servers.push(http.run());
+            servers.push(begun(http.run(), &path.display()).await?);
         }
         Ok(Self {
             addresses,
@@ -166,15 +169,25 @@ impl Serving {
         })
     }
 
-    /// Answer until `end` comes; then finish what is under way, within the grace.
+    /// Answer until `end` comes; then finish what is under way, within the grace. One listener that ends before it ends the
+    /// others, too: whoever supervises the process starts it again, whole.
     ///
     /// # Errors
     /// What the servers say.
     pub async fn until(self, end: impl Future<Output = ()>) -> io::Result<()> {
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
-        let running: Vec<_> = self.servers.into_iter().map(actix_web::rt::spawn).collect();
-        end.await;
-        tracing::info!(grace = ?self.grace, "ending: requests under way are finished");
+        let mut running = JoinSet::new();
+        for server in self.servers {
+            running.spawn_local(server);
+        }
+        let early = tokio::select! {
+            () = end => None,
+            ended = running.join_next() => ended,
+        };
+        match &early {
+            None => tracing::info!(grace = ?self.grace, "ending: requests under way are finished"),
+            Some(ended) => tracing::error!(?ended, "a listener ended by itself: the others end, too"),
+        }
         let stops: Vec<_> = handles
             .into_iter()
             .map(|handle| actix_web::rt::spawn(async move { handle.stop(true).await }))
@@ -182,13 +195,29 @@ impl Serving {
         for stop in stops {
             stop.await.map_err(io::Error::other)?;
         }
-        for server in running {
-            server.await.map_err(io::Error::other)??;
+        while let Some(server) = running.join_next().await {
+            server.map_err(io::Error::other)??;
         }
         if let Some(path) = &self.addresses.admin {
             let _ = std::fs::remove_file(path);
         }
-        Ok(())
+        match early {
+            None => Ok(()),
+            Some(ended) => {
+                ended.map_err(io::Error::other)??;
+                Err(io::Error::other("a listener ended by itself"))
+            }
+        }
+    }
+}
+
+/// A server whose threads are there. They are made when it is polled for the first time, and what fails then is its end.
+async fn begun(mut server: Server, address: &dyn core::fmt::Display) -> io::Result<Server> {
+    let first = core::future::poll_fn(|context| Poll::Ready(Pin::new(&mut server).poll(context))).await;
+    match first {
+        Poll::Pending => Ok(server),
+        Poll::Ready(Ok(())) => Err(at(address, &io::Error::other("it ended at once"))),
+        Poll::Ready(Err(error)) => Err(at(address, &error)),
     }
 }
 
