@@ -71,29 +71,41 @@ class Tree:
 
 
 def read_tables(url):
-    tables = {}
-    sqlite = not url.startswith("postgres")
-    if sqlite:
-        base = sqlite3.connect(f"file:{url}?mode=ro", uri=True)
+    """All of them as they are at one moment: the server may go on meanwhile."""
+    tables = read_postgres(url) if url.startswith("postgres") else read_sqlite(url)
     for table, columns in TABLES.items():
-        names = [column.rstrip("*") for column in columns]
-        if sqlite:
-            asked = [f"hex({c[:-1]})" if c.endswith("*") else c for c in columns]
-            rows = base.execute(f"SELECT {', '.join(asked)} FROM {table} ORDER BY 1").fetchall()
-            rows = [["" if value is None else str(value) for value in row] for row in rows]
-        else:
-            asked = [f"encode({c[:-1]}, 'hex')" if c.endswith("*") else c for c in columns]
-            output = subprocess.run(
-                ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-R", "\x1e", "-d", url, "-c",
-                 f"SELECT {', '.join(asked)} FROM {table} ORDER BY 1"], capture_output=True, check=True)
-            text = output.stdout.decode().rstrip("\n")
-            rows = [row.split("\x1f") for row in text.split("\x1e")] if text else []
         low = [i for i, column in enumerate(columns) if column.endswith("*")]
-        for row in rows:
+        for row in tables[table]:
             for i in low:
                 row[i] = row[i].lower()
-        tables[table] = [dict(zip(names, row)) for row in rows]
+        names = [column.rstrip("*") for column in columns]
+        tables[table] = [dict(zip(names, row)) for row in tables[table]]
     return tables
+
+
+def select(table, columns, binary):
+    asked = (binary.format(column[:-1]) if column.endswith("*") else column for column in columns)
+    return f"SELECT {', '.join(asked)} FROM {table} ORDER BY 1;"
+
+
+def read_sqlite(url):
+    base = sqlite3.connect(f"file:{url}?mode=ro", uri=True, isolation_level=None)
+    base.execute("BEGIN")
+    rows = {table: base.execute(select(table, columns, "hex({})")).fetchall() for table, columns in TABLES.items()}
+    return {table: [["" if value is None else str(value) for value in row] for row in found]
+            for table, found in rows.items()}
+
+
+def read_postgres(url):
+    script = ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"]
+    for table, columns in TABLES.items():
+        script += [select(table, columns, "encode({}, 'hex')"), "\\echo -n \x1d"]
+    output = subprocess.run(
+        ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-F", "\x1f", "-R", "\x1e", "-d", url],
+        input="\n".join(script).encode(), capture_output=True, check=True)
+    found = [text.strip("\n") for text in output.stdout.decode().split("\x1d")]
+    return {table: [row.split("\x1f") for row in text.split("\x1e")] if text else []
+            for table, text in zip(TABLES, found)}
 
 
 def read_shim(path):

@@ -13,9 +13,10 @@ mod faults;
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use device_kit::holder::Holder;
 use device_kit::rig::{Rig, Server, Wanted};
 use device_kit::soft_tpm::SoftTpm;
 use openssl::x509::{X509, X509Crl};
@@ -286,36 +287,9 @@ fn number(crl: &X509Crl) -> i64 {
     i64::from_str_radix(said.trim().strip_prefix("crlNumber=0x").unwrap(), 16).unwrap()
 }
 
-/// A session that holds every place of a CRL, so that a publication waits between signature and swap.
-struct Holder(Child);
-
-impl Holder {
-    fn of(url: &str) -> Self {
-        let mut child = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-d", url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.as_mut().unwrap();
-        // Taking a number locks the key of the place; this leaves that open.
-        input
-            .write_all(b"BEGIN; SELECT 'held' FROM crl_point FOR NO KEY UPDATE;\n")
-            .unwrap();
-        input.flush().unwrap();
-        let mut said = [0; 4];
-        child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
-        assert_eq!(&said, b"held");
-        Self(child)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
+/// What holds every place of a CRL: a publication waits between signature and swap. Taking a number locks the key of the
+/// place; this leaves that open.
+const EVERY_PLACE: &str = "SELECT FROM crl_point FOR NO KEY UPDATE";
 
 /// R02: killed between signature and publication. The number is burnt, the next is greater, nothing is lost.
 #[test]
@@ -324,7 +298,7 @@ fn r02_killed_between_signature_and_publication() {
     let mut rig = Rig::with(&wanted);
     let device = enroll(&rig, "gw-1");
     until("a CRL", || crl(rig.server(), "/crl/all.crl").is_some());
-    let holder = Holder::of(&wanted.database);
+    let holder = Holder::of(&wanted.database, EVERY_PLACE);
     revoke(&rig, &device, "superseded");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND wait_event_type = 'Lock' AND query LIKE 'SELECT \"crl_point\"% FOR UPDATE%'";

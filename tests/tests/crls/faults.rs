@@ -1,10 +1,11 @@
 //! F21 where the record itself fails: a full disk, and a database that is lost in the middle of a publication.
 
+use device_kit::holder::Holder;
 use device_kit::postgres::Cluster;
 use device_kit::rig::{Rig, Wanted};
 use device_kit::small_disk::SmallDisk;
 
-use super::{Holder, crl, enroll, listed, number, relied_upon, revoke, until};
+use super::{EVERY_PLACE, crl, enroll, listed, number, relied_upon, revoke, until};
 
 const PATH: &str = "/crl/all.crl";
 
@@ -99,7 +100,7 @@ fn f21_the_database_is_lost_in_the_middle_of_a_publication() {
     let mut rig = Rig::with(&hasty(wanted.clone()));
     let device = enroll(&rig, "gw-1");
     until("a CRL", || crl(rig.server(), PATH).is_some());
-    let holder = Holder::of(&wanted.database);
+    let holder = Holder::of(&wanted.database, EVERY_PLACE);
     revoke(&rig, &device, "superseded");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND wait_event_type = 'Lock' AND query LIKE 'SELECT \"crl_point\"% FOR UPDATE%'";

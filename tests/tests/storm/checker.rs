@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use device_kit::clients::{Read, Verdict};
+use device_kit::clients::{Read, Verdict, until};
+use device_kit::holder::Holder;
+use device_kit::rig::Wanted;
 
 use crate::house::PUBLIC;
 use crate::play::Storm;
@@ -324,4 +326,31 @@ fn sqlite(database: &Path, statement: &str) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// It reads all tables as they were at one moment: a tree that grows between the reading of its leaves and of its size is no
+/// violation.
+#[test]
+fn reads_one_moment_of_a_record_that_changes() {
+    let wanted = Wanted::postgres();
+    let url = wanted.database.clone();
+    let mut storm = Storm::still(wanted, "PostgreSQL", 1);
+    storm.supplied(1);
+    storm.up();
+    storm.settled();
+    storm.every_leaf_is_signed();
+    storm.house.rig.kill();
+    let holder = Holder::of(&url, "LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE");
+    let read = std::thread::scope(|scope| {
+        let read = scope.spawn(|| check(&storm, None));
+        until("the reader is at the last table", || {
+            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'ledger'::regclass";
+            storm.house.rig.sql(waits) == "1"
+        });
+        holder.commits("UPDATE ledger SET size = size + 1");
+        read.join().unwrap()
+    });
+    assert!(read.violations.is_empty(), "{:#?}", read.violations);
+    let afterwards = check(&storm, None).violations;
+    assert!(afterwards.iter().any(|(name, _)| name == "I10"), "{afterwards:?}");
 }
