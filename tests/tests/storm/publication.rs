@@ -39,18 +39,7 @@ fn f01_a_witness_is_killed_at_every_point() {
         witness.go_on();
         storm.house.witness = Some(witness);
         storm.everybody_persists();
-        until("every leaf is in the signed tree", || {
-            storm
-                .house
-                .rig
-                .sql("SELECT count(*) FROM ledger_entry WHERE position IS NULL")
-                == "0"
-                && storm
-                    .house
-                    .rig
-                    .sql("SELECT count(*) FROM ledger WHERE signed_size = size")
-                    == "1"
-        });
+        storm.every_leaf_is_signed();
     }
     assert_eq!(points.len(), 3);
     storm.all_is_well();
