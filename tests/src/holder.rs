@@ -14,7 +14,18 @@ impl Holder {
     #[must_use]
     pub fn of(url: &str, statement: &str) -> Self {
         let child = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url])
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-o",
+                "/dev/null",
+                "-d",
+                url,
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -105,19 +105,24 @@ impl Cluster {
     /// `pg_basebackup` fails, or it does not start.
     pub fn standby(&self, name: &str, peers: &[&Self]) -> Result<Self> {
         let standby = Self::nothing_yet()?;
-        standby.run("pg_basebackup", |c| {
-            c.arg("-D").arg(standby.data());
+        standby.copies(self)?;
+        standby.comes_back(self, name, peers)?;
+        Ok(standby)
+    }
+
+    /// Take over all that `primary` has.
+    fn copies(&self, primary: &Self) -> Result<()> {
+        self.run("pg_basebackup", |c| {
+            c.arg("-D").arg(self.data());
             c.args([
                 "-X",
                 "stream",
                 "-c",
                 "fast",
                 "-d",
-                &format!("{} user=postgres", self.host()),
+                &format!("{} user=postgres", primary.host()),
             ]);
-        })?;
-        standby.comes_back(self, name, peers)?;
-        Ok(standby)
+        })
     }
 
     /// From the next start on it is a standby under this name, of whichever of these writes.
@@ -147,17 +152,7 @@ impl Cluster {
         self.run("sh", |c| {
             c.args(["-c", "rm -rf \"$1\"", "sh"]).arg(self.data());
         })?;
-        self.run("pg_basebackup", |c| {
-            c.arg("-D").arg(self.data());
-            c.args([
-                "-X",
-                "stream",
-                "-c",
-                "fast",
-                "-d",
-                &format!("{} user=postgres", primary.host()),
-            ]);
-        })?;
+        self.copies(primary)?;
         self.comes_back(primary, name, peers)
     }
 

@@ -55,10 +55,7 @@ fn f09_a_standby_takes_over_and_nothing_is_lost() {
             .set("anchor", "every", "1h"),
     );
     let devices = three.with(0, |server| Device::allowed(&three.rig, server, 40));
-    let more = |count: usize| {
-        let enough = three.journal.received() + count;
-        until("devices get what they ask for", || three.journal.received() >= enough);
-    };
+    let more = |count: usize| three.answers(count);
     under_load(&three, &three.journal, devices, || {
         more(10);
         let begun = Instant::now();

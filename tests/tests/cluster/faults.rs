@@ -6,7 +6,6 @@ use device_kit::rig::Wanted;
 use crate::device::{Device, under_load};
 use crate::journal::holds;
 use crate::three::Three;
-use crate::until;
 
 /// One of three writes fails as PostgreSQL fails them when transactions meet.
 fn trouble(code: &str, message: &str) -> String {
@@ -29,10 +28,7 @@ fn f08_what_a_database_does_to_three_servers() {
         ..Wanted::default()
     });
     let devices = three.with(0, |server| Device::allowed(&three.rig, server, 40));
-    let more = |count: usize| {
-        let enough = three.journal.received() + count;
-        until("devices get what they ask for", || three.journal.received() >= enough);
-    };
+    let more = |count: usize| three.answers(count);
     under_load(&three, &three.journal, devices, || {
         for (code, message) in [
             ("40001", "could not serialize access due to concurrent update"),

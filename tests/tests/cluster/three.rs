@@ -7,6 +7,7 @@ use device_kit::rig::{self, Client, Own, Rig, Shim, Surroundings, Wanted};
 use serde_json::json;
 
 use crate::journal::{Journal, now};
+use crate::until;
 
 /// Three servers, and who looks at them.
 pub(crate) struct Three {
@@ -61,6 +62,12 @@ impl Three {
     /// Three clients whose kept connections lead to three servers.
     pub(crate) fn one_at_each(&self) -> [Client; 3] {
         self.servers.one_at_each(&self.rig)
+    }
+
+    /// Wait until devices have got so many more certificates.
+    pub(crate) fn answers(&self, count: usize) {
+        let enough = self.journal.received() + count;
+        until("devices get what they ask for", || self.journal.received() >= enough);
     }
 
     /// What a relying party hears of the CRL now, for the reader.

@@ -83,8 +83,7 @@ fn three_servers_go_one_by_one() {
     let three = Three::on(Wanted::postgres());
     let devices = three.with(0, |server| Device::allowed(&three.rig, server, 40));
     let more = |count: usize| {
-        let enough = three.journal.received() + count;
-        until("devices get what they ask for", || three.journal.received() >= enough);
+        three.answers(count);
         three.look();
     };
     under_load(&three, &three.journal, devices, || {

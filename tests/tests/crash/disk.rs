@@ -37,6 +37,20 @@ pub(crate) fn fails_under_load(rig: &Rig, journal: &Journal, enrollees: &mut [En
     );
 }
 
+/// The disk has recovered, and is not believed before a restart, which finds everything that was answered.
+pub(crate) fn believed_after_a_restart(rig: &mut Rig, journal: &Journal, enrollees: &mut [Enrollee]) {
+    let (status, said) = rig.monitor("/readyz?verbose");
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("[-] database"), "{said}");
+    let pending = enrollees.iter_mut().find(|e| e.tries.last().unwrap().answer.is_none());
+    assert_ne!(pending.unwrap().activate(&rig.client(), journal), Step::Done);
+    assert_eq!(rig.stop(), Some(0));
+    rig.start();
+    all_persist(&[rig.client()], enrollees, journal);
+    holds(rig, enrollees, None);
+    assert_eq!(rig.monitor("/readyz").0, 200);
+}
+
 /// No byte is free: nothing is issued that is not recorded, and with room again the server goes on.
 #[test]
 fn s01_the_disk_is_full() {
@@ -83,16 +97,6 @@ fn s01_a_write_fails() {
         "only the database is hit"
     );
     fails_under_load(&rig, &journal, &mut enrollees, || limit(Some(log + 5000)));
-    // With the limit gone the disk is not believed before a restart.
     limit(None);
-    let (status, said) = rig.monitor("/readyz?verbose");
-    assert_eq!(status, 503, "{said}");
-    assert!(said.contains("[-] database"), "{said}");
-    let pending = enrollees.iter_mut().find(|e| e.tries.last().unwrap().answer.is_none());
-    assert_ne!(pending.unwrap().activate(&rig.client(), &journal), Step::Done);
-    assert_eq!(rig.stop(), Some(0));
-    rig.start();
-    all_persist(&[rig.client()], &mut enrollees, &journal);
-    holds(&rig, &mut enrollees, None);
-    assert_eq!(rig.monitor("/readyz").0, 200);
+    believed_after_a_restart(&mut rig, &journal, &mut enrollees);
 }

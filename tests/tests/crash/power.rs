@@ -9,7 +9,7 @@ use device_kit::rig::{Broken, Done, Rig, Wanted};
 use device_kit::soft_tpm::SoftTpm;
 use device_kit::vendor::VendorCa;
 
-use crate::disk::fails_under_load;
+use crate::disk::{believed_after_a_restart, fails_under_load};
 use crate::load::{Enrollee, Journal, PROFILE, Step, all_persist, crowd};
 use crate::record::holds;
 
@@ -48,16 +48,7 @@ fn fails(broken: Broken, errno: i32) {
         disk.breaks(broken, "ca.db-wal", errno);
     });
     assert!(disk.heals() > 0, "something failed");
-    let (status, said) = rig.monitor("/readyz?verbose");
-    assert_eq!(status, 503, "{said}");
-    assert!(said.contains("[-] database"), "{said}");
-    let pending = enrollees.iter_mut().find(|e| e.tries.last().unwrap().answer.is_none());
-    assert_ne!(pending.unwrap().activate(&rig.client(), &journal), Step::Done);
-    assert_eq!(rig.stop(), Some(0));
-    rig.start();
-    all_persist(&[rig.client()], &mut enrollees, &journal);
-    holds(&rig, &mut enrollees, None);
-    assert_eq!(rig.monitor("/readyz").0, 200);
+    believed_after_a_restart(&mut rig, &journal, &mut enrollees);
 }
 
 #[test]
