@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use issuance::SignatureAlgorithm;
 
-use super::algorithm;
+use super::hsm::algorithm;
 
 /// The issuing CA of this machine, and the ceremony that certifies it.
 #[derive(Subcommand)]

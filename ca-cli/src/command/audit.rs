@@ -10,9 +10,10 @@ use wire::audit::Behind;
 
 use crate::admin::Client;
 use crate::certificate::CertificateView;
+use crate::cli::Admin;
 use crate::cli::audit::{AuditCommand, Checked};
+use crate::cli::certificate::Level;
 use crate::cli::ledger::Place;
-use crate::cli::{Admin, Level};
 use crate::exit::{Exit, Failure, read, write_new};
 use crate::ledger::{Reader, Witnesses, no, tile, verifier};
 use crate::output::{Report, clean, fields, table};

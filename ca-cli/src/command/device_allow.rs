@@ -3,7 +3,7 @@
 use wire::admin::{AllowDevice, Device, EkKind};
 
 use crate::admin::Client;
-use crate::cli::Allow;
+use crate::cli::device::Allow;
 use crate::cli::trust::KindName;
 use crate::endorsement::EkKey;
 use crate::exit::Failure;

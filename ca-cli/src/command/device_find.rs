@@ -5,7 +5,7 @@ use wire::firmware::Firmware;
 
 use super::vendor;
 use crate::admin::Client;
-use crate::cli::Find;
+use crate::cli::device::Find;
 use crate::exit::Failure;
 use crate::output::{Report, clean, table};
 use crate::words;

@@ -10,7 +10,7 @@ use super::device_find::row;
 use super::device_show::path;
 use super::revoke::{agreed, targets};
 use crate::admin::Client;
-use crate::cli::DeviceHold;
+use crate::cli::device::DeviceHold;
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, clean, table};
 use crate::words;

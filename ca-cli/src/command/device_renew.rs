@@ -9,7 +9,7 @@ use super::device_find::row;
 use super::device_show::path;
 use super::revoke::{agreed, targets};
 use crate::admin::Client;
-use crate::cli::DeviceRenew;
+use crate::cli::device::DeviceRenew;
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, clean, table};
 use crate::words;

@@ -6,7 +6,8 @@ use wire::evidence::{EraseEvidence, ErasedEvidence};
 
 use super::revoke::serial;
 use crate::admin::Client;
-use crate::cli::{Admin, EvidenceCommand};
+use crate::cli::Admin;
+use crate::cli::certificate::EvidenceCommand;
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, clean, fields};
 

@@ -6,7 +6,7 @@ use hsm::{AttributeVerdict, HsmError, PinSource, Pkcs11Uri, ProbeReport, Token, 
 use issuance::SignatureAlgorithm;
 
 use crate::certificate;
-use crate::cli::{HsmProbe, PinWarning};
+use crate::cli::hsm::{HsmProbe, PinWarning};
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, clean, table};
 

@@ -48,10 +48,12 @@ mod trust_tpm;
 mod vendor;
 mod verify;
 
+use crate::cli::certificate::CertCommand;
 #[cfg(feature = "online")]
-use crate::cli::DeviceCommand;
+use crate::cli::device::DeviceCommand;
+use crate::cli::hsm::HsmCommand;
 use crate::cli::trust::TrustCommand;
-use crate::cli::{CertCommand, Cli, Command, HsmCommand};
+use crate::cli::{Cli, Command};
 use crate::exit::Failure;
 use crate::output::Report;
 

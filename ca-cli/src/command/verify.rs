@@ -5,7 +5,7 @@ use std::path::Path;
 use bundle::{Bundle, BundleError};
 
 use crate::certificate::{self, CertificateView};
-use crate::cli::{Level, Verify};
+use crate::cli::certificate::{Level, Verify};
 use crate::exit::{Exit, Failure};
 use crate::output::{Report, Style, clean, field};
 use crate::trust::party::Party;

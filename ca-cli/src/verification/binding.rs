@@ -5,7 +5,7 @@ use attest::rot;
 
 use super::level_of;
 use crate::certificate::CertificateView;
-use crate::cli::Level;
+use crate::cli::certificate::Level;
 
 /// Hex digits of a TPM Name: nameAlg, then the digest.
 const NAMES: [(&str, usize); 2] = [("000b", 4 + 64), ("000c", 4 + 96)];

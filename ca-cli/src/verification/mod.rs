@@ -8,7 +8,7 @@ use attest::rot;
 use serde::Serialize;
 
 use crate::certificate::{self, CertificateView};
-use crate::cli::Level;
+use crate::cli::certificate::Level;
 use crate::words;
 
 /// One check.
