@@ -13,9 +13,15 @@ use crate::read;
 use crate::rows::{DeviceFilter, DeviceRow, Page};
 use crate::tables::{certificate, device, identity};
 
-/// When no more identities than this end before the day that is asked for, the devices are taken from among them;
-/// where more do, the list meets them soon without.
-const FEW: i64 = 20_000;
+/// When no more identities than this end before the day that is asked for, the devices are taken from among them; where
+/// more do, the list goes through those that end in the order of devices, and meets a page's worth soon.
+const FEW: i64 = 2_000;
+
+/// The same where a lot or a kind of TPM is asked for, too: where more end, its devices are looked at.
+const FEW_OF_SOME: i64 = 20_000;
+
+/// Devices that are looked at in one question.
+const PART: usize = 1000;
 
 /// Maker, model and firmware as stored.
 type Kind = (String, String, String);
@@ -44,14 +50,15 @@ pub(crate) fn devices(
     let of_tpm = filter.manufacturer.is_some() || filter.model.is_some() || filter.firmware.is_some();
     let kinds = if of_tpm { Some(kinds(link, filter)?) } else { None };
     let ending = match filter.expires_before {
-        Some(before) => ending(link, before)?,
+        Some(before) if of_tpm || filter.batch.is_some() => ending(link, before, FEW_OF_SOME)?,
+        Some(before) => ending(link, before, FEW)?,
         None => None,
     };
     let mut ids = Vec::new();
-    match (&ending, &kinds) {
-        (Some(devices), _) => {
+    match (&ending, &kinds, filter.expires_before) {
+        (Some(devices), ..) => {
             let first = devices.partition_point(|id| after.is_some_and(|after| *id <= after));
-            for part in devices.get(first..).unwrap_or_default().chunks(1000) {
+            for part in devices.get(first..).unwrap_or_default().chunks(PART) {
                 if ids.len() > size {
                     break;
                 }
@@ -64,13 +71,23 @@ pub(crate) fn devices(
                 )?);
             }
         }
-        (None, Some(kinds)) if filter.batch.is_none() => {
+        (None, Some(kinds), _) if filter.batch.is_none() => {
             for kind in kinds {
                 ids.extend(ids_of(link, filter, &Among::Kind(kind), after, wanted)?);
             }
             ids.sort_unstable();
         }
-        (None, kinds) => ids = ids_of(link, filter, &Among::All(kinds.as_deref()), after, wanted)?,
+        (None, None, Some(before)) if filter.batch.is_none() => {
+            // The first page's worth is enough unless a name is asked for, too.
+            let (mut at, mut count) = (after, size.saturating_add(1).min(PART));
+            while ids.len() <= size {
+                let part = ending_after(link, before, at, count)?;
+                let Some(last) = part.last() else { break };
+                (at, count) = (Some(*last), PART);
+                ids.extend(ids_of(link, filter, &Among::These(&part, None), after, wanted)?);
+            }
+        }
+        (None, kinds, _) => ids = ids_of(link, filter, &Among::All(kinds.as_deref()), after, wanted)?,
     }
     let more = ids.len() > size;
     ids.truncate(size);
@@ -152,19 +169,33 @@ diesel::define_sql_function! {
     fn replace(text: diesel::sql_types::Text, needle: diesel::sql_types::Text, by: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
-/// Devices with an identity that ends before this, in the order of their ids, when there are [`FEW`].
-fn ending(link: &mut Link, before: i64) -> Result<Option<Vec<i64>>, Fault> {
+/// Devices with an identity that ends before this, in the order of their ids, when there are so few.
+fn ending(link: &mut Link, before: i64, few: i64) -> Result<Option<Vec<i64>>, Fault> {
     let mut found: Vec<i64> = on!(link, c => identity::table
         .filter(identity::not_after.lt(before))
         .select(identity::device_id)
-        .limit(FEW.saturating_add(1))
+        .limit(few.saturating_add(1))
         .load(c))?;
-    if i64::try_from(found.len()).is_ok_and(|count| count > FEW) {
+    if i64::try_from(found.len()).is_ok_and(|count| count > few) {
         return Ok(None);
     }
     found.sort_unstable();
     found.dedup();
     Ok(Some(found))
+}
+
+/// The next devices with an identity that ends before this, in the order of their ids: read off one index
+/// (`identity_device_end`), which many that end later make longer, and nothing else.
+fn ending_after(link: &mut Link, before: i64, after: Option<i64>, count: usize) -> Result<Vec<i64>, Fault> {
+    let mut found: Vec<i64> = on!(link, c => identity::table
+        .filter(identity::not_after.lt(before))
+        .filter(identity::device_id.gt(after.unwrap_or(i64::MIN)))
+        .order(identity::device_id)
+        .select(identity::device_id)
+        .limit(i64::try_from(count).unwrap_or(i64::MAX))
+        .load(c))?;
+    found.dedup();
+    Ok(found)
 }
 
 /// Every kind of TPM that fits: one step in the index for each maker, model and version.

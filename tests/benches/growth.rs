@@ -15,15 +15,12 @@
     reason = "a program for people that measures: what fails must stop it"
 )]
 
-#[path = "measure/fleet.rs"]
-mod fleet;
-
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use device_kit::postgres;
+use device_kit::{fleet, postgres};
 use issuance::AuditRecord;
 use schema::{AllowDevice, AuditFilter, DeviceFilter, Store, StoreOptions};
 

@@ -14,15 +14,12 @@
     reason = "a program for people that measures: what fails must stop it"
 )]
 
-#[path = "measure/fleet.rs"]
-mod fleet;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use device_kit::fleet::{DAY, NOW, fill};
 use device_kit::postgres;
-use fleet::{DAY, NOW, fill};
 use schema::{DeviceFilter, Store, StoreOptions};
 use wire::firmware::FirmwareRule;
 

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod der;
 pub mod dice;
 pub mod endorsement;
+pub mod fleet;
 pub mod holder;
 pub mod issuing;
 pub mod keys;

@@ -245,12 +245,12 @@ fn f17_the_next_version_comes_and_goes_on_sqlite() {
     assert_eq!(tables(&rig), whole, "as it was");
     // The real ones, too.
     let first = ["rollback", "--database", url, "--to", "22", "--reason", "back"];
-    db_ends(&rig, &this, &first, 0, "23");
+    db_ends(&rig, &this, &first, 0, "24, 23");
     let further = ["rollback", "--database", url, "--to", "21", "--reason", "back"];
     db_ends(&rig, &this, &further, 1, "no way back");
     let said = db(&rig, &this, &["migrate", "--database", url, "-o", "json"]);
     let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
-    assert!(said["run"].as_array().unwrap().contains(&json!(23)), "{said}");
+    assert_eq!(said["run"], json!([23, 24]), "{said}");
     assert_eq!(tables(&rig), whole);
     rig.around = this.clone();
     rig.start();

@@ -1,11 +1,12 @@
 //! Finding devices by what was proven about their TPMs.
 
+use device_kit::fleet;
 use issuance::Recorder as _;
 use schema::{DeviceFilter, Store};
 use wire::firmware::FirmwareRule;
 
 use crate::kit::*;
-use crate::raw::run;
+use crate::raw::{lines, run};
 
 /// Makers, models and firmware of devices, by turns.
 const KINDS: [(&str, &str, &str); 6] = [
@@ -161,4 +162,40 @@ fn what_ends_soon_is_found_the_same_among_few_and_among_many() {
          SELECT 1, 'many-' || i, -i, 0 FROM n";
     run(&bench, &format!("PRAGMA foreign_keys = OFF; {many}")).unwrap();
     assert_eq!((of(&soon), of(&of_st)), before);
+}
+
+both! {
+    /// More end than are looked at one by one: page after page, nobody twice, nobody missing.
+    fn many_that_end_are_listed_page_by_page(bench) {
+        fleet::fill(&bench.url, 21_000);
+        let store = bench.open();
+        let before = fleet::NOW + 380 * fleet::DAY;
+        let ended = format!("FROM device JOIN identity ON device_id = device.id WHERE not_after < {before}");
+        let count = lines(bench, &format!("SELECT CAST(count(*) AS TEXT) AS line {ended}"));
+        assert!((20_001..21_000).contains(&count[0].parse::<u32>().unwrap()), "{count:?}");
+        for (filter, which) in [
+            (DeviceFilter::default(), "true"),
+            (DeviceFilter { name_contains: text("77"), ..DeviceFilter::default() }, "name LIKE '%77%'"),
+            (DeviceFilter { batch: text("lot-9"), ..DeviceFilter::default() }, "batch = 'lot-9'"),
+            (DeviceFilter { model: text("ST33-1"), ..DeviceFilter::default() }, "model = 'ST33-1'"),
+        ] {
+            let filter = DeviceFilter { expires_before: Some(before), ..filter };
+            let wanted = lines(bench, &format!("SELECT name AS line {ended} AND {which} ORDER BY device.id LIMIT 120"));
+            assert_eq!(wanted.len(), 120, "{which}");
+            let (mut found, mut at) = (Vec::new(), None);
+            while found.len() < 120 {
+                let page = store.find_devices(&filter, at, 50).unwrap();
+                assert_eq!(page.items.len(), 50, "{which}");
+                found.extend(page.items.into_iter().map(|device| device.name));
+                at = Some(page.next.unwrap());
+            }
+            assert_eq!(found[..120], wanted, "{which}");
+        }
+        // The last page says that it is.
+        let filter = DeviceFilter { expires_before: Some(before), ..DeviceFilter::default() };
+        let last = store.find_devices(&filter, Some(20_990), 50).unwrap();
+        let wanted = lines(bench, &format!("SELECT name AS line {ended} AND device.id > 20990 ORDER BY device.id"));
+        assert_eq!(last.items.into_iter().map(|device| device.name).collect::<Vec<_>>(), wanted);
+        assert_eq!(last.next, None);
+    }
 }
