@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help demo test bench storm soak lint fmt build fuzz clean ceremony reproducible
+.PHONY: help demo test bench storm upgrade soak lint fmt build fuzz clean ceremony reproducible
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,10 @@ MINUTES ?= 30
 storm: ## faults under load, then a reader's verdict: SEED, TRIALS, KIND=all (every fault), three (the same over three servers), kill (only kills, many), point (each one)
 	@scripts/setup.sh test
 	@scripts/storm.sh "$(KIND)" "$(SEED)" "$(TRIALS)"
+
+upgrade: ## servers of another version and of this one side by side, under load: FROM=REVISION (of this repository)
+	@scripts/setup.sh test
+	@scripts/upgrade.sh "$(FROM)"
 
 soak: ## MINUTES of random faults under load; memory, sessions, connections and descriptors are back afterwards
 	@scripts/setup.sh test

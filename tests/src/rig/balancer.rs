@@ -72,8 +72,9 @@ impl Rig {
         self.configure_one_of_three(hosts, number, &own.settings);
         let mut around = self.around.clone();
         around.environment.extend(own.environment.iter().cloned());
+        around.programs = own.programs.clone().or(around.programs);
         let name = format!("ca{}", number + 1);
-        Server::try_start(&super::binary("ca-server"), &self.path(""), &name, &self.root, &around)
+        Server::try_start(&self.path(""), &name, &self.root, &around)
     }
 
     /// Write its configuration, and start nothing.

@@ -81,6 +81,8 @@ pub struct Wanted {
     pub settings: Vec<(String, String, toml::Value)>,
     /// Sections of server.toml to leave out.
     pub left_out: Vec<String>,
+    /// Folder of the programs of another build that makes the CA and runs it; without it: this one.
+    pub programs: Option<PathBuf>,
 }
 
 impl Default for Wanted {
@@ -94,6 +96,7 @@ impl Default for Wanted {
             // Tests of limits set their own; all others come from one address and are many.
             settings: vec![("limits".into(), "rate_per_source".into(), "off".into())],
             left_out: Vec::new(),
+            programs: None,
         }
     }
 }
@@ -200,7 +203,11 @@ impl Rig {
         std::fs::write(&answers_file, answers).expect("answers");
         let vendor = VendorCa::root("Kit TPM Root");
         let ca = dir.path().join("ca");
-        let output = Command::new(binary("ca-cli"))
+        let around = Surroundings {
+            programs: wanted.programs.clone(),
+            ..Surroundings::default()
+        };
+        let output = Command::new(around.program("ca-cli"))
             .args(["init", "--no-input", "-o", "json", "--dir"])
             .arg(&ca)
             .arg("--answers")
@@ -224,7 +231,7 @@ impl Rig {
             dir,
             vendor,
             root,
-            around: Surroundings::default(),
+            around,
             database: wanted.database.clone(),
             server: None,
         };
@@ -281,10 +288,17 @@ impl Rig {
     /// A command with the token store of this CA.
     #[must_use]
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(binary(name));
+        self.command_of(&Surroundings::default(), name)
+    }
+
+    /// The same of another build, or in other surroundings.
+    #[must_use]
+    pub fn command_of(&self, around: &Surroundings, name: &str) -> Command {
+        let mut command = Command::new(around.program(name));
         command
             .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
-            .env("HOLDFAST_ADMIN_SOCKET", self.path("admin.sock"));
+            .env("HOLDFAST_ADMIN_SOCKET", self.path("admin.sock"))
+            .envs(around.environment.iter().cloned());
         command
     }
 
@@ -293,19 +307,12 @@ impl Rig {
     /// # Panics
     /// When it does not start; its log is in `server.log`.
     pub fn start(&mut self) {
-        self.server = Some(Server::start(
-            &binary("ca-server"),
-            &self.path(""),
-            "server",
-            &self.root,
-            &self.around,
-        ));
+        self.server = Some(Server::start(&self.path(""), "server", &self.root, &self.around));
     }
 
     /// Start the server, which may end before it listens; whether it listens.
     pub fn try_start(&mut self) -> bool {
-        let program = binary("ca-server");
-        self.server = Server::try_start(&program, &self.path(""), "server", &self.root, &self.around).ok();
+        self.server = Server::try_start(&self.path(""), "server", &self.root, &self.around).ok();
         self.server.is_some()
     }
 
@@ -317,7 +324,7 @@ impl Rig {
     pub fn replica(&self, name: &str) -> Server {
         let admin = toml::Value::from(format!("{name}.sock"));
         self.configure_as(name, &[("server".into(), "admin".into(), admin)]);
-        Server::start(&binary("ca-server"), &self.path(""), name, &self.root, &self.around)
+        Server::start(&self.path(""), name, &self.root, &self.around)
     }
 
     /// Run the server to its end: for configurations it must refuse.
@@ -326,8 +333,7 @@ impl Rig {
     /// When it cannot be run.
     #[must_use]
     pub fn refuses_to_start(&self) -> Output {
-        self.command("ca-server")
-            .envs(self.around.environment.iter().cloned())
+        self.command_of(&self.around, "ca-server")
             .arg("--config")
             .arg(self.path("server.toml"))
             .output()

@@ -9,6 +9,7 @@ use std::process::Command;
 use wire::admin::{AllowDevice, AuditEntry, AuditPage, Device, DeviceTree, OrphanPage};
 
 use super::{Rig, Server};
+use crate::clients::until;
 use crate::soft_tpm::SoftTpm;
 
 /// Tables that are counted.
@@ -31,6 +32,17 @@ const TABLES: [&str; 12] = [
 pub type Rows = BTreeMap<&'static str, u64>;
 
 impl Rig {
+    /// Wait until every leaf has its place in a tree that is signed.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    pub fn every_leaf_is_signed(&self) {
+        until("every leaf is in the signed tree", || {
+            self.sql("SELECT count(*) FROM ledger_entry WHERE position IS NULL") == "0"
+                && self.sql("SELECT count(*) FROM ledger WHERE signed_size = size") == "1"
+        });
+    }
+
     /// Run one SQL statement beside the server; rows as lines, columns separated by `|`.
     ///
     /// # Panics

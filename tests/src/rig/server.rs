@@ -43,6 +43,17 @@ pub struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// Shell commands that come before it, in its own process.
     pub before: Option<String>,
+    /// Folder of the programs of another build; without it: of this one.
+    pub programs: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// A program of this build, or of the other one.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        let own = || super::binary(name);
+        self.programs.as_ref().map_or_else(own, |folder| folder.join(name))
+    }
 }
 
 /// A running server.
@@ -61,8 +72,8 @@ impl Server {
     ///
     /// # Panics
     /// When it does not start.
-    pub(super) fn start(program: &Path, ca: &Path, name: &str, root: &[u8], around: &Surroundings) -> Self {
-        Self::try_start(program, ca, name, root, around).unwrap_or_else(|log| {
+    pub(super) fn start(ca: &Path, name: &str, root: &[u8], around: &Surroundings) -> Self {
+        Self::try_start(ca, name, root, around).unwrap_or_else(|log| {
             panic!(
                 "ca-server did not start: {}",
                 std::fs::read_to_string(log).unwrap_or_default()
@@ -71,30 +82,25 @@ impl Server {
     }
 
     /// The same of one that may end before it listens; then: its log.
-    pub(super) fn try_start(
-        program: &Path,
-        ca: &Path,
-        name: &str,
-        root: &[u8],
-        around: &Surroundings,
-    ) -> Result<Self, PathBuf> {
+    pub(super) fn try_start(ca: &Path, name: &str, root: &[u8], around: &Surroundings) -> Result<Self, PathBuf> {
         let log = ca.join(format!("{name}.log"));
         let errors = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .expect("a log");
+        let program = around.program("ca-server");
         let first = if around.before.is_some() {
             Path::new("sh")
         } else {
-            program
+            &program
         };
         let mut child = spawn_for_us(first, |command| {
             if let Some(before) = &around.before {
                 command
                     .arg("-c")
                     .arg(format!("{before}\nexec \"$0\" \"$@\""))
-                    .arg(program);
+                    .arg(&program);
             }
             command
                 .arg("--config")

@@ -1,5 +1,6 @@
 //! Three servers of one CA behind haproxy: one database, one token, and what is each one's own.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,8 @@ use crate::soft_tpm::SoftTpm;
 pub struct Own {
     /// Environment variables; they come after those of all.
     pub environment: Vec<(String, String)>,
+    /// Folder of the programs of another build.
+    pub programs: Option<PathBuf>,
     /// Values of its configuration: (section, key, TOML value).
     pub settings: Vec<(String, String, toml::Value)>,
 }

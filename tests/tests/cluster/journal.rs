@@ -9,10 +9,7 @@ use crate::until;
 /// Nothing is open any more, and no invariant is violated.
 pub(crate) fn holds(rig: &Rig, shim: &Shim, journal: &Journal, database: &str) {
     until("no intent is left open", || rig.open_intents() == 0);
-    until("every leaf is in the signed tree", || {
-        rig.sql("SELECT count(*) FROM ledger_entry WHERE position IS NULL") == "0"
-            && rig.sql("SELECT count(*) FROM ledger WHERE signed_size = size") == "1"
-    });
+    rig.every_leaf_is_signed();
     let read = Read {
         database: database.into(),
         shim: shim.record().to_owned(),

@@ -47,15 +47,24 @@ impl Three {
 
     /// Start it as another version, or with a fail-point; whether it listens.
     pub(crate) fn start_as(&self, number: usize, around: &Surroundings) -> bool {
-        self.own(number, |own| own.environment.clone_from(&around.environment));
+        self.own(number, |own| {
+            own.environment.clone_from(&around.environment);
+            own.programs.clone_from(&around.programs);
+        });
         self.try_start(&self.rig, number)
+    }
+
+    /// End it, and start it as another version.
+    pub(crate) fn exchanged(&self, number: usize, around: &Surroundings) {
+        assert_eq!(self.stop(number), Some(0));
+        assert!(self.start_as(number, around), "it starts");
+        self.in_again(number);
     }
 
     /// Run it to its end, with its configuration.
     pub(crate) fn refuses(&self, number: usize) -> std::process::Output {
         let config = self.rig.path(&format!("ca{}.toml", number + 1));
-        let mut command = self.rig.command("ca-server");
-        command.envs(self.rig.around.environment.iter().cloned());
+        let mut command = self.rig.command_of(&self.rig.around, "ca-server");
         command.arg("--config").arg(config).output().unwrap()
     }
 

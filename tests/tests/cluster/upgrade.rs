@@ -15,8 +15,7 @@ use crate::until;
 
 /// `ca-cli db …` of a version.
 fn db(rig: &Rig, version: &Surroundings, arguments: &[&str]) -> Output {
-    rig.command("ca-cli")
-        .envs(version.environment.iter().cloned())
+    rig.command_of(version, "ca-cli")
         .arg("db")
         .args(arguments)
         .output()
@@ -24,7 +23,7 @@ fn db(rig: &Rig, version: &Surroundings, arguments: &[&str]) -> Output {
 }
 
 /// The same, which ends with this, and says that.
-fn db_ends(rig: &Rig, version: &Surroundings, arguments: &[&str], code: i32, word: &str) {
+pub(crate) fn db_ends(rig: &Rig, version: &Surroundings, arguments: &[&str], code: i32, word: &str) {
     let said = db(rig, version, arguments);
     let text = format!(
         "{}{}",
@@ -85,11 +84,7 @@ fn f17_the_next_version_comes_and_goes_in_traffic() {
         three.answers(count);
         three.look();
     };
-    let exchanged = |number: usize, version: &Surroundings| {
-        assert_eq!(three.stop(number), Some(0));
-        assert!(three.start_as(number, version), "it starts");
-        three.in_again(number);
-    };
+    let exchanged = |number: usize, version: &Surroundings| three.exchanged(number, version);
     under_load(&three, &three.journal, devices, || {
         more(6);
         // The first of the next version dies between its two migrations.
@@ -100,8 +95,7 @@ fn f17_the_next_version_comes_and_goes_in_traffic() {
         more(6);
         // And inside of the second, while it holds a table that all the others ask.
         let mut dies = Ends(
-            rig.command("ca-server")
-                .envs(versions.surroundings("slow", "").environment)
+            rig.command_of(&versions.surroundings("slow", ""), "ca-server")
                 .arg("--config")
                 .arg(rig.path("ca1.toml"))
                 .stdin(Stdio::null())

@@ -338,7 +338,7 @@ fn reads_one_moment_of_a_record_that_changes() {
     storm.supplied(1);
     storm.up();
     storm.settled();
-    storm.every_leaf_is_signed();
+    storm.house.rig.every_leaf_is_signed();
     storm.house.rig.kill();
     let holder = Holder::of(&url, "LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE");
     let read = std::thread::scope(|scope| {

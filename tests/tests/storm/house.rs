@@ -78,6 +78,7 @@ impl House {
             Own {
                 environment: vec![shims[number].variable()],
                 settings: vec![("database".to_owned(), "url".to_owned(), url)],
+                ..Own::default()
             }
         });
         let three = Some(Three::of(&rig, own));

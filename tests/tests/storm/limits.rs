@@ -44,7 +44,7 @@ fn all_of_it_works(storm: &mut Storm) {
              WHERE coalesce(d.steps, p.steps) >= (SELECT count(*) FROM revocation)",
         ) == "1"
     });
-    storm.every_leaf_is_signed();
+    storm.house.rig.every_leaf_is_signed();
     assert!(now() - since < 60.0);
 }
 

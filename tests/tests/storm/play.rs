@@ -361,15 +361,6 @@ impl Storm {
         assert!(!log.contains("defect"), "{log}");
     }
 
-    /// Wait until every leaf has its place in a tree that is signed.
-    pub(crate) fn every_leaf_is_signed(&self) {
-        let rig = &self.house.rig;
-        until("every leaf is in the signed tree", || {
-            rig.sql("SELECT count(*) FROM ledger_entry WHERE position IS NULL") == "0"
-                && rig.sql("SELECT count(*) FROM ledger WHERE signed_size = size") == "1"
-        });
-    }
-
     /// Nothing is open any more; what the independent reader says.
     pub(crate) fn verdict(&mut self) {
         self.settled();

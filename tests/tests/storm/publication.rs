@@ -39,7 +39,7 @@ fn f01_a_witness_is_killed_at_every_point() {
         witness.go_on();
         storm.house.witness = Some(witness);
         storm.everybody_persists();
-        storm.every_leaf_is_signed();
+        storm.house.rig.every_leaf_is_signed();
     }
     assert_eq!(points.len(), 3);
     storm.all_is_well();
