@@ -238,3 +238,46 @@ fn private_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
 fn at(address: &dyn core::fmt::Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{address}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn server() -> (SocketAddr, Server) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let http = HttpServer::new(App::new).workers(1).disable_signals();
+        (address, http.listen(listener).unwrap().run())
+    }
+
+    #[test]
+    fn a_listener_that_ends_by_itself_ends_the_others() {
+        actix_web::rt::System::new().block_on(async {
+            let ((public, first), (metrics, second)) = (server(), server());
+            let serving = Serving {
+                addresses: Addresses {
+                    public,
+                    metrics: Some(metrics),
+                    status: None,
+                    admin: None,
+                },
+                servers: vec![
+                    begun(first, &public).await.unwrap(),
+                    begun(second, &metrics).await.unwrap(),
+                ],
+                grace: Duration::from_secs(1),
+            };
+            assert!(TcpStream::connect(public).is_ok());
+            let ends = serving.servers.last().unwrap().handle();
+            actix_web::rt::spawn(async move { ends.stop(false).await });
+            let never = core::future::pending();
+            let ended = tokio::time::timeout(Duration::from_secs(30), serving.until(never)).await;
+            let error = ended.unwrap().unwrap_err();
+            assert_eq!(error.to_string(), "a listener ended by itself");
+            assert!(TcpStream::connect(public).is_err());
+        });
+    }
+}
