@@ -53,23 +53,16 @@ impl House {
 
     /// One server that publishes all there is to publish: delta CRLs, and a ledger that a witness has seen.
     pub(crate) fn of_a_publisher(wanted: Wanted) -> Self {
-        let terms = [("every", "10m"), ("valid", "1h")].map(|(key, value)| (key.to_owned(), value.into()));
-        let deltas = toml::Table::from_iter(terms);
-        let mut house = Self::of_one(wanted.set("crl", "delta", deltas).set("anchor", "token", true));
-        let witness = Witness::start(&house.rig, "witness.example", &ledger_key(&house.rig));
-        let named = |key: &str, value| ("ledger".to_owned(), key.to_owned(), value);
-        house.rig.configure(&[
-            named("witness", toml::Value::Array(vec![witness.terms()])),
-            named("quorum", 1.into()),
-        ]);
-        house.witness = Some(witness);
+        let mut house = Self::of_one(publishing(wanted));
+        house.witness = Some(witness(&house.rig));
         house
     }
 
-    /// Three servers on one PostgreSQL and one token, started.
+    /// Three servers on one PostgreSQL and one token that publish all there is to publish, started.
     pub(crate) fn of_three(wanted: Wanted) -> Self {
-        let wanted = settings(wanted);
+        let wanted = publishing(settings(wanted));
         let mut rig = Rig::initialised(&wanted);
+        let witness = Some(witness(&rig));
         let all = rig.shim();
         let shims: Vec<Shim> = (0..3).map(|number| all.of(number)).collect();
         let proxies: Vec<Arc<Proxy>> = (0..3).map(|_| Arc::new(Proxy::before(&wanted.database))).collect();
@@ -87,7 +80,7 @@ impl House {
             three,
             shims,
             proxies,
-            witness: None,
+            witness,
         }
     }
 
@@ -205,6 +198,24 @@ impl<'a> Deref for Entrance<'a> {
             Self::Three(way) => way,
         }
     }
+}
+
+/// With delta CRLs, and an anchor on the token.
+fn publishing(wanted: Wanted) -> Wanted {
+    let terms = [("every", "10m"), ("valid", "1h")].map(|(key, value)| (key.to_owned(), value.into()));
+    let deltas = toml::Table::from_iter(terms);
+    wanted.set("crl", "delta", deltas).set("anchor", "token", true)
+}
+
+/// A witness that sees the ledger first.
+fn witness(rig: &Rig) -> Witness {
+    let witness = Witness::start(rig, "witness.example", &ledger_key(rig));
+    let named = |key: &str, value| ("ledger".to_owned(), key.to_owned(), value);
+    rig.configure(&[
+        named("witness", toml::Value::Array(vec![witness.terms()])),
+        named("quorum", 1.into()),
+    ]);
+    witness
 }
 
 /// The verifier key of the ledger.

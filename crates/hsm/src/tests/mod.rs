@@ -6,5 +6,6 @@ mod custody;
 mod keys;
 mod kit;
 mod login;
+mod memo;
 mod pool;
 mod provision;
