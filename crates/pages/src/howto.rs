@@ -4,8 +4,9 @@ use core::fmt::Write as _;
 
 use maud::{Markup, html};
 
+use crate::LEVELS;
+use crate::facts::Trust;
 use crate::frame::code;
-use crate::trust::{Trust, levels};
 
 /// So many CRLs are fetched by the commands; more are not what one copies by hand.
 const FETCHED: usize = 16;
@@ -93,6 +94,18 @@ pub(crate) fn section(trust: &Trust<'_>) -> Markup {
                     "in it but its text: " code { "docs/verify/bundle.py" } " of the source."
                 }
                 (code("do-bundle", "Commands for a bundle", BUNDLE))
+            }
+        }
+    }
+}
+
+/// The table of levels.
+fn levels() -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "Policy" } th scope="col" { "The key lives in" } } }
+            tbody {
+                @for (oid, words) in LEVELS { tr { th scope="row" .hash { (oid) } td data-of="Lives in" { (words) } } }
             }
         }
     }

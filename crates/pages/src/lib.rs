@@ -5,6 +5,7 @@
 //! what is public already: CA certificates, CRLs, the ledger. Pure: data in, text out.
 
 mod authority;
+mod facts;
 mod frame;
 mod howto;
 mod leaf;
@@ -14,9 +15,9 @@ mod trust;
 mod witness;
 
 pub use authority::{Authority, AuthorityError};
+pub use facts::{Crl, Lists, Trust};
 pub use frame::policy;
 pub use leaf::{Leaf, Standing};
-pub use trust::{Crl, Lists, Trust};
 pub use witness::LedgerHead;
 
 /// How a level of assurance is named on the page: its policy OID (docs/reference/rot-binding.md).
