@@ -13,6 +13,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::front::{Front, Manners};
@@ -37,11 +38,24 @@ pub struct Addresses {
     pub admin: Option<PathBuf>,
 }
 
+/// What each worker holds as long as it lives. One that is gone would be missed by actix at the next connection only, and
+/// where no other takes its place the listener answers nobody.
+struct Present(UnboundedSender<()>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        // Who ends is not listened to any more.
+        let _ = self.0.send(());
+    }
+}
+
 /// Servers under way.
 pub struct Serving {
     /// Where.
     pub addresses: Addresses,
     servers: Vec<Server>,
+    /// Hears of each worker that is gone.
+    gone: UnboundedReceiver<()>,
     grace: std::time::Duration,
 }
 
@@ -65,9 +79,11 @@ impl Serving {
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         // actix counts both for each worker.
         let connections = limits.connections.div_ceil(workers);
-        let shared = front.clone();
+        let (leaves, gone) = unbounded_channel();
+        let (shared, worker) = (front.clone(), leaves.clone());
         let http = HttpServer::new(move || {
             App::new()
+                .app_data(Present(worker.clone()))
                 .app_data(shared.clone())
                 .wrap(from_fn(body::whole))
                 .wrap(from_fn(gate))
@@ -98,9 +114,10 @@ impl Serving {
         if let Some(address) = &server.metrics {
             let listener = TcpListener::bind(address).map_err(|e| at(address, &e))?;
             addresses.metrics = Some(listener.local_addr()?);
-            let shared = front.clone();
+            let (shared, worker) = (front.clone(), leaves.clone());
             let http = HttpServer::new(move || {
                 App::new()
+                    .app_data(Present(worker.clone()))
                     .app_data(shared.clone())
                     .wrap(from_fn(body::whole))
                     .configure(monitor::routes)
@@ -117,9 +134,10 @@ impl Serving {
         if let Some(address) = &server.status {
             let listener = TcpListener::bind(address).map_err(|e| at(address, &e))?;
             addresses.status = Some(listener.local_addr()?);
-            let shared = front.clone();
+            let (shared, worker) = (front.clone(), leaves.clone());
             let http = HttpServer::new(move || {
                 App::new()
+                    .app_data(Present(worker.clone()))
                     .app_data(shared.clone())
                     .wrap(from_fn(body::whole))
                     .wrap(from_fn(status::gate))
@@ -145,9 +163,10 @@ impl Serving {
             };
             let listener = private_socket(path, mode).map_err(|e| at(&path.display(), &e))?;
             addresses.admin = Some(path.clone());
-            let shared = front.clone();
+            let (shared, worker) = (front.clone(), leaves.clone());
             let http = HttpServer::new(move || {
                 App::new()
+                    .app_data(Present(worker.clone()))
                     .app_data(shared.clone())
                     .wrap(from_fn(body::whole))
                     .wrap(from_fn(peer::only_this_host))
@@ -165,16 +184,17 @@ impl Serving {
         Ok(Self {
             addresses,
             servers,
+            gone,
             grace: server.shutdown_grace,
         })
     }
 
-    /// Answer until `end` comes; then finish what is under way, within the grace. One listener that ends before it ends the
-    /// others, too: whoever supervises the process starts it again, whole.
+    /// Answer until `end` comes; then finish what is under way, within the grace. One listener or worker that ends before it
+    /// ends the others, too: whoever supervises the process starts it again, whole.
     ///
     /// # Errors
     /// What the servers say.
-    pub async fn until(self, end: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn until(mut self, end: impl Future<Output = ()>) -> io::Result<()> {
         let handles: Vec<ServerHandle> = self.servers.iter().map(Server::handle).collect();
         let mut running = JoinSet::new();
         for server in self.servers {
@@ -182,11 +202,14 @@ impl Serving {
         }
         let early = tokio::select! {
             () = end => None,
-            ended = running.join_next() => ended,
+            Some(ended) = running.join_next() => {
+                Some(ended.map_err(io::Error::other).flatten().err().unwrap_or_else(|| io::Error::other("a listener ended by itself")))
+            }
+            Some(()) = self.gone.recv() => Some(io::Error::other("a worker ended by itself")),
         };
         match &early {
             None => tracing::info!(grace = ?self.grace, "ending: requests under way are finished"),
-            Some(ended) => tracing::error!(?ended, "a listener ended by itself: the others end, too"),
+            Some(why) => tracing::error!(%why, "not whole any more: what is left ends, too"),
         }
         let stops: Vec<_> = handles
             .into_iter()
@@ -201,13 +224,7 @@ impl Serving {
         if let Some(path) = &self.addresses.admin {
             let _ = std::fs::remove_file(path);
         }
-        match early {
-            None => Ok(()),
-            Some(ended) => {
-                ended.map_err(io::Error::other)??;
-                Err(io::Error::other("a listener ended by itself"))
-            }
-        }
+        early.map_or(Ok(()), Err)
     }
 }
 
@@ -241,43 +258,78 @@ fn at(address: &dyn core::fmt::Display, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::TcpStream;
     use std::time::Duration;
 
     use super::*;
 
-    fn server() -> (SocketAddr, Server) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let http = HttpServer::new(App::new).workers(1).disable_signals();
-        (address, http.listen(listener).unwrap().run())
+    /// Two listeners, the first of which lets a worker end that is asked to.
+    async fn serving() -> Serving {
+        let (leaves, gone) = unbounded_channel();
+        let (mut servers, mut addresses) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let worker = leaves.clone();
+            let http = HttpServer::new(move || {
+                let ends = web::to(|| async {
+                    actix_rt::Arbiter::current().stop();
+                    "ends"
+                });
+                App::new().app_data(Present(worker.clone())).route("/ends", ends)
+            });
+            let http = http.workers(1).disable_signals().listen(listener).unwrap();
+            servers.push(begun(http.run(), &address).await.unwrap());
+            addresses.push(address);
+        }
+        Serving {
+            addresses: Addresses {
+                public: addresses[0],
+                metrics: Some(addresses[1]),
+                status: None,
+                admin: None,
+            },
+            servers,
+            gone,
+            grace: Duration::from_secs(1),
+        }
+    }
+
+    /// It ends without an order, says why, and nobody listens any more.
+    async fn ends(serving: Serving, why: &str) {
+        let all = [serving.addresses.public, serving.addresses.metrics.unwrap()];
+        let never = core::future::pending();
+        let ended = tokio::time::timeout(Duration::from_secs(30), serving.until(never)).await;
+        assert_eq!(ended.unwrap().unwrap_err().to_string(), why);
+        for address in all {
+            assert!(TcpStream::connect(address).is_err());
+        }
     }
 
     #[test]
     fn a_listener_that_ends_by_itself_ends_the_others() {
         actix_web::rt::System::new().block_on(async {
-            let ((public, first), (metrics, second)) = (server(), server());
+            let serving = serving().await;
+            let first = serving.servers[0].handle();
+            // Its workers end with it, and may be heard of before.
+            let deaf = unbounded_channel();
             let serving = Serving {
-                addresses: Addresses {
-                    public,
-                    metrics: Some(metrics),
-                    status: None,
-                    admin: None,
-                },
-                servers: vec![
-                    begun(first, &public).await.unwrap(),
-                    begun(second, &metrics).await.unwrap(),
-                ],
-                grace: Duration::from_secs(1),
+                gone: deaf.1,
+                ..serving
             };
-            assert!(TcpStream::connect(public).is_ok());
-            let ends = serving.servers.last().unwrap().handle();
-            actix_web::rt::spawn(async move { ends.stop(false).await });
-            let never = core::future::pending();
-            let ended = tokio::time::timeout(Duration::from_secs(30), serving.until(never)).await;
-            let error = ended.unwrap().unwrap_err();
-            assert_eq!(error.to_string(), "a listener ended by itself");
-            assert!(TcpStream::connect(public).is_err());
+            actix_web::rt::spawn(async move { first.stop(false).await });
+            ends(serving, "a listener ended by itself").await;
+        });
+    }
+
+    #[test]
+    fn a_worker_that_ends_by_itself_ends_the_others() {
+        actix_web::rt::System::new().block_on(async {
+            let serving = serving().await;
+            let mut stream = TcpStream::connect(serving.addresses.public).unwrap();
+            stream.write_all(b"GET /ends HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            ends(serving, "a worker ended by itself").await;
         });
     }
 }
