@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::{Server, ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use openssl::ssl::SslAcceptorBuilder;
@@ -49,6 +49,28 @@ impl Drop for Present {
     }
 }
 
+/// The beginning of what each worker of each listener serves: one that is gone is missed.
+fn missed(leaves: &UnboundedSender<()>) -> App<impl Entry + use<>> {
+    App::new().app_data(Present(leaves.clone()))
+}
+
+/// What [`App::new`] begins with, which actix has no public name for.
+trait Entry:
+    ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = actix_web::Error, InitError = ()>
+{
+}
+
+impl<T> Entry for T where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse,
+            Error = actix_web::Error,
+            InitError = (),
+        >
+{
+}
+
 /// Servers under way.
 pub struct Serving {
     /// Where.
@@ -82,8 +104,7 @@ impl Serving {
         let (leaves, gone) = unbounded_channel();
         let (shared, worker) = (front.clone(), leaves.clone());
         let http = HttpServer::new(move || {
-            App::new()
-                .app_data(Present(worker.clone()))
+            missed(&worker)
                 .app_data(shared.clone())
                 .wrap(from_fn(body::whole))
                 .wrap(from_fn(gate))
@@ -116,8 +137,7 @@ impl Serving {
             addresses.metrics = Some(listener.local_addr()?);
             let (shared, worker) = (front.clone(), leaves.clone());
             let http = HttpServer::new(move || {
-                App::new()
-                    .app_data(Present(worker.clone()))
+                missed(&worker)
                     .app_data(shared.clone())
                     .wrap(from_fn(body::whole))
                     .configure(monitor::routes)
@@ -136,8 +156,7 @@ impl Serving {
             addresses.status = Some(listener.local_addr()?);
             let (shared, worker) = (front.clone(), leaves.clone());
             let http = HttpServer::new(move || {
-                App::new()
-                    .app_data(Present(worker.clone()))
+                missed(&worker)
                     .app_data(shared.clone())
                     .wrap(from_fn(body::whole))
                     .wrap(from_fn(status::gate))
@@ -165,8 +184,7 @@ impl Serving {
             addresses.admin = Some(path.clone());
             let (shared, worker) = (front.clone(), leaves.clone());
             let http = HttpServer::new(move || {
-                App::new()
-                    .app_data(Present(worker.clone()))
+                missed(&worker)
                     .app_data(shared.clone())
                     .wrap(from_fn(body::whole))
                     .wrap(from_fn(peer::only_this_host))
@@ -277,7 +295,7 @@ mod tests {
                     actix_rt::Arbiter::current().stop();
                     "ends"
                 });
-                App::new().app_data(Present(worker.clone())).route("/ends", ends)
+                missed(&worker).route("/ends", ends)
             });
             let http = http.workers(1).disable_signals().listen(listener).unwrap();
             servers.push(begun(http.run(), &address).await.unwrap());

@@ -12,7 +12,7 @@ use device_kit::rig::{Rig, Surroundings, Wanted, binary};
 use crate::device::{Device, under_load};
 use crate::journal::{Journal, holds};
 use crate::three::Three;
-use crate::upgrade::db_ends;
+use crate::upgrade::{db_ends, rollback};
 
 /// Where the programs of the version before are.
 fn before() -> PathBuf {
@@ -76,17 +76,13 @@ fn two_builds_in_traffic() {
             more(3);
         }
         if let Some(to) = apart(&old, &new) {
-            let to = to.to_string();
-            let rollback = [
-                "rollback",
-                "--database",
-                &database,
-                "--to",
-                &to,
-                "--reason",
-                "back to the version before",
-            ];
-            db_ends(rig, &now, &rollback, 0, new.trim_start_matches('0'));
+            db_ends(
+                rig,
+                &now,
+                &rollback(&database, &to.to_string()),
+                0,
+                new.trim_start_matches('0'),
+            );
             assert_eq!(newest(), old);
             more(6);
             db_ends(rig, &now, &["migrate", "--database", &database], 0, "");
@@ -134,9 +130,7 @@ fn two_builds_on_sqlite() {
     let new = enrolled(&mut rig, &now);
     assert_eq!(enrolled(&mut rig, &before), new, "it works on newer tables");
     if let Some(to) = apart(&old, &new) {
-        let to = to.to_string();
-        let rollback = ["rollback", "--database", &url, "--to", &to, "--reason", "back"];
-        db_ends(&rig, &now, &rollback, 0, "");
+        db_ends(&rig, &now, &rollback(&url, &to.to_string()), 0, "");
         assert_eq!(enrolled(&mut rig, &before), old);
     }
     assert_eq!(enrolled(&mut rig, &now), new);

@@ -34,6 +34,12 @@ pub(crate) fn db_ends(rig: &Rig, version: &Surroundings, arguments: &[&str], cod
     assert!(text.contains(word), "{arguments:?}: {text}");
 }
 
+/// Arguments of `ca-cli db` that take migrations back.
+pub(crate) fn rollback<'a>(database: &'a str, to: &'a str) -> [&'a str; 7] {
+    let reason = "back to the version before";
+    ["rollback", "--database", database, "--to", to, "--reason", reason]
+}
+
 /// A process that ends with the test.
 struct Ends(Child);
 
@@ -69,15 +75,7 @@ fn f17_the_next_version_comes_and_goes_in_traffic() {
     let applied = || cluster.sql(&name, MORE).unwrap();
     let both = "00000000001000 00000000001001";
     let back = versions.ours.to_string();
-    let rollback = [
-        "rollback",
-        "--database",
-        &database,
-        "--to",
-        &back,
-        "--reason",
-        "back to the version before",
-    ];
+    let rollback = rollback(&database, &back);
     let migrate = ["migrate", "--database", &database];
     let devices = three.with(0, |server| Device::allowed(rig, server, 40));
     let more = |count: usize| {
@@ -223,8 +221,8 @@ fn f17_the_next_version_comes_and_goes_on_sqlite() {
     rig.start();
     enroll(&rig);
     let to = newest.to_string();
-    let rollback = ["rollback", "--database", url, "--to", &to, "--reason", "back"];
-    db_ends(&rig, &next, &rollback, 1, "held by another process");
+    let rolled = rollback(url, &to);
+    db_ends(&rig, &next, &rolled, 1, "held by another process");
     assert_eq!(rig.stop(), Some(0));
     rig.around = next.clone();
     rig.start();
@@ -233,15 +231,13 @@ fn f17_the_next_version_comes_and_goes_on_sqlite() {
 
     // Back, killed half way, and on.
     let half = versions.surroundings("next", "start.migrate:kill:1");
-    assert!(!db(&rig, &half, &rollback).status.success());
+    assert!(!db(&rig, &half, &rolled).status.success());
     assert_eq!(applied(&rig), "1");
-    db_ends(&rig, &next, &rollback, 0, "1000");
+    db_ends(&rig, &next, &rolled, 0, "1000");
     assert_eq!(tables(&rig), whole, "as it was");
     // The real ones, too.
-    let first = ["rollback", "--database", url, "--to", "22", "--reason", "back"];
-    db_ends(&rig, &this, &first, 0, "24, 23");
-    let further = ["rollback", "--database", url, "--to", "21", "--reason", "back"];
-    db_ends(&rig, &this, &further, 1, "no way back");
+    db_ends(&rig, &this, &rollback(url, "22"), 0, "24, 23");
+    db_ends(&rig, &this, &rollback(url, "21"), 1, "no way back");
     let said = db(&rig, &this, &["migrate", "--database", url, "-o", "json"]);
     let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(said["run"], json!([23, 24]), "{said}");
